@@ -1,0 +1,5 @@
+"""`python -m autoresearch` is `autoresearch`."""
+
+from autoresearch.cli import main
+
+main()

@@ -1,0 +1,253 @@
+"""The only file that calls git: plumbing on objects and refs, never a command on a work tree."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from autoresearch.errors import BranchMoved, GitError
+from autoresearch.files import read_regular
+
+_REGULAR = ("100644", "100755")
+_LINK = "120000"
+
+# Nothing that the user or a candidate configured may run: no hooks, no filters, no signing, no gc.
+_CONFIG = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.fsync=all",
+    "commit.gpgsign=false",
+    "gc.auto=0",
+    "safe.directory=*",
+)
+_IDENTITY = {
+    "GIT_AUTHOR_NAME": "AutoResearch",
+    "GIT_AUTHOR_EMAIL": "autoresearch@localhost",
+    "GIT_COMMITTER_NAME": "AutoResearch",
+    "GIT_COMMITTER_EMAIL": "autoresearch@localhost",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of a tree."""
+
+    path: str  # from the repository's root, with forward slashes
+    mode: str  # six octal digits, as git writes them
+    blob: str
+
+
+class Git:
+    """One repository, and the folder in it that holds the lab."""
+
+    def __init__(self, git_dir: Path, root: Path, prefix: str) -> None:
+        self.git_dir = git_dir
+        self.root = root  # top of the work tree
+        self.prefix = prefix  # the lab's path below the root, "" or ending in "/"
+
+    @classmethod
+    def discover(cls, folder: Path) -> Git:
+        """The repository around a folder; GitError when there is none."""
+        found = _git(
+            ["rev-parse", "--absolute-git-dir", "--show-toplevel", "--show-prefix"], folder
+        )
+        if found is None:
+            raise GitError(
+                f"{folder} is not in a git repository, and a study keeps its candidates in one. "
+                f"Make it one: cd {folder} && git init && git add -A && git commit -m 'my lab'"
+            )
+        git_dir, root, prefix = found.decode().split("\n")[:3]
+        return cls(Path(git_dir), Path(root), prefix)
+
+    # ---- objects -------------------------------------------------------------------------------
+
+    def resolve(self, revision: str) -> str | None:
+        """The full commit hash of a revision, or None."""
+        out = self._try("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+        return out.decode().strip() if out else None
+
+    def tree(self, commit: str) -> str:
+        """The tree hash of a commit: equal trees are equal files."""
+        return self._run("rev-parse", "--verify", f"{commit}^{{tree}}").decode().strip()
+
+    def parents(self, commit: str) -> tuple[str, ...]:
+        """The parent hashes of a commit."""
+        return tuple(self._run("rev-parse", f"{commit}^@").decode().split())
+
+    def entries(self, commit: str, prefix: str = "") -> tuple[Entry, ...]:
+        """All files of a commit below a prefix; submodules are left out."""
+        paths = ["--", prefix] if prefix else []
+        out = self._run("ls-tree", "-r", "-z", "--full-tree", commit, *paths)
+        rows = (re.split(r"[ \t]", row, maxsplit=3) for row in out.decode().split("\0") if row)
+        return tuple(Entry(path, mode, blob) for mode, kind, blob, path in rows if kind == "blob")
+
+    def read(self, commit: str, path: str) -> bytes:
+        """One file of a commit, path from the repository's root."""
+        return self._run("cat-file", "blob", f"{commit}:{path}")
+
+    def export(self, commit: str, folder: Path) -> None:
+        """Write a commit's files into a folder: bytes as committed, no filter, no link out."""
+        entries = self.entries(commit)
+        for entry, content in zip(entries, self._blobs(entries), strict=True):
+            target = folder / entry.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if entry.mode == _LINK:
+                target.symlink_to(_inside(entry.path, content.decode()))
+            else:
+                target.write_bytes(content)
+                target.chmod(0o755 if entry.mode == "100755" else 0o644)
+
+    def commit(self, parent: str, files: Mapping[str, bytes], message: str) -> str:
+        """A commit of the parent's tree with some files' contents replaced, and nothing else."""
+        modes = {entry.path: entry.mode for entry in self.entries(parent)}
+        with tempfile.TemporaryDirectory(prefix="autoresearch-index-") as scratch:
+            index = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
+            self._run("read-tree", parent, env=index)
+            for path, content in files.items():
+                blob = self._run("hash-object", "-w", "--no-filters", "--stdin", stdin=content)
+                mode = modes.get(path, "100644")
+                cached = f"{mode if mode in _REGULAR else '100644'},{blob.decode().strip()},{path}"
+                self._run("update-index", "--add", "--cacheinfo", cached, env=index)
+            tree = self._run("write-tree", env=index).decode().strip()
+        made = self._run("commit-tree", tree, "-p", parent, "-F", "-", stdin=message.encode())
+        return made.decode().strip()
+
+    def diff(self, old: str, new: str, paths: Sequence[str]) -> str:
+        """The unified diff of some paths between two commits, as plain text."""
+        options = ("--no-color", "--no-ext-diff", "--no-textconv", "--no-renames")
+        out = self._run("diff-tree", "-p", *options, old, new, "--", *paths)
+        return out.decode(errors="replace")
+
+    # ---- refs ----------------------------------------------------------------------------------
+
+    def ref(self, name: str) -> str | None:
+        """Where a ref stands, or None."""
+        return self.resolve(name)
+
+    def create_ref(self, name: str, commit: str) -> None:
+        """Make a ref; pinning the same commit twice is fine, another one is an error."""
+        if self.ref(name) != commit:
+            self._run("update-ref", "--no-deref", name, commit, "0" * len(commit))
+
+    def move_ref(self, name: str, new: str, old: str) -> None:
+        """Compare-and-swap: move a ref only from where it is known to stand."""
+        if self._try("update-ref", "--no-deref", name, new, old) is None:
+            raise BranchMoved(
+                f"{name} is at {self.ref(name)}, and the ledger left it at {old}: somebody moved "
+                f"it. Put it back with `git update-ref {name} {old}`, or start a new study from "
+                "where it is now: autoresearch run --tag NEW"
+            )
+
+    def valid_branch(self, name: str) -> bool:
+        """Whether git takes a name as a branch."""
+        return self._try("check-ref-format", "--branch", name) is not None
+
+    # ---- the user's own files, read without git ------------------------------------------------
+
+    def changed_files(self, commit: str) -> Iterator[str]:
+        """Lab files whose bytes on disk differ from a commit's, as paths from the lab."""
+        for entry in self.entries(commit, self.prefix):
+            if not self._same_on_disk(entry):
+                yield entry.path.removeprefix(self.prefix)
+
+    def _same_on_disk(self, entry: Entry) -> bool:
+        path = self.root / entry.path
+        try:
+            if entry.mode == _LINK:
+                content = str(path.readlink()).encode()
+            else:
+                content = read_regular(path)
+        except OSError:
+            return False
+        digest = hashlib.sha1 if len(entry.blob) == 40 else hashlib.sha256
+        return digest(b"blob %d\0" % len(content) + content).hexdigest() == entry.blob
+
+    # ---- inside --------------------------------------------------------------------------------
+
+    def _blobs(self, entries: Sequence[Entry]) -> Iterator[bytes]:
+        asked = "".join(f"{entry.blob}\n" for entry in entries).encode()
+        out = memoryview(self._run("cat-file", "--batch", stdin=asked))
+        at = 0
+        for _ in entries:
+            header, at = _line(out, at)
+            size = int(header.split()[2])
+            yield bytes(out[at : at + size])
+            at += size + 1
+
+    def _run(self, *args: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> bytes:
+        ended = _spawn(args, self.root, stdin, {"GIT_DIR": str(self.git_dir), **(env or {})})
+        if ended.returncode != 0:
+            said = ended.stderr.decode(errors="replace").strip() or f"exit {ended.returncode}"
+            raise GitError(f"git {args[0]} failed in {self.root}: {said}")
+        return ended.stdout
+
+    def _try(self, *args: str) -> bytes | None:
+        ended = _spawn(args, self.root, b"", {"GIT_DIR": str(self.git_dir)})
+        return ended.stdout if ended.returncode == 0 else None
+
+
+def init_repository(folder: Path, message: str) -> str:
+    """Make a folder its own repository, with all its files in a first commit."""
+    for args in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", message]):
+        ended = _spawn(args, folder, b"", {})
+        if ended.returncode != 0:
+            raise GitError(f"git {args[0]} failed in {folder}: {ended.stderr.decode().strip()}")
+    found = Git.discover(folder).resolve("HEAD")
+    assert found is not None
+    return found
+
+
+def _spawn(
+    args: Sequence[str], cwd: Path, stdin: bytes, env: Mapping[str, str]
+) -> subprocess.CompletedProcess[bytes]:
+    settings = [word for setting in _CONFIG for word in ("-c", setting)]
+    clean = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": "/nonexistent",
+        "LC_ALL": "C.UTF-8",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        **_IDENTITY,
+        **env,
+    }
+    try:
+        return subprocess.run(
+            ["git", *settings, *args], cwd=cwd, input=stdin, env=clean, capture_output=True
+        )
+    except FileNotFoundError as error:
+        missing = "git was not found on PATH" if cwd.is_dir() else f"{cwd} does not exist"
+        raise GitError(f"{missing}; install git 2.34 or newer and try again.") from error
+
+
+def _git(args: Sequence[str], cwd: Path) -> bytes | None:
+    ended = _spawn(args, cwd, b"", {})
+    return ended.stdout if ended.returncode == 0 else None
+
+
+def _line(data: memoryview, at: int) -> tuple[str, int]:
+    end = at
+    while data[end] != 0x0A:
+        end += 1
+    return bytes(data[at:end]).decode(), end + 1
+
+
+def _inside(path: str, target: str) -> str:
+    """A link's target, unless it leads out of the tree."""
+    depth = len(PurePosixPath(path).parts) - 1
+    for part in PurePosixPath(target).parts:
+        depth += -1 if part == ".." else 1
+        if depth < 0 or part == "/":
+            raise GitError(
+                f"{path} is a link to {target}, outside the repository, and would not mean the "
+                "same in a clean export. Make it a regular file, or ignore it with .gitignore."
+            )
+    return target

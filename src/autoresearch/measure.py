@@ -1,0 +1,141 @@
+"""From a command to a number: the job of an attempt, and what its log is worth afterwards."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from autoresearch.executors import Execution, Job
+from autoresearch.ledger import Attempt
+from autoresearch.metric import read_numbers
+from autoresearch.task import Task
+
+DETAIL = 200  # characters of the one line that says what went wrong
+_LAST = 50  # lines at a log's end that are searched for it
+_OOM = re.compile(r"out of memory|MemoryError|bad_alloc|Cannot allocate memory", re.IGNORECASE)
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|COOKIE", re.IGNORECASE)
+_CONTROL = re.compile(
+    r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+)
+
+
+def job_env(task: Task, seed: int | None = None) -> dict[str, str]:
+    """The environment of a lab's commands: ours without secrets, and what the harness decides."""
+    env = {name: value for name, value in os.environ.items() if not _SECRET.search(name)}
+    here = str(Path(sys.executable).parent)
+    env["PATH"] = os.pathsep.join([here, env.get("PATH", os.defpath)])  # `python` is this one
+    env["PYTHONUNBUFFERED"] = "1"
+    env["GIT_CEILING_DIRECTORIES"] = str(task.folder)  # a candidate's git must not find ours
+    if task.budget.seconds is not None:
+        env["AUTORESEARCH_BUDGET"] = f"{task.budget.seconds:g}"
+    if seed is not None:
+        env["AUTORESEARCH_SEED"] = str(seed)
+    return {**env, **task.env}
+
+
+def attempt_job(task: Task, folder: Path, log: Path, seed: int) -> Job:
+    """The job that runs a candidate."""
+    return Job(task.command, folder, log, task.budget.timeout, job_env(task, seed))
+
+
+def ran(number: int, seed: int, execution: Execution) -> Attempt:
+    """An attempt as its execution left it, not yet worth anything."""
+    reason, detail = _ending(execution)
+    return Attempt(
+        number=number,
+        seed=seed,
+        seconds=execution.seconds,
+        exit_code=execution.exit_code,
+        value=None,
+        memory_gb=execution.peak_memory / 2**30,
+        reason=reason,
+        detail=detail,
+    )
+
+
+def measured(attempt: Attempt, log: Path, task: Task) -> Attempt:
+    """The attempt with its number read from the log, or with the reason why it has none."""
+    numbers, last = _read(log)
+    found = replace(attempt, numbers=numbers, memory_gb=_memory(attempt, numbers))
+    if attempt.reason:
+        return _explained(found, last)
+    name = task.metric.name
+    if name not in numbers:
+        seen = f"; the last line is: {last[-1]}" if last else "; the log is empty"
+        return _without(found, "no_metric", f"no line `{name}: number` in the output{seen}")
+    if problem := task.metric.problem(numbers[name]):
+        return _without(found, "invalid", problem)
+    return replace(found, value=numbers[name])
+
+
+def out_of_bounds(attempt: Attempt, task: Task) -> str | None:
+    """Why a secondary number forbids a keep, or None."""
+    problems = (bound.problem(attempt.numbers.get(bound.name)) for bound in task.secondary)
+    return next((problem for problem in problems if problem), None)
+
+
+def clean_line(text: str, limit: int = DETAIL) -> str:
+    """One line of untrusted text: no control characters, bounded."""
+    line = " ".join(_CONTROL.sub("", text).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def tail(log: Path, lines: int) -> list[str]:
+    """The last lines of a log, cleaned."""
+    return list(deque(_lines(log), maxlen=lines))
+
+
+def _ending(execution: Execution) -> tuple[str, str]:
+    if execution.ending == "timeout":
+        return "timeout", f"killed after {execution.seconds:.0f} s, the time limit"
+    if execution.ending == "signal":
+        return "killed", f"killed by signal {execution.signal}"
+    if execution.exit_code in (126, 127):
+        return "cannot_start", f"the shell could not start it (exit code {execution.exit_code})"
+    return ("failed", f"exit code {execution.exit_code}") if execution.exit_code else ("", "")
+
+
+def _explained(attempt: Attempt, last: list[str]) -> Attempt:
+    """A failure in the log's own words, and out of memory called by its name."""
+    told = next((line for line in reversed(last) if line.startswith("FAIL")), None)
+    words = told or (last[-1] if last else "")
+    if attempt.reason in ("failed", "killed") and any(_OOM.search(line) for line in last):
+        oom = next(line for line in reversed(last) if _OOM.search(line))
+        return _without(attempt, "oom", told or oom)
+    if attempt.reason == "timeout" or not words:
+        return attempt
+    return _without(attempt, attempt.reason, f"{words} ({attempt.detail})")
+
+
+def _without(attempt: Attempt, reason: str, detail: str) -> Attempt:
+    return replace(attempt, value=None, reason=reason, detail=clean_line(detail))
+
+
+def _memory(attempt: Attempt, numbers: Mapping[str, float]) -> float:
+    """GiB on the accelerator as the candidate says, else resident as we sampled it."""
+    return numbers.get("peak_vram_mb", 0.0) / 1024 or attempt.memory_gb
+
+
+def _read(log: Path) -> tuple[dict[str, float], list[str]]:
+    last: deque[str] = deque(maxlen=_LAST)
+
+    def passing(lines: Iterable[str]) -> Iterator[str]:
+        for line in lines:
+            if line:
+                last.append(line)
+            yield line
+
+    return read_numbers(passing(_lines(log))), list(last)
+
+
+def _lines(log: Path) -> Iterator[str]:
+    """A log's lines, cleaned; a carriage return ends a line as well."""
+    if log.exists():
+        with log.open(encoding="utf-8", errors="replace", newline=None) as stream:
+            for line in stream:
+                yield clean_line(line, 4 * DETAIL)

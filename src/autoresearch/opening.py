@@ -1,0 +1,204 @@
+"""Opening a study: one writer, solid ground, and the unfinished trial of last time."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import platform
+import time
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import IO
+
+from autoresearch import __version__
+from autoresearch.errors import BranchMoved, GitError, LedgerError, TaskError
+from autoresearch.executors import Executor
+from autoresearch.git import Git
+from autoresearch.ledger import Ledger
+from autoresearch.paths import StudyPaths, current_tag, set_current_tag, state_folder, tags
+from autoresearch.strategies import Strategy
+from autoresearch.study import Study
+from autoresearch.task import PROGRAM, Task
+
+
+def default_tag(lab: Path) -> str:
+    """The lab's current study, or one named after today: nov21."""
+    return current_tag(lab) or date.today().strftime("%b%d").lower()
+
+
+@contextlib.contextmanager
+def open_study(
+    task: Task, tag: str, executor: Executor, strategy: Strategy, seed: int = 42
+) -> Iterator[Study]:
+    """Make or resume a study and hold it: no other process can write to it meanwhile."""
+    git = Git.discover(task.folder)
+    paths = _paths(git, task, tag)
+    known = paths.ledger.exists()
+    if not known:
+        _check_new(git, task, paths)
+    state_folder(task.folder)
+    paths.home.mkdir(exist_ok=True)
+    with _locked(paths.lock), contextlib.closing(Ledger(paths.ledger, task.metric)) as ledger:
+        if not ledger.facts:
+            ledger.remember(**_facts(git, task, tag, strategy, seed))
+        _check_same_task(ledger, task)
+        _check_ground(git, ledger, task, paths)
+        set_current_tag(task.folder, tag)
+        yield Study(task, git, ledger, paths, executor, strategy)
+
+
+@contextlib.contextmanager
+def read_study(task: Task, tag: str | None = None) -> Iterator[tuple[Ledger, StudyPaths, Git]]:
+    """Look at a study, while it runs or afterwards, without holding it."""
+    name = tag or current_tag(task.folder)
+    if name is None or not StudyPaths(task.folder, name).ledger.exists():
+        known = tags(task.folder)
+        seen = f"No study {name!r} here" if name else "No study here yet"
+        told = f" (there are: {', '.join(known)})" if known else ""
+        raise LedgerError(f"{seen}{told}. Start one: autoresearch run --tag {name or 'NAME'}")
+    paths = StudyPaths(task.folder, name)
+    with contextlib.closing(Ledger(paths.ledger, task.metric)) as ledger:
+        yield ledger, paths, Git.discover(task.folder)
+
+
+def _paths(git: Git, task: Task, tag: str) -> StudyPaths:
+    if "/" in tag or tag.startswith(".") or not git.valid_branch(f"autoresearch/{tag}"):
+        raise TaskError(
+            f"--tag is {tag!r}; allowed is a name that git takes as a branch, without slashes, "
+            "such as nov21 or wider-mlp."
+        )
+    return StudyPaths(task.folder, tag)
+
+
+def running(paths: StudyPaths) -> str | None:
+    """Which process holds a study, or None."""
+    try:
+        with paths.lock.open("r+") as stream:
+            return None if _lock(stream) else stream.read().strip() or "another process"
+    except FileNotFoundError:
+        return None
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock that the kernel lets go of when this process ends, however it ends."""
+    with path.open("a+") as stream:
+        if not _lock_soon(stream):
+            stream.seek(0)
+            raise LedgerError(
+                f"This study is already running, in {stream.read().strip() or 'another process'}. "
+                "Wait for it, stop it there with Ctrl-C, or start another one with --tag NAME."
+            )
+        stream.truncate(0)
+        stream.write(f"process {os.getpid()} on {platform.node()}")
+        stream.flush()
+        yield
+
+
+def _lock_soon(stream: IO[str], patience: float = 0.5) -> bool:
+    """Lock, allowing for those who only look whether it is locked."""
+    deadline = time.monotonic() + patience
+    while not (held := _lock(stream)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return held
+
+
+def _lock(stream: IO[str]) -> bool:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _check_new(git: Git, task: Task, paths: StudyPaths) -> None:
+    """A new study starts from HEAD, and its branch must not be somebody else's."""
+    if git.resolve("HEAD") is None:
+        raise GitError(
+            f"The repository of {task.folder} has no commit yet, and a study starts from one: "
+            "git add -A && git commit -m 'my lab'"
+        )
+    if git.ref(paths.branch) is not None:
+        raise TaskError(
+            f"The branch autoresearch/{paths.tag} exists, but no ledger of a study of that name "
+            f"does. Take another --tag, or remove it: git branch -D autoresearch/{paths.tag}"
+        )
+
+
+def _check_ground(git: Git, ledger: Ledger, task: Task, paths: StudyPaths) -> None:
+    """Branch and files are where the ledger left them; makes the branch of a new study."""
+    if ledger.best() is None:
+        _rebase(git, ledger, paths)
+    base, unfinished = ledger.facts["base"], ledger.unfinished()
+    _check_files(git, task, base, paths)
+    settled = ledger.best_before(unfinished) if unfinished else ledger.best()
+    expected = settled.commit if settled else base
+    stands = git.ref(paths.branch)
+    if stands is None:
+        git.create_ref(paths.branch, expected)
+    elif stands != expected and not (unfinished and stands == unfinished.commit):
+        raise BranchMoved(
+            f"The branch autoresearch/{paths.tag} is at {stands[:12]}, and the ledger left it at "
+            f"{expected[:12]}: somebody moved it. Put it back with `git update-ref {paths.branch} "
+            f"{expected}`, or start a new study from it: check it out and take another --tag."
+        )
+
+
+def _rebase(git: Git, ledger: Ledger, paths: StudyPaths) -> None:
+    """Before anything was kept a study simply starts from HEAD, wherever that is by now."""
+    head, base = git.resolve("HEAD"), ledger.facts["base"]
+    if head is not None and head != base and ledger.unfinished() is None:
+        ledger.remember(base=head)
+        if git.ref(paths.branch) == base:
+            git.move_ref(paths.branch, head, base)
+
+
+def _check_files(git: Git, task: Task, base: str, paths: StudyPaths) -> None:
+    committed = {entry.path.removeprefix(git.prefix) for entry in git.entries(base, git.prefix)}
+    for name in task.editable:
+        if name not in committed:
+            raise TaskError(
+                f"editable names {name}, and git does not know it. "
+                f"Commit it: git add {name} && git commit -m 'add {name}'"
+            )
+    free = {*task.editable, PROGRAM}
+    if changed := [name for name in git.changed_files(base) if name not in free]:
+        listed = ", ".join(changed[:5]) + (", ..." if len(changed) > 5 else "")
+        raise TaskError(
+            f"Fixed files differ from the commit this study measures with ({base[:12]}): {listed}. "
+            f"Put them back (git checkout {base[:12]} -- {changed[0]}), or commit them and start "
+            f"a new study: autoresearch run --tag {paths.tag}-2"
+        )
+
+
+def _check_same_task(ledger: Ledger, task: Task) -> None:
+    facts = ledger.facts
+    now = {"metric": task.metric.name, "direction": task.metric.direction}
+    for key, value in now.items():
+        if facts[key] != value:
+            raise TaskError(
+                f"task.toml says {key} {value!r}, and this study began with {facts[key]!r}: its "
+                "numbers would not compare. Put it back, or take another --tag."
+            )
+
+
+def _facts(git: Git, task: Task, tag: str, strategy: Strategy, seed: int) -> dict[str, str]:
+    head = git.resolve("HEAD")
+    assert head is not None
+    return {
+        "tag": tag,
+        "base": head,
+        "task": task.name,
+        "metric": task.metric.name,
+        "direction": task.metric.direction,
+        "command": task.command,
+        "budget": f"{task.budget.seconds:g}" if task.budget.seconds else "",
+        "timeout": f"{task.budget.timeout:g}",
+        "strategy": strategy.name,
+        "seed": str(seed),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
+        "python": platform.python_version(),
+        "autoresearch": __version__,
+    }

@@ -1,0 +1,93 @@
+"""Where a study keeps its things: predictable names below the lab's .autoresearch/ folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoresearch.files import write_whole
+
+STATE_FOLDER = ".autoresearch"
+RESULTS = "results.tsv"
+
+
+@dataclass(frozen=True)
+class StudyPaths:
+    """All places of one study."""
+
+    lab: Path
+    tag: str
+
+    @property
+    def branch(self) -> str:
+        """The ref that only ever moves to something better."""
+        return f"refs/heads/autoresearch/{self.tag}"
+
+    def pin(self, number: int) -> str:
+        """The ref that keeps a trial's commit, kept or not."""
+        return f"refs/autoresearch/{self.tag}/{number}"
+
+    @property
+    def home(self) -> Path:
+        """The study's own folder."""
+        return self.lab / STATE_FOLDER / self.tag
+
+    @property
+    def ledger(self) -> Path:
+        """The SQLite file."""
+        return self.home / "ledger.db"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one process that may write."""
+        return self.home / "lock"
+
+    @property
+    def workspace(self) -> Path:
+        """Where a proposer edits; made anew each time."""
+        return self.home / "workspace"
+
+    @property
+    def export(self) -> Path:
+        """Where a candidate runs; made anew each time."""
+        return self.home / "export"
+
+    @property
+    def results(self) -> Path:
+        """The table that the ecosystem's tools read."""
+        return self.lab / RESULTS
+
+    def trial(self, number: int) -> Path:
+        """A trial's folder."""
+        return self.home / "trials" / str(number)
+
+    def log(self, number: int, attempt: int) -> Path:
+        """What an attempt printed."""
+        return self.trial(number) / f"attempt-{attempt}" / "run.log"
+
+
+def state_folder(lab: Path) -> Path:
+    """The lab's .autoresearch/, made when missing and ignored by git from within."""
+    folder = lab / STATE_FOLDER
+    folder.mkdir(exist_ok=True)
+    if not (folder / ".gitignore").exists():
+        write_whole(folder / ".gitignore", "*\n")
+    return folder
+
+
+def current_tag(lab: Path) -> str | None:
+    """The tag that was last run in a lab."""
+    try:
+        return (lab / STATE_FOLDER / "current").read_text().strip() or None
+    except OSError:
+        return None
+
+
+def set_current_tag(lab: Path, tag: str) -> None:
+    """Make a tag the one that commands mean when none is named."""
+    write_whole(state_folder(lab) / "current", tag + "\n")
+
+
+def tags(lab: Path) -> list[str]:
+    """All studies of a lab, by name."""
+    return sorted(path.parent.name for path in (lab / STATE_FOLDER).glob("*/ledger.db"))

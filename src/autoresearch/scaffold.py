@@ -1,0 +1,133 @@
+"""New labs: a copy of a shipped one, or a task.toml around somebody's own command."""
+
+from __future__ import annotations
+
+import shlex
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import as_file, files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+
+from autoresearch import constants
+from autoresearch.errors import TaskError
+from autoresearch.files import write_whole
+from autoresearch.git import init_repository
+from autoresearch.metric import Metric
+from autoresearch.names import nearest
+from autoresearch.task import FILE, PROGRAM
+
+_RENAMED = {"gitignore": ".gitignore"}  # a dotted file would act on our own repository
+_NOT_COPIED = ("presets.toml", "__pycache__")
+
+
+def shipped_labs() -> list[str]:
+    """Names of the labs that come with the package."""
+    return sorted(lab.name for lab in _labs().iterdir() if lab.joinpath(FILE).is_file())
+
+
+def presets(lab: str) -> dict[str, dict[str, Any]]:
+    """preset -> file -> constant -> value; empty for a lab without presets."""
+    source = _lab(lab).joinpath("presets.toml")
+    return tomllib.loads(source.read_text(encoding="utf-8")) if source.is_file() else {}
+
+
+def create_lab(folder: Path, lab: str, preset: str | None = None) -> None:
+    """Copy a shipped lab into a new folder and make that a repository with one commit."""
+    source, chosen = _lab(lab), _preset(lab, preset)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise TaskError(f"{folder} is there already, and not empty. Name a new folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    with as_file(source) as root:
+        for path in sorted(root.rglob("*")):
+            inner = path.relative_to(root)
+            if path.is_file() and not set(inner.parts) & set(_NOT_COPIED):
+                target = folder / inner.with_name(_RENAMED.get(path.name, path.name))
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(path.read_bytes())
+    for name, values in chosen.items():
+        _set_values(folder / name, values)
+    init_repository(folder, f"{lab} lab" + (f", preset {preset}" if preset else ""))
+
+
+def create_blank(
+    folder: Path, command: list[str], editable: list[str], metric: Metric, timeout: float
+) -> list[Path]:
+    """Write task.toml and program.md around a command; the files that were written."""
+    if (folder / FILE).exists():
+        raise TaskError(f"{folder / FILE} is there already: this folder is a lab. Edit it instead.")
+    task = tomlkit.document()
+    task["name"] = folder.resolve().name
+    task["command"] = shlex.join(command) if len(command) > 1 else command[0]
+    task["editable"] = editable
+    task["metric"] = {"name": metric.name, "direction": metric.direction, "source": "log"}
+    task["budget"] = {"timeout": timeout}
+    written = [folder / FILE]
+    write_whole(folder / FILE, tomlkit.dumps(task))
+    if not (folder / PROGRAM).exists():
+        write_whole(folder / PROGRAM, _program(editable, metric))
+        written.append(folder / PROGRAM)
+    return written
+
+
+def _labs() -> Traversable:
+    return files("autoresearch").joinpath("labs")
+
+
+def _lab(name: str) -> Traversable:
+    known = shipped_labs()
+    if name not in known:
+        raise TaskError(
+            f"No lab is named {name!r}{nearest(name, [*known, 'blank'])} There are: "
+            f"{', '.join(known)}; and blank, around a command of your own."
+        )
+    return _labs().joinpath(name)
+
+
+def _preset(lab: str, name: str | None) -> Mapping[str, Mapping[str, Any]]:
+    known = presets(lab)
+    if name is None:
+        return {}
+    if name not in known:
+        there = f"There are: {', '.join(known)}." if known else "It has none."
+        raise TaskError(f"The lab {lab} has no preset {name!r}{nearest(name, list(known))} {there}")
+    return known[name]
+
+
+def _set_values(path: Path, values: Mapping[str, Any]) -> None:
+    """Rewrite values only: of capital constants in a script, of keys in a TOML file."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".toml":
+        path.write_text(constants.replace(text, values, path.name), encoding="utf-8")
+        return
+    document = tomlkit.parse(text)
+    for key, value in values.items():
+        _set_key(document, key, value)
+    path.write_text(tomlkit.dumps(document), encoding="utf-8")
+
+
+def _set_key(table: Any, key: str, value: Any) -> None:
+    """Set a key, descending into tables as presets do."""
+    if isinstance(value, dict):
+        for inner, inner_value in value.items():
+            _set_key(table[key], inner, inner_value)
+    else:
+        table[key] = value
+
+
+def _program(editable: list[str], metric: Metric) -> str:
+    better = "as low" if metric.direction == "minimize" else "as high"
+    return f"""# Program
+
+Make `{metric.name}` {better} as you can by editing {", ".join(editable)}.
+
+- One change at a time, and say in one line what it is and why.
+- A simpler program with the same number is better. A tiny gain is not worth ugly code.
+- Do not change what is measured. If a change breaks the program, mend it or leave it.
+
+Write here, in plain words, what you know of the problem: what was tried, what must not change,
+where the time goes. The proposer reads this file before each experiment.
+"""

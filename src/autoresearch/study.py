@@ -1,0 +1,279 @@
+"""Study: one branch, its ledger, its best. `step` is the line of one trial, `tell` its half."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from autoresearch.brief import make_brief
+from autoresearch.errors import RunFailed
+from autoresearch.executors import Executor, Job
+from autoresearch.files import read_regular, write_whole
+from autoresearch.git import Git
+from autoresearch.ledger import Ledger, State, Status, Trial
+from autoresearch.measure import attempt_job, clean_line, job_env, measured, out_of_bounds, ran
+from autoresearch.paths import StudyPaths
+from autoresearch.proposers import Proposal, Proposer
+from autoresearch.report.results import results_tsv
+from autoresearch.report.rows import from_trials
+from autoresearch.strategies import Strategy, Verdict
+from autoresearch.task import Task
+
+MAX_FILE = 1 << 20  # bytes of one editable file
+NOTE = 500  # characters of a note
+BASELINE = "baseline"
+
+Edit = Mapping[str, bytes] | OSError  # editable path -> content, or why there is none
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Something begins that takes a while."""
+
+    verb: str  # "propose", "run" or "check"
+    number: int  # of the trial
+    note: str = ""
+    log: Path | None = None
+
+
+def _ignore(_: object) -> None:
+    """The listener of those who do not listen."""
+
+
+class Study:
+    """The loop. Opened by `open_study`, which holds the lock and checks the ground."""
+
+    def __init__(
+        self,
+        task: Task,
+        git: Git,
+        ledger: Ledger,
+        paths: StudyPaths,
+        executor: Executor,
+        strategy: Strategy,
+    ) -> None:
+        self.task = task
+        self.git = git
+        self.ledger = ledger
+        self.paths = paths
+        self.executor = executor
+        self.strategy = strategy
+        self.on_stage: Callable[[Stage], None] = _ignore
+        self.on_trial: Callable[[Trial], None] = _ignore
+
+    # ---- the verbs -----------------------------------------------------------------------------
+
+    def step(self, proposer: Proposer) -> Trial:
+        """One trial: what next, an edit, and all that follows from it."""
+        if self.ledger.best() is None:
+            return self.baseline()
+        parent = self.ask()
+        edit, proposal = self.propose(proposer, parent)
+        return self.tell(parent, edit, proposal, proposer.name)
+
+    def ask(self) -> str:
+        """The commit that the next candidate starts from."""
+        return self.strategy.select(self.ledger)
+
+    def propose(self, proposer: Proposer, parent: str) -> tuple[Edit, Proposal]:
+        """Let a proposer edit a scratch copy of the parent; what it left, and what it says."""
+        self.on_stage(Stage("propose", len(self.ledger), proposer.name))
+        brief = make_brief(self.task, self.ledger, parent, self.read)
+        with self._exported(parent, self.paths.workspace) as workspace:
+            proposal = proposer.propose(workspace, brief)
+            return self.collect(workspace), proposal
+
+    def tell(self, parent: str, edit: Edit, proposal: Proposal, by: str) -> Trial:
+        """Commit an edit, run, measure, judge and record it; move the branch if it is kept."""
+        trial = self._add(parent, proposal.note, by, proposal.cost_usd)
+        return self._finish(self._commit(trial, edit))
+
+    def baseline(self) -> Trial:
+        """Run the unedited lab: the number that all others are compared with."""
+        base = self.ledger.facts["base"]
+        trial = self._finish(self._pin(self._add(base, BASELINE, BASELINE), base))
+        if trial.status is not Status.KEEP:
+            log = self.paths.log(trial.number, len(trial.attempts) - 1)
+            raise RunFailed(
+                f"The baseline does not run ({trial.reason}): {trial.detail or 'no output'}. "
+                f"Its log: {log}. Mend the lab, commit it, and run again."
+            )
+        return trial
+
+    def recover(self) -> Trial | None:
+        """Finish, or take back, the one trial that an earlier process left on the way."""
+        trial = self.ledger.unfinished()
+        if trial is None:
+            return None
+        if trial.state is State.PROPOSED:
+            self.ledger.abandon(trial)
+            return None
+        return self._finish(trial)
+
+    # ---- files and commits ---------------------------------------------------------------------
+
+    def read(self, commit: str, path: str) -> str:
+        """An editable file of a commit, as text."""
+        return self.read_bytes(commit, path).decode("utf-8", errors="replace")
+
+    def read_bytes(self, commit: str, path: str) -> bytes:
+        """An editable file of a commit, as it is."""
+        return self.git.read(commit, self.git.prefix + path)
+
+    def collect(self, folder: Path) -> Edit:
+        """The editable files as they stand in a folder; an OSError when one is not a plain file."""
+        try:
+            return {name: _read_plain(folder, name) for name in self.task.editable}
+        except OSError as error:
+            return error
+
+    def write_results(self) -> None:
+        """Write results.tsv anew from the ledger."""
+        rows = from_trials(t for t in self.ledger.trials() if t.state is State.APPLIED)
+        write_whole(self.paths.results, results_tsv(rows, self.task.metric))
+
+    # ---- from state to state -------------------------------------------------------------------
+
+    def _finish(self, trial: Trial) -> Trial:
+        """Walk a trial to the end of the line, from wherever it stands."""
+        walk: dict[State, Callable[[Trial], Trial]] = {
+            State.COMMITTED: self._run,
+            State.RUNNING: self._run,
+            State.RAN: self._measure,
+            State.JUDGED: self._judge,
+            State.DECIDED: self._ratchet,
+        }
+        while trial.state is not State.APPLIED:
+            trial = walk[trial.state](trial)
+        self.write_results()
+        self.on_trial(trial)
+        return trial
+
+    def _add(self, parent: str, note: str, by: str, cost_usd: float = 0.0) -> Trial:
+        words = clean_line(note, NOTE) or "(no note)"
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return self.ledger.add(Trial(0, parent, words, by, created=now, cost_usd=cost_usd))
+
+    def _commit(self, trial: Trial, edit: Edit) -> Trial:
+        """proposed → committed; or decided, when there is nothing that could run."""
+        if isinstance(edit, OSError):
+            return self._refuse(trial, "invalid_edit")
+        files = {self.git.prefix + name: content for name, content in edit.items()}
+        message = f"{trial.note}\n\nTrial: {self.paths.tag}/{trial.number}\n"
+        commit = self.git.commit(trial.parent, files, message)
+        if self.git.tree(commit) == self.git.tree(trial.parent):
+            return self._refuse(trial, "no_change")
+        return self._pin(trial, commit)
+
+    def _pin(self, trial: Trial, commit: str) -> Trial:
+        self.git.create_ref(self.paths.pin(trial.number), commit)
+        tree = self.git.tree(commit)
+        return self.ledger.advance(trial, State.COMMITTED, commit=commit, tree=tree)
+
+    def _refuse(self, trial: Trial, reason: str) -> Trial:
+        return self.ledger.advance(trial, State.DECIDED, status=Status.CRASH, reason=reason)
+
+    def _run(self, trial: Trial) -> Trial:
+        """committed → running → ran: one attempt, in a clean export."""
+        trial = self.ledger.advance(trial, State.RUNNING)
+        number = len(trial.attempts)
+        seed = int(self.ledger.facts["seed"]) + 1000 * trial.number + number
+        log = self.paths.log(trial.number, number)
+        _make_empty(log.parent)
+        self.on_stage(Stage("run", trial.number, trial.note, log))
+        with self._exported(trial.commit, self.paths.export) as folder:
+            execution = self.executor.run(attempt_job(self.task, folder, log, seed))
+        return self.ledger.add_attempt(trial, ran(number, seed, execution))
+
+    def _measure(self, trial: Trial) -> Trial:
+        """ran → judged: what the attempt's log is worth."""
+        attempt = trial.attempts[-1]
+        log = self.paths.log(trial.number, attempt.number)
+        return self.ledger.judge_attempt(trial, measured(attempt, log, self.task))
+
+    def _judge(self, trial: Trial) -> Trial:
+        """judged → decided; or running again, when the strategy wants another look."""
+        verdict = self.strategy.judge(trial, self.ledger)
+        if verdict.status is None:
+            return self._run(trial)
+        if verdict.status is Status.KEEP:
+            verdict = self._guard(trial, verdict)
+        return self.ledger.advance(
+            trial, State.DECIDED, status=verdict.status, reason=verdict.reason
+        )
+
+    def _guard(self, trial: Trial, verdict: Verdict) -> Verdict:
+        """What may stand between a better number and a keep."""
+        if problem := out_of_bounds(trial.attempts[-1], self.task):
+            return Verdict(Status.DISCARD, problem)
+        if not self._passes_checks(trial):
+            return Verdict(Status.CRASH, "checks_failed")
+        return verdict
+
+    def _passes_checks(self, trial: Trial) -> bool:
+        checks = self.task.checks
+        if checks is None:
+            return True
+        log = self.paths.trial(trial.number) / "checks.log"
+        self.on_stage(Stage("check", trial.number, trial.note, log))
+        with self._exported(trial.commit, self.paths.export) as folder:
+            job = Job(checks.command, folder, log, checks.timeout, job_env(self.task))
+            return self.executor.run(job).ok
+
+    def _ratchet(self, trial: Trial) -> Trial:
+        """decided → applied: the branch moves, if it is a keep, from where the ledger left it."""
+        if trial.status is Status.KEEP:
+            best = self.ledger.best_before(trial)
+            expected = best.commit if best else self.ledger.facts["base"]
+            if self.git.ref(self.paths.branch) != trial.commit:
+                self.git.move_ref(self.paths.branch, trial.commit, expected)
+        return self.ledger.advance(trial, State.APPLIED)
+
+    @contextlib.contextmanager
+    def _exported(self, commit: str, folder: Path) -> Iterator[Path]:
+        """A fresh export of a commit, gone afterwards; yields the lab's folder in it."""
+        _make_empty(folder)
+        try:
+            self.git.export(commit, folder)
+            yield folder / self.git.prefix
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def restore_files(git: Git, task: Task, commit: str, replaced: Path | None = None) -> list[str]:
+    """Write a commit's editable files into the lab; the names of those that changed.
+
+    What they replace is copied into the folder `replaced` first, when one is given.
+    """
+    changed = []
+    for name in task.editable:
+        target, content = task.folder / name, git.read(commit, git.prefix + name)
+        now = target.read_bytes() if target.is_file() else None
+        if now == content:
+            continue
+        if now is not None and replaced is not None:
+            (replaced / name).parent.mkdir(parents=True, exist_ok=True)
+            write_whole(replaced / name, now)
+        write_whole(target, content)
+        changed.append(name)
+    return changed
+
+
+def _make_empty(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+
+
+def _read_plain(folder: Path, name: str) -> bytes:
+    """A file below a folder, reached through no link."""
+    path = folder
+    for part in Path(name).parts[:-1]:
+        path = path / part
+        if path.is_symlink():
+            raise OSError(f"{path} is a link")
+    return read_regular(folder / name, MAX_FILE)
