@@ -1,0 +1,27 @@
+"""Greedy: the original's rule. One run each; strictly better than the best is kept."""
+
+from __future__ import annotations
+
+from autoresearch.ledger import Ledger, Status, Trial
+from autoresearch.strategies import Verdict
+
+
+class Greedy:
+    """Always edit the best; keep what beats it once. Believes lucky seeds."""
+
+    name = "greedy"
+
+    def select(self, ledger: Ledger) -> str:
+        """The best commit."""
+        best = ledger.best()
+        assert best is not None, "a study selects only after its baseline"
+        return best.commit
+
+    def judge(self, trial: Trial, ledger: Ledger) -> Verdict:
+        """Keep if better, discard if not, crash without a number."""
+        if trial.value is None:
+            return Verdict(Status.CRASH, trial.attempts[-1].reason)
+        best = ledger.best_before(trial)
+        if ledger.metric.better(trial.value, best.value if best else None):
+            return Verdict(Status.KEEP)
+        return Verdict(Status.DISCARD)
