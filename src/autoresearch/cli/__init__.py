@@ -1,0 +1,98 @@
+"""The command line. Commands are imported when they are called: `--help` must be quick."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from autoresearch import __version__
+from autoresearch.errors import AutoResearchError
+
+# command -> (module, one line of help); the order is the order of use
+COMMANDS = {
+    "demo": ("demo", "Try it: a small GPT, a dozen experiments, the staircase."),
+    "init": ("init", "Make a lab: a folder with a task, a program and a file to edit."),
+    "prepare": ("init", "Run the lab's preparation: data, tokenizer."),
+    "run": ("run", "Research until stopped: propose, run, measure, keep or put aside."),
+    "try": ("run", "One experiment with your own edit of the lab's files."),
+    "status": ("look", "Where the study stands."),
+    "log": ("look", "All trials, a line each."),
+    "show": ("look", "One trial: what, how it went, the end of its log."),
+    "diff": ("look", "What a trial changed, or the difference of two."),
+    "best": ("look", "The best trial; --restore writes its files into the lab."),
+    "report": ("report", "A page and pictures of the study, or of any results.tsv."),
+    "export": ("report", "All trials as results.tsv or JSON lines."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and imports one when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import the module that holds a command."""
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"autoresearch.cli.{COMMANDS[name][0]}")
+        command = getattr(module, name if name != "try" else "try_")
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list, from the table above, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """An unknown command is answered with the nearest one."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from autoresearch.names import nearest
+
+            known = ", ".join(COMMANDS)
+            ctx.fail(
+                f"No command {args[0]!r}{nearest(args[0], list(COMMANDS))} There are: {known}."
+            )
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(version)s")
+def cli() -> None:
+    """Research that runs while you sleep.
+
+    \b
+    autoresearch demo                          see it work
+    autoresearch init my-lab && cd my-lab      make a lab
+    autoresearch run                           leave it running
+    """
+
+
+def main(args: list[str] | None = None) -> NoReturn:
+    """Run a command; our own trouble becomes one message and an exit code."""
+    try:
+        code: Any = cli.main(args=args, prog_name="autoresearch", standalone_mode=False)
+    except AutoResearchError as error:
+        _say(str(error))
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        _say("Stopped.")
+        code = 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(text: str) -> None:
+    click.echo(click.style("Error: ", fg="red", bold=True) + text, err=True)

@@ -1,0 +1,42 @@
+"""What several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def lab_option(command: F) -> F:
+    """--lab: where the task is."""
+    return click.option(
+        "-C",
+        "--lab",
+        type=click.Path(path_type=Path, file_okay=False, resolve_path=True),
+        default=".",
+        help="The lab's folder; the current one by default.",
+    )(command)
+
+
+def tag_option(command: F) -> F:
+    """--tag: which study."""
+    return click.option("--tag", help="Name of the study; the current one by default.")(command)
+
+
+def number(value: float | None) -> str:
+    """A metric for people."""
+    return "-" if value is None else f"{value:.6f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: 42 s, 3:05 min, 7:45 h."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d} min"
+    return f"{whole // 3600}:{whole % 3600 // 60:02d} h"

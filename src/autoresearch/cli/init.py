@@ -1,0 +1,150 @@
+"""init and prepare: from nothing to a lab that can run."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from autoresearch.cli.common import lab_option
+from autoresearch.errors import RunFailed, TaskError
+from autoresearch.git import Git
+from autoresearch.measure import job_env
+from autoresearch.metric import Metric, read_numbers
+from autoresearch.scaffold import create_blank, create_lab, presets, shipped_labs
+from autoresearch.task import Task
+
+
+class SplitCommand(click.Command):
+    """Keeps the words after `--` apart: they are somebody's command."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Cut at the first `--`."""
+        cut = args.index("--") if "--" in args else len(args)
+        ctx.meta["command"] = args[cut + 1 :]
+        return super().parse_args(ctx, args[:cut])
+
+
+@click.command(cls=SplitCommand)
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=".")
+@click.option("--lab", default="nanogpt", show_default=True, help="Which lab, or blank.")
+@click.option("--preset", help="Constants for a machine (nanogpt: cpu, mac, rtx, h100).")
+@click.option("--edit", "editable", multiple=True, help="blank: a file that may change; repeat it.")
+@click.option("--metric", "name", help="blank: the number's name; else the last one printed.")
+@click.option("--maximize", is_flag=True, help="blank: higher is better.")
+@click.option("--timeout", type=float, default=600.0, show_default=True, help="blank: seconds.")
+@click.pass_context
+def init(
+    ctx: click.Context,
+    folder: Path,
+    lab: str,
+    preset: str | None,
+    editable: tuple[str, ...],
+    name: str | None,
+    maximize: bool,
+    timeout: float,
+) -> None:
+    """Make a lab: a folder with a task, a program and a file to edit.
+
+    \b
+    autoresearch init my-lab                          a small GPT, on this CPU
+    autoresearch init my-lab --preset rtx             the same on a GPU
+    autoresearch init my-lab --lab speed              make a function faster
+    autoresearch init --lab blank --edit solve.py -- python solve.py
+                                                      any command that prints `name: number`
+    """
+    command: list[str] = ctx.meta["command"]
+    if lab == "blank":
+        _blank(folder, command, list(editable), name, maximize=maximize, timeout=timeout)
+        return
+    if command:
+        raise click.UsageError("A command after -- goes with --lab blank.")
+    create_lab(folder, lab, preset)
+    click.echo(f"Made {folder}: the {lab} lab{f', preset {preset}' if preset else ''}.")
+    if presets(lab) and preset is None and shutil.which("nvidia-smi"):
+        click.echo("A GPU was found, and the default preset does not use it: --preset rtx or h100.")
+    click.echo(f"Next: cd {folder} && autoresearch prepare && autoresearch run")
+
+
+def _blank(
+    folder: Path,
+    command: list[str],
+    editable: list[str],
+    name: str | None,
+    *,
+    maximize: bool,
+    timeout: float,
+) -> None:
+    if not command:
+        labs = ", ".join([*shipped_labs(), "blank"])
+        raise click.UsageError(
+            "--lab blank needs a command: autoresearch init --lab blank --edit FILE -- COMMAND. "
+            f"Labs are: {labs}."
+        )
+    Git.discover(folder)
+    editable = editable or [word for word in command if (folder / word).is_file()]
+    if not editable:
+        raise TaskError(
+            "No file of the command was found in the folder; name one with --edit FILE."
+        )
+    for file in editable:
+        if not (folder / file).is_file():
+            raise TaskError(
+                f"--edit names {file}, and there is no such file in {folder.resolve()}."
+            )
+    metric = Metric(name or _printed(folder, command), "maximize" if maximize else "minimize")
+    for path in create_blank(folder, command, editable, metric, timeout):
+        click.echo(f"Wrote {path}")
+    click.echo(f"It may edit {', '.join(editable)}; {metric.name}, {metric.direction}.")
+    click.echo("Next: look at both, commit them (git add -A; git commit), autoresearch run")
+
+
+def _printed(folder: Path, command: Sequence[str]) -> str:
+    """Run the command once; the name of the last number it prints."""
+    click.echo(f"Running it once, to see what it prints: {' '.join(command)}")
+    words: str | Sequence[str] = command[0] if len(command) == 1 else command
+    try:
+        ended = subprocess.run(
+            words, cwd=folder, shell=len(command) == 1, capture_output=True, text=True
+        )
+    except OSError as error:
+        raise RunFailed(f"It cannot be started: {error}.") from error
+    numbers = read_numbers((ended.stdout + "\n" + ended.stderr).splitlines())
+    if ended.returncode != 0 or not numbers:
+        last = (ended.stdout + ended.stderr).strip().splitlines()[-1:] or ["nothing"]
+        raise RunFailed(
+            f"It ended with exit code {ended.returncode} and printed no line `name: number` "
+            f"(the last line is: {last[0]}). Print one, or name it with --metric."
+        )
+    return list(numbers)[-1]
+
+
+@click.command()
+@lab_option
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+def prepare(lab: Path, options: tuple[str, ...]) -> None:
+    """Run the lab's preparation: data, tokenizer. A second time it does nothing, fast.
+
+    Options after -- go to the lab's own command.
+
+    \b
+    autoresearch prepare
+    autoresearch prepare -- --check
+    """
+    task = Task.load(lab)
+    if task.prepare is None:
+        click.echo(f"{task.name} needs no preparation.")
+        return
+    words = " ".join([task.prepare, *map(_quoted, options)])
+    ended = subprocess.run(words, shell=True, cwd=lab, env=job_env(task))
+    if ended.returncode != 0:
+        raise RunFailed(f"`{words}` ended with exit code {ended.returncode}; see above.")
+
+
+def _quoted(word: str) -> str:
+    import shlex
+
+    return shlex.quote(word)

@@ -1,0 +1,253 @@
+"""Watching a run: a live panel on a terminal, plain lines elsewhere, JSON lines for machines."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+import click
+
+from autoresearch.cli.common import duration, number
+from autoresearch.ledger import Status, Trial
+from autoresearch.loop import Limits
+from autoresearch.report.curves import read_curve
+from autoresearch.report.results import jsonl
+from autoresearch.study import Stage, Study
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_STYLE = {Status.KEEP: "bold green", Status.DISCARD: "dim", Status.CRASH: "red"}
+
+
+class View(Protocol):
+    """What a run tells, and to whom."""
+
+    def stage(self, stage: Stage) -> None:
+        """Something begins that takes a while."""
+
+    def trial(self, trial: Trial) -> None:
+        """A trial is finished."""
+
+    def end(self, why: str) -> None:
+        """The run is over."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+def make_view(study: Study, limits: Limits, *, as_json: bool) -> View:
+    """The view that fits where the output goes."""
+    if as_json:
+        return JsonView()
+    return LiveView(study, limits) if sys.stdout.isatty() else LineView(study)
+
+
+class JsonView:
+    """One JSON object a finished trial, on stdout."""
+
+    def stage(self, stage: Stage) -> None:
+        """Machines wait."""
+
+    def trial(self, trial: Trial) -> None:
+        """The trial, as the JSONL export has it."""
+        click.echo(jsonl([trial]), nl=False)
+
+    def end(self, why: str) -> None:
+        """To the people behind the machine."""
+        click.echo(f"Ended: {why}.", err=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.stdout.flush()
+
+
+class LineView:
+    """A line when a trial begins to run and one when it is finished."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._before = study.ledger.best()
+
+    def stage(self, stage: Stage) -> None:
+        """Only runs are worth a line."""
+        if stage.verb == "run":
+            click.echo(f"#{stage.number} runs: {stage.note}")
+
+    def trial(self, trial: Trial) -> None:
+        """What became of it."""
+        click.echo(trial_line(trial, self._before, self._study))
+        self._before = self._study.ledger.best()
+
+    def end(self, why: str) -> None:
+        """Why, and where the study stands."""
+        click.echo(f"Ended: {why}.")
+        click.echo(summary(self._study))
+
+    def __enter__(self) -> Self:
+        click.echo(f"Study {self._study.paths.tag} of {self._study.task.name}.")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.stdout.flush()
+
+
+class LiveView:
+    """Finished trials scroll by; below them a panel shows the one that runs."""
+
+    def __init__(self, study: Study, limits: Limits) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._study = study
+        self._limits = limits
+        self._before = study.ledger.best()
+        self._counts = Counter(trial.status for trial in study.ledger.trials())
+        self._stage: Stage | None = None
+        self._began = self._stage_began = time.monotonic()
+        self._done = 0
+        self._console = Console(highlight=False)
+        self._live = Live(
+            console=self._console,
+            get_renderable=self._panel,
+            refresh_per_second=4,
+            transient=True,
+        )
+
+    def stage(self, stage: Stage) -> None:
+        """The panel shows it from now on."""
+        self._stage, self._stage_began = stage, time.monotonic()
+
+    def trial(self, trial: Trial) -> None:
+        """A line that stays."""
+        self._stage = None
+        self._done += 1
+        self._counts[trial.status] += 1
+        style = _STYLE[trial.status or Status.CRASH]
+        self._console.print(trial_line(trial, self._before, self._study), style=style, markup=False)
+        self._before = self._study.ledger.best()
+
+    def end(self, why: str) -> None:
+        """Why, and where the study stands."""
+        self._live.stop()
+        self._console.print(f"Ended: {why}.\n{summary(self._study)}", markup=False)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    # ---- the panel -----------------------------------------------------------------------------
+
+    def _panel(self) -> RenderableType:
+        from rich.console import Group
+        from rich.panel import Panel
+
+        title = f"{self._study.task.name} · {self._study.paths.tag}"
+        return Panel(Group(*self._now(), self._so_far()), title=title, title_align="left")
+
+    def _now(self) -> list[RenderableType]:
+        from rich.text import Text
+
+        stage = self._stage
+        if stage is None:
+            return [Text("…", style="dim")]
+        verb = {"propose": "is proposed by", "run": "runs:", "check": "is checked:"}[stage.verb]
+        lines: list[RenderableType] = [Text(f"#{stage.number} {verb} {stage.note}", style="bold")]
+        if stage.verb == "run" and stage.log is not None:
+            curve = read_curve(stage.log)
+            lines.append(self._budget_bar(curve[-1][0] if curve else None))
+            if curve:
+                drawn = sparkline([loss for _, loss in curve], 40)
+                lines.append(Text(f"loss {drawn} {curve[-1][1]:.4f}", style="cyan"))
+        return lines
+
+    def _budget_bar(self, progress: float | None) -> RenderableType:
+        from rich.columns import Columns
+        from rich.progress_bar import ProgressBar
+        from rich.text import Text
+
+        spent = time.monotonic() - self._stage_began
+        budget = self._study.task.budget
+        if progress is None:
+            progress = 0.0 if budget.seconds else spent / budget.timeout
+        limit = f"{duration(spent)}, limit {duration(budget.timeout)}"
+        bar = ProgressBar(total=1.0, completed=min(progress, 1.0), width=40)
+        return Columns([bar, Text(f"{progress:4.0%}  {limit}")])
+
+    def _so_far(self) -> RenderableType:
+        from rich.text import Text
+
+        counts, best = self._counts, self._before
+        told = f"best {number(best.value)} (#{best.number})" if best else "no baseline yet"
+        tried = " · ".join(f"{counts[status]} {_PAST[status]}" for status in Status)
+        return Text(f"{told} · {tried} · {self._pace()}")
+
+    def _pace(self) -> str:
+        """Trials an hour, and when the session will end."""
+        spent = time.monotonic() - self._began
+        if not self._done:
+            return f"{duration(spent)} so far"
+        each = spent / self._done
+        ends = [self._limits.until] if self._limits.until else []
+        if self._limits.trials is not None:
+            ends.append(time.time() + each * max(0, self._limits.trials - self._done))
+        end = f"ends about {datetime.fromtimestamp(min(ends)):%H:%M}" if ends else "until Ctrl-C"
+        return f"{3600 / each:.0f} trials/h · {end}"
+
+
+_PAST = {Status.KEEP: "kept", Status.DISCARD: "discarded", Status.CRASH: "crashed"}
+
+
+def trial_line(trial: Trial, before: Trial | None, study: Study) -> str:
+    """One finished trial: number, status, value, difference from the best before it, note."""
+    delta = ""
+    if trial.value is not None and before is not None and before.value is not None:
+        delta = f"{trial.value - before.value:+.6f}"
+    status = trial.status.value if trial.status else "unfinished"
+    because = f" [{trial.reason}]" if trial.reason else ""
+    name = study.task.metric.name
+    told = f"{name} {number(trial.value):>9} {delta:>10}"
+    return f"#{trial.number:<4}{status:<8}{told}  {trial.note}{because}"
+
+
+def summary(study: Study) -> str:
+    """Where a study stands, in a line or two."""
+    trials = study.ledger.trials()
+    counts = Counter(trial.status for trial in trials)
+    told = ", ".join(f"{counts[status]} {_PAST[status]}" for status in Status)
+    best, first = study.ledger.best(), next((t for t in trials if t.value is not None), None)
+    if best is None or first is None or best.value is None or first.value is None:
+        return f"{len(trials)} trials: {told}."
+    name = study.task.metric.name
+    gain = 100 * study.task.metric.gain(best.value, first.value) / abs(first.value or 1.0)
+    return (
+        f"{len(trials)} trials: {told}. {name} {number(first.value)} → {number(best.value)} "
+        f"({gain:.2f} % better), #{best.number} on branch autoresearch/{study.paths.tag}."
+    )
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """A curve in one line of block characters."""
+    shown = (
+        [values[i * len(values) // width] for i in range(width)] if len(values) > width else values
+    )
+    low, high = min(shown), max(shown)
+    scale = (len(_BLOCKS) - 1) / ((high - low) or 1.0)
+    return "".join(_BLOCKS[round((value - low) * scale)] for value in shown)

@@ -1,0 +1,177 @@
+"""Looking at a study: status, log, show, diff, best. They only read, also while it runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from autoresearch.cli.common import duration, lab_option, number, tag_option
+from autoresearch.ledger import Ledger, State, Status, Trial
+from autoresearch.measure import tail
+from autoresearch.opening import read_study, running
+from autoresearch.paths import StudyPaths
+from autoresearch.report.results import jsonl
+from autoresearch.study import restore_files
+from autoresearch.task import Task
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, for machines.")
+@tag_option
+@lab_option
+def status(as_json: bool, tag: str | None, lab: Path) -> None:
+    """Where the study stands.
+
+    \b
+    autoresearch status
+    autoresearch status --tag wider --json
+    """
+    task = Task.load(lab)
+    with read_study(task, tag) as (ledger, paths, _):
+        facts = _standing(task, ledger, paths)
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    for name, value in facts.items():
+        click.echo(f"{name + ':':<12}{'-' if value is None else value}")
+
+
+def _standing(task: Task, ledger: Ledger, paths: StudyPaths) -> dict[str, object]:
+    trials, best = ledger.trials(), ledger.best()
+    baseline = next((t for t in trials if t.is_baseline and t.value is not None), None)
+    done = [trial for trial in trials if trial.state is State.APPLIED]
+    unfinished = ledger.unfinished()
+    return {
+        "study": paths.tag,
+        "task": task.name,
+        "running": running(paths) or "no",
+        "trials": len(done),
+        "kept": sum(trial.status is Status.KEEP for trial in done),
+        "discarded": sum(trial.status is Status.DISCARD for trial in done),
+        "crashed": sum(trial.status is Status.CRASH for trial in done),
+        "baseline": baseline.value if baseline else None,
+        "best": best.value if best else None,
+        "best trial": best.number if best else None,
+        "now": f"#{unfinished.number} {unfinished.state}: {unfinished.note}"
+        if unfinished
+        else None,
+        "time used": duration(sum(trial.seconds for trial in done)),
+        "branch": f"autoresearch/{paths.tag}",
+    }
+
+
+@click.command()
+@click.option("--kept", is_flag=True, help="Only the kept ones.")
+@click.option("-n", "--last", type=click.IntRange(min=1), help="Only the last N.")
+@tag_option
+@lab_option
+def log(kept: bool, last: int | None, tag: str | None, lab: Path) -> None:
+    """All trials, a line each, oldest first.
+
+    \b
+    autoresearch log
+    autoresearch log --kept -n 10
+    """
+    task = Task.load(lab)
+    with read_study(task, tag) as (ledger, _, _):
+        trials = ledger.kept() if kept else ledger.trials()
+    click.echo(f"{'trial':>5}  {'commit':<8}{task.metric.name:>10}  {'GiB':>5}  {'status':<8}note")
+    for trial in trials[-last:] if last else trials:
+        click.echo(_log_line(trial))
+
+
+def _log_line(trial: Trial) -> str:
+    status = trial.status.value if trial.status else trial.state.value
+    because = f" [{trial.reason}]" if trial.reason else ""
+    return (
+        f"{trial.number:>5}  {trial.commit[:7]:<8}{number(trial.value):>10}  "
+        f"{trial.memory_gb:>5.1f}  {status:<8}{trial.note}{because}"
+    )
+
+
+@click.command()
+@click.argument("trial", type=int)
+@click.option("--lines", default=20, show_default=True, help="How much of the log's end.")
+@click.option("--json", "as_json", is_flag=True, help="The trial as one JSON object.")
+@tag_option
+@lab_option
+def show(trial: int, lines: int, as_json: bool, tag: str | None, lab: Path) -> None:
+    """One trial: what, how it went, the end of its log.
+
+    \b
+    autoresearch show 7
+    autoresearch show 7 --lines 200
+    """
+    task = Task.load(lab)
+    with read_study(task, tag) as (ledger, paths, _):
+        found = ledger.trial(trial)
+    click.echo(jsonl([found]) if as_json else _shown(found, task, paths, lines), nl=not as_json)
+
+
+def _shown(trial: Trial, task: Task, paths: StudyPaths, lines: int) -> str:
+    said = [
+        f"trial:    #{trial.number} {trial.note}",
+        f"status:   {trial.status or trial.state}" + (f" ({trial.reason})" if trial.reason else ""),
+        f"commit:   {trial.commit or '-'} (parent {trial.parent[:12]})",
+        f"proposer: {trial.proposer}, {trial.created}",
+    ]
+    for attempt in trial.attempts:
+        said.append(
+            f"attempt:  {attempt.number}: {task.metric.name} {number(attempt.value)}, "
+            f"seed {attempt.seed}, {duration(attempt.seconds)}, {attempt.memory_gb:.1f} GiB, "
+            f"trust level {attempt.trust}"
+        )
+        if attempt.detail:
+            said.append(f"          {attempt.detail}")
+    if trial.attempts:
+        log = paths.log(trial.number, trial.attempts[-1].number)
+        said += [f"log:      {log}", "", *tail(log, lines)]
+    return "\n".join(said)
+
+
+@click.command()
+@click.argument("trial", type=int)
+@click.argument("other", type=int, required=False)
+@tag_option
+@lab_option
+def diff(trial: int, other: int | None, tag: str | None, lab: Path) -> None:
+    """What a trial changed; with two trials, the difference from the first to the second.
+
+    \b
+    autoresearch diff 7
+    autoresearch diff 0 7 | less
+    """
+    task = Task.load(lab)
+    with read_study(task, tag) as (ledger, _, git):
+        new = ledger.trial(trial if other is None else other)
+        old = new.parent if other is None else ledger.trial(trial).commit
+        paths = [git.prefix + name for name in task.editable]
+        click.echo(git.diff(old, new.commit, paths) if old and new.commit else "", nl=False)
+
+
+@click.command()
+@click.option("--restore", is_flag=True, help="Write its files into the lab.")
+@click.option("--json", "as_json", is_flag=True, help="The trial as one JSON object.")
+@tag_option
+@lab_option
+def best(restore: bool, as_json: bool, tag: str | None, lab: Path) -> None:
+    """The best trial so far; --restore writes its editable files into the lab.
+
+    \b
+    autoresearch best
+    autoresearch best --restore
+    """
+    task = Task.load(lab)
+    with read_study(task, tag) as (ledger, paths, git):
+        found = ledger.best()
+        if found is None:
+            click.echo("Nothing is kept yet, not even the baseline.")
+            return
+        click.echo(jsonl([found]) if as_json else _shown(found, task, paths, 0), nl=not as_json)
+        if restore:
+            replaced = paths.home / "replaced"
+            changed = restore_files(git, task, found.commit, replaced)
+            said = f"{', '.join(changed)}; what stood there is in {replaced}" if changed else ""
+            click.echo(f"Restored: {said or 'nothing, the files are the best'}.", err=True)

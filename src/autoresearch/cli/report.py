@@ -1,0 +1,113 @@
+"""report and export: the study for people, and for other tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import click
+
+from autoresearch.cli.common import lab_option, tag_option
+from autoresearch.files import write_whole
+from autoresearch.ledger import Ledger, State, Status, Trial
+from autoresearch.metric import Direction, Metric
+from autoresearch.opening import read_study
+from autoresearch.paths import StudyPaths
+from autoresearch.report import Story, write_report
+from autoresearch.report.curves import read_curve
+from autoresearch.report.results import jsonl, results_tsv
+from autoresearch.report.rows import Curve, from_trials, read_tsv
+from autoresearch.report.table import staircase
+from autoresearch.task import Task
+
+
+@click.command()
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A results.tsv of the five-column form, instead of a study.",
+)
+@click.option(
+    "--direction",
+    type=click.Choice(get_args(Direction)),
+    default="minimize",
+    show_default=True,
+    help="Which way is better, for --results.",
+)
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder; the lab by default.")
+@tag_option
+@lab_option
+def report(
+    results: Path | None, direction: Direction, out: Path | None, tag: str | None, lab: Path
+) -> None:
+    """A page and pictures of the study, or of any results.tsv.
+
+    Writes report.html (one file, works offline), progress.png and progress.svg.
+
+    \b
+    autoresearch report
+    autoresearch report --results run7/results.tsv -o run7
+    """
+    if results is not None:
+        name, rows = read_tsv(results)
+        story = Story(results.parent.resolve().name, Metric(name, direction), rows)
+    else:
+        task = Task.load(lab)
+        story = study_story(task, tag)
+    folder = out or (results.parent if results else lab)
+    folder.mkdir(parents=True, exist_ok=True)
+    click.echo(staircase(story.rows, story.metric))
+    for path in write_report(story, folder):
+        click.echo(f"Wrote {path}")
+
+
+def study_story(task: Task, tag: str | None) -> Story:
+    """A study as a report tells it."""
+    with read_study(task, tag) as (ledger, paths, git):
+        trials = [trial for trial in ledger.trials() if trial.state is State.APPLIED]
+        names = [git.prefix + name for name in task.editable]
+        diffs = {
+            t.number: git.diff(t.parent, t.commit, names)
+            for t in trials
+            if t.status is Status.KEEP and not t.is_baseline
+        }
+        rows = from_trials(trials, _curves(trials, paths), diffs)
+        return Story(f"{task.name} · {paths.tag}", task.metric, rows, _facts(ledger))
+
+
+def _curves(trials: list[Trial], paths: StudyPaths) -> dict[int, Curve]:
+    logs = {t.number: paths.log(t.number, t.attempts[-1].number) for t in trials if t.attempts}
+    return {number: read_curve(log) for number, log in logs.items()}
+
+
+def _facts(ledger: Ledger) -> dict[str, str]:
+    """What the page says of machine, task, seeds."""
+    facts = ledger.facts
+    seeds = sorted({attempt.seed for trial in ledger.trials() for attempt in trial.attempts})
+    spread = f"{seeds[0]} to {seeds[-1]}, one a run" if seeds else "none"
+    shown = {name: facts[name] for name in ("task", "command", "machine", "python", "strategy")}
+    budget = f"{facts['budget'] or '-'} s of training, {facts['timeout']} s in all"
+    return {**shown, "budget": budget, "seeds": spread, "base commit": facts["base"][:12]}
+
+
+@click.command()
+@click.option("--format", "form", type=click.Choice(["tsv", "jsonl"]), default="jsonl")
+@click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="A file.")
+@tag_option
+@lab_option
+def export(form: str, out: Path | None, tag: str | None, lab: Path) -> None:
+    """All trials as results.tsv or JSON lines, to stdout or a file.
+
+    \b
+    autoresearch export > trials.jsonl
+    autoresearch export --format tsv -o results.tsv
+    """
+    task = Task.load(lab)
+    with read_study(task, tag) as (ledger, _, _):
+        trials = [trial for trial in ledger.trials() if trial.state is State.APPLIED]
+    text = jsonl(trials) if form == "jsonl" else results_tsv(from_trials(trials), task.metric)
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        write_whole(out, text)
+        click.echo(f"Wrote {len(trials)} trials to {out}", err=True)

@@ -1,0 +1,159 @@
+"""run and try: the two ways to make trials."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import click
+
+from autoresearch.cli.common import lab_option, tag_option
+from autoresearch.cli.live import View, make_view
+from autoresearch.errors import AutoResearchError
+from autoresearch.executors.local import LocalExecutor
+from autoresearch.ledger import Status, Trial
+from autoresearch.loop import Limits, research
+from autoresearch.opening import default_tag, open_study
+from autoresearch.proposers import Proposal
+from autoresearch.proposers.registry import make_proposer
+from autoresearch.strategies.registry import make_strategy
+from autoresearch.study import Study, restore_files
+from autoresearch.task import Task
+
+
+@click.command()
+@click.option("--trials", type=click.IntRange(min=0), help="Stop after this many experiments.")
+@click.option("--hours", type=click.FloatRange(min=0), help="Stop after this many hours.")
+@click.option("--until", metavar="TIME", help="Stop at 07:30, or at 2026-03-08T07:30.")
+@tag_option
+@click.option("--agent", default="offline", show_default=True, help="Who proposes the edits.")
+@click.option("--strategy", default="greedy", show_default=True, help="Who decides what is kept.")
+@click.option("--seed", type=int, default=42, show_default=True, help="Of a new study.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a trial, for machines.")
+@lab_option
+def run(
+    trials: int | None,
+    hours: float | None,
+    until: str | None,
+    tag: str | None,
+    agent: str,
+    strategy: str,
+    seed: int,
+    as_json: bool,
+    lab: Path,
+) -> None:
+    """Research until stopped: propose, run, measure, keep or put aside.
+
+    The first trial is the unedited baseline. A study goes on where it stopped; Ctrl-C is clean.
+    Your own files are left alone: the best stands on the branch autoresearch/TAG.
+
+    \b
+    autoresearch run                       until Ctrl-C
+    autoresearch run --trials 20
+    autoresearch run --tag wider --until 07:30
+    """
+    task = Task.load(lab)
+    limits = Limits(trials, _deadline(hours, until))
+    proposer = make_proposer(agent, seed=seed)
+    name = tag or default_tag(lab)
+    with open_study(task, name, LocalExecutor(), make_strategy(strategy), seed) as study:
+        view = make_view(study, limits, as_json=as_json)
+        with _watched(study, view):
+            study.recover()
+            view.end(research(study, proposer, limits))
+
+
+@click.command("try")
+@click.option("-m", "--message", "note", required=True, help="What you changed, and why.")
+@tag_option
+@click.option("--strategy", default="greedy", show_default=True, help="Who decides what is kept.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, for machines.")
+@lab_option
+def try_(note: str, tag: str | None, strategy: str, as_json: bool, lab: Path) -> None:
+    """One experiment with your own edit of the lab's files.
+
+    Commits the editable files as they stand, runs and judges them. A discard or a crash puts
+    the files back to the best; your edit stays in the study (autoresearch diff N).
+
+    \b
+    $EDITOR train.py
+    autoresearch try -m "halve the batch: more steps in the same time"
+    """
+    task = Task.load(lab)
+    name = tag or default_tag(lab)
+    with open_study(task, name, LocalExecutor(), make_strategy(strategy)) as study:
+        view = make_view(study, Limits(trials=1), as_json=as_json)
+        with _watched(study, view):
+            trial = _try(study, note)
+        _say_try(study, trial, as_json=as_json)
+
+
+def _try(study: Study, note: str) -> Trial:
+    edit = study.collect(study.task.folder)
+    if isinstance(edit, OSError):
+        raise AutoResearchError(
+            f"The edit cannot be read: {edit}. An editable file is a regular file."
+        )
+    study.recover()
+    if study.ledger.best() is None:
+        study.baseline()
+    parent = study.ask()
+    if not any(study.read_bytes(parent, name) != content for name, content in edit.items()):
+        names = ", ".join(study.task.editable)
+        raise AutoResearchError(f"{names}: no change from the best. Edit first, then try.")
+    trial = study.tell(parent, edit, Proposal(note), "hand")
+    if trial.status is not Status.KEEP:
+        restore_files(study.git, study.task, study.ask())
+    return trial
+
+
+def _say_try(study: Study, trial: Trial, *, as_json: bool) -> None:
+    best = study.ledger.best()
+    if as_json or best is None:
+        return
+    if trial.status is Status.KEEP:
+        click.echo("Kept: this is the new best. Go on from here.")
+    else:
+        names = ", ".join(study.task.editable)
+        click.echo(f"Put back {names} to the best, #{best.number}. Try something else.")
+
+
+@contextlib.contextmanager
+def _watched(study: Study, view: View) -> Iterator[None]:
+    study.on_stage, study.on_trial = view.stage, view.trial
+    with view:
+        try:
+            yield
+        except KeyboardInterrupt:
+            view.end("stopped by Ctrl-C; the unfinished trial runs again next time")
+            raise click.exceptions.Exit(130) from None
+
+
+def _deadline(hours: float | None, until: str | None) -> float | None:
+    """The earlier of the two, as seconds since the epoch."""
+    ends = [time.time() + hours * 3600] if hours is not None else []
+    if until is not None:
+        ends.append(_moment(until))
+    return min(ends, default=None)
+
+
+def _moment(text: str) -> float:
+    """07:30 is the next time a clock shows that; anything else is an ISO date and time."""
+    now = datetime.now().astimezone()
+    if match := re.fullmatch(r"(\d{1,2}):(\d{2})", text):
+        hour, minute = int(match[1]), int(match[2])
+        if hour < 24 and minute < 60:
+            then = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+            return (then if then > now else then + timedelta(days=1)).timestamp()
+    with contextlib.suppress(ValueError):
+        then = datetime.fromisoformat(text).astimezone()
+        if then > now:
+            return then.timestamp()
+        raise AutoResearchError(f"--until is {text!r}, and that time is over.")
+    raise AutoResearchError(
+        f"--until is {text!r}; allowed is 07:30, or a date and time: 2026-03-08T07:30."
+    )
