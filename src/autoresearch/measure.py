@@ -93,11 +93,13 @@ def tail(log: Path, lines: int) -> list[str]:
 def _ending(execution: Execution) -> tuple[str, str]:
     if execution.ending == "timeout":
         return "timeout", f"killed after {execution.seconds:.0f} s, the time limit"
-    if execution.ending == "signal":
-        return "killed", f"killed by signal {execution.signal}"
-    if execution.exit_code in (126, 127):
-        return "cannot_start", f"the shell could not start it (exit code {execution.exit_code})"
-    return ("failed", f"exit code {execution.exit_code}") if execution.exit_code else ("", "")
+    code = execution.exit_code or 0
+    signal = execution.signal or (code - 128 if 128 < code <= 192 else 0)  # as a shell tells it
+    if signal:
+        return "killed", f"killed by signal {signal}"
+    if code in (126, 127):
+        return "cannot_start", f"the shell could not start it (exit code {code})"
+    return ("failed", f"exit code {code}") if code else ("", "")
 
 
 def _explained(attempt: Attempt, last: list[str]) -> Attempt:

@@ -64,7 +64,7 @@ def read_study(task: Task, tag: str | None = None) -> Iterator[tuple[Ledger, Stu
 
 
 def _paths(git: Git, task: Task, tag: str) -> StudyPaths:
-    if "/" in tag or tag.startswith(".") or not git.valid_branch(f"autoresearch/{tag}"):
+    if "/" in tag or tag.startswith(("-", ".")) or not git.valid_branch(f"autoresearch/{tag}"):
         raise TaskError(
             f"--tag is {tag!r}; allowed is a name that git takes as a branch, without slashes, "
             "such as nov21 or wider-mlp."

@@ -1,0 +1,219 @@
+"""run and try, as a person and as a machine use them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from autoresearch.cli import main
+from tiny_lab import CRASHES, TASK, git, make_lab
+
+COUNTDOWN = ("--agent", "tiny_agents:Countdown")
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    """A tiny lab whose baseline scores 10."""
+    return make_lab(tmp_path / "lab")
+
+
+def call(lab: Path, *words: str) -> int:
+    """Run a command in a lab; its exit code."""
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--lab", str(lab)])
+    return int(ended.value.code or 0)
+
+
+def start(lab: Path, *words: str) -> subprocess.Popen[str]:
+    """Start a command in a process of its own."""
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "autoresearch", *words],
+        cwd=lab,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def descriptions(lab: Path) -> list[list[str]]:
+    """results.tsv without commits and memory, which differ from run to run."""
+    rows = [line.split("\t") for line in (lab / "results.tsv").read_text().splitlines()[1:]]
+    return [[row[1], row[3], row[4]] for row in rows]
+
+
+def test_run_prints_a_line_a_trial_and_a_summary(
+    lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The baseline comes first, --trials counts what comes after it, and the end says the gain."""
+    assert call(lab, "run", *COUNTDOWN, "--trials", "3", "--tag", "t") == 0
+    out = capsys.readouterr().out
+    assert [
+        line.split()[:2] for line in out.splitlines() if "score" in line and "runs" not in line
+    ][:4] == [["#0", "keep"], ["#1", "keep"], ["#2", "keep"], ["#3", "discard"]]
+    assert "3 kept, 1 discarded, 0 crashed. score 10.000000 → 8.000000 (20.00 % better)" in out
+
+
+def test_run_goes_on_where_it_stopped(lab: Path) -> None:
+    """A second run adds trials to the same study, and does not run the baseline again."""
+    call(lab, "run", *COUNTDOWN, "--trials", "1")
+    call(lab, "run", *COUNTDOWN, "--trials", "1")
+    assert [row[2] for row in descriptions(lab)] == ["baseline", "score 9", "score 8"]
+
+
+def test_run_json_prints_one_object_a_trial(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """stdout holds JSON lines and nothing else."""
+    call(lab, "run", *COUNTDOWN, "--trials", "2", "--json")
+    trials = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(trial["number"], trial["status"], trial["value"]) for trial in trials] == [
+        (0, "keep", 10.0),
+        (1, "keep", 9.0),
+        (2, "keep", 8.0),
+    ]
+
+
+def test_run_uses_the_offline_proposer_when_no_agent_is_named(lab: Path) -> None:
+    """The annotated constant of the lab is what it turns."""
+    assert call(lab, "run", "--trials", "3") == 0
+    notes = [row[2] for row in descriptions(lab)]
+    assert len(notes) == 4
+    assert all(note.startswith("SCORE 10.0 -> ") or "SCORE" in note for note in notes[1:])
+
+
+def test_a_run_killed_at_any_instant_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    """kill -9 of the loop, again and again: the table ends as that of an undisturbed run."""
+    calm, shaken = make_lab(tmp_path / "calm"), make_lab(tmp_path / "shaken")
+    words = ("run", "--agent", "tiny_agents:Nine", "--tag", "t")
+    assert call(calm, *words) == 0
+    for pause in (0.4, 0.47, 0.55, 0.63, 0.7, 0.78):
+        process = start(shaken, *words)
+        time.sleep(pause)
+        process.kill()
+        process.communicate()
+    out, err = start(shaken, *words).communicate(timeout=60)
+    assert "Nine are enough" in out + err
+    assert descriptions(shaken) == descriptions(calm)
+    best = [git(lab, "show", "autoresearch/t:train.py") for lab in (calm, shaken)]
+    assert best[0] == best[1]
+
+
+def test_ctrl_c_ends_the_run_cleanly(lab: Path) -> None:
+    """SIGINT kills the trial, says how to go on, and leaves no process behind."""
+    process = start(lab, "run", "--agent", "tiny_agents:Sleeper", "--tag", "t")
+    log = lab / ".autoresearch" / "t" / "trials" / "1" / "attempt-0" / "run.log"
+    wait_for(lambda: log.exists() and "asleep" in log.read_text())
+    below = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "stopped by Ctrl-C" in out
+    assert "Traceback" not in err
+    assert below
+    wait_for(lambda: not any(child.is_running() for child in below))
+    assert git(lab, "status", "--porcelain", "--untracked-files=no") == ""
+
+
+def wait_for(condition: object) -> None:
+    """Poll, for at most 20 seconds."""
+    deadline = time.monotonic() + 20
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+def test_run_stops_when_the_time_is_up(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--hours 0 runs the baseline and no more."""
+    assert call(lab, "run", *COUNTDOWN, "--hours", "0") == 0
+    assert "the time is up" in capsys.readouterr().out
+    assert len(descriptions(lab)) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("run", "--until", "25:00"), "allowed is 07:30"),
+        (("run", "--until", "2020-01-01T00:00"), "that time is over"),
+        (("run", "--agent", "ofline"), "offline"),
+        (("run", "--strategy", "gredy"), "greedy"),
+        (("run", "--agent", "tiny_agents:Empty"), "Nothing is left to try"),
+        (("run", "--tag", "a/b"), "--tag is 'a/b'"),
+        (("run", "--trials", "-1"), "--trials"),
+        (("show", "7"), "No study here yet"),
+        (("runn",), "did you mean"),
+    ],
+)
+def test_wrong_words_are_answered_with_the_right_ones(
+    lab: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], says: str
+) -> None:
+    """Exit code 2, one message, no traceback."""
+    assert call(lab, *words) == 2
+    err = capsys.readouterr().err
+    assert says in err
+    assert "Traceback" not in err
+
+
+def test_a_lab_that_does_not_run_exits_with_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A failed baseline is the lab's trouble: exit code 1 and the log's own words."""
+    lab = make_lab(tmp_path / "lab", train_py=CRASHES)
+    assert call(lab, "run", *COUNTDOWN) == 1
+    assert "RuntimeError: boom" in capsys.readouterr().err
+
+
+def test_a_command_that_cannot_start_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message tells the program that was not found."""
+    lab = make_lab(tmp_path / "lab", task_toml=TASK.replace("python run.py", "no-such-program x"))
+    assert call(lab, "run", *COUNTDOWN) == 1
+    err = capsys.readouterr().err
+    assert "cannot_start" in err
+    assert "no-such-program" in err
+
+
+def test_no_lab_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder without task.toml is answered with how to make one."""
+    assert call(tmp_path, "run") == 2
+    assert "autoresearch init" in capsys.readouterr().err
+
+
+def test_try_keeps_a_better_edit(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The person's edit becomes the best, and stays in the folder."""
+    (lab / "train.py").write_text("SCORE = 7\n")
+    assert call(lab, "try", "-m", "by hand", "--tag", "t") == 0
+    assert "Kept" in capsys.readouterr().out
+    assert (lab / "train.py").read_text() == "SCORE = 7\n"
+    assert git(lab, "show", "autoresearch/t:train.py") == "SCORE = 7"
+    assert descriptions(lab)[1:] == [["7.000000", "keep", "by hand"]]
+
+
+@pytest.mark.parametrize("text", ["SCORE = 12\n", CRASHES])
+def test_try_puts_back_the_best_after_a_discard_or_a_crash(
+    lab: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    """The folder holds the best again, other files are untouched, and the edit is not lost."""
+    (lab / "train.py").write_text("SCORE = 7\n")
+    call(lab, "try", "-m", "good", "--tag", "t")
+    (lab / "train.py").write_text(text)
+    (lab / "notes.txt").write_text("mine")
+    assert call(lab, "try", "-m", "worse") == 0
+    assert "Put back train.py to the best, #1" in capsys.readouterr().out
+    assert (lab / "train.py").read_text() == "SCORE = 7\n"
+    assert (lab / "notes.txt").read_text() == "mine"
+    assert git(lab, "show", "refs/autoresearch/t/2:train.py") == text.strip()
+
+
+def test_try_without_an_edit_says_so(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """There is nothing to run when the files are those of the best."""
+    assert call(lab, "try", "-m", "nothing") == 2
+    assert "no change from the best" in capsys.readouterr().err
