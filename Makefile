@@ -1,0 +1,44 @@
+# One command per chore, the same by hand and in CI.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+FOLDER ?= demo
+TRIALS ?= 10
+
+.PHONY: help demo test test-slow check docs clean
+
+help:            ## list the chores
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/: .*##/ \t/' | expand -t 12
+
+demo: $(VENV)/.demo      ## install, then watch experiments on a small GPT (about 6 minutes, no GPU)
+	$(BIN)/autoresearch demo --folder $(FOLDER) --trials $(TRIALS)
+
+test: $(VENV)/.dev       ## install, then run the everyday tests
+	$(BIN)/python -m pytest -n 2
+
+test-slow: $(VENV)/.dev  ## the tests that take minutes
+	$(BIN)/python -m pytest -n 2 -m slow
+
+check: $(VENV)/.dev      ## format, lint, types, generated docs
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/python docs/make_cli.py --check
+
+docs: $(VENV)/.dev       ## write docs/cli.md from the commands
+	$(BIN)/python docs/make_cli.py
+
+clean:           ## remove what the chores made, but no study
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[train,report,optuna]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[dev]'
+	@touch $@ $(VENV)/.demo
