@@ -81,7 +81,7 @@ def _lab(name: str) -> Traversable:
     known = shipped_labs()
     if name not in known:
         raise TaskError(
-            f"No lab is named {name!r}{nearest(name, [*known, 'blank'])} There are: "
+            f"No lab is named {name!r}{nearest(name, [*known, 'blank'])}. There are: "
             f"{', '.join(known)}; and blank, around a command of your own."
         )
     return _labs().joinpath(name)
@@ -93,7 +93,7 @@ def _preset(lab: str, name: str | None) -> Mapping[str, Mapping[str, Any]]:
         return {}
     if name not in known:
         there = f"There are: {', '.join(known)}." if known else "It has none."
-        raise TaskError(f"The lab {lab} has no preset {name!r}{nearest(name, list(known))} {there}")
+        raise TaskError(f"The lab {lab} has no preset {name!r}{nearest(name, list(known))}. {there}")
     return known[name]
 
 

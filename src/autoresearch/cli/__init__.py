@@ -58,7 +58,7 @@ class LazyGroup(click.Group):
 
             known = ", ".join(COMMANDS)
             ctx.fail(
-                f"No command {args[0]!r}{nearest(args[0], list(COMMANDS))} There are: {known}."
+                f"No command {args[0]!r}{nearest(args[0], list(COMMANDS))}. There are: {known}."
             )
         return super().resolve_command(ctx, args)
 

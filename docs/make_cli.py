@@ -1,0 +1,44 @@
+"""Writes docs/cli.md from the commands' own help; --check fails when it is out of date."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from autoresearch.cli import COMMANDS, cli
+
+PAGE = Path(__file__).with_name("cli.md")
+HEAD = """# Command line
+
+Written by `make docs` from the commands' own `--help`. Commands take `-C FOLDER` for a lab that
+is not the current folder, and `--tag NAME` for a study that is not the current one. Exit codes:
+0 is fine, 1 a lab that does not run, 2 a wrong use or our own trouble, 130 Ctrl-C.
+"""
+
+
+def page() -> str:
+    """The whole page: the group's help, then each command's."""
+    context = click.Context(cli, info_name="autoresearch", max_content_width=90)
+    parts = [HEAD, _block(cli.get_help(context))]
+    for name in COMMANDS:
+        command = cli.get_command(context, name)
+        assert command is not None
+        inner = click.Context(command, context, info_name=name, max_content_width=90)
+        parts += [f"\n## autoresearch {name}\n", _block(command.get_help(inner))]
+    return "\n".join(parts) + "\n"
+
+
+def _block(text: str) -> str:
+    lines = [line.rstrip() for line in text.splitlines()]
+    return "```text\n" + "\n".join(lines) + "\n```"
+
+
+if __name__ == "__main__":
+    text = page()
+    if "--check" in sys.argv:
+        if not PAGE.exists() or PAGE.read_text() != text:
+            sys.exit("docs/cli.md is out of date: run `make docs` and commit it.")
+    else:
+        PAGE.write_text(text)

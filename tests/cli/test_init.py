@@ -1,0 +1,150 @@
+"""init and prepare: from nothing to a lab that runs."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from autoresearch.cli import main
+from autoresearch.scaffold import presets, shipped_labs
+from autoresearch.task import Task
+from tiny_lab import TASK, git, make_lab
+
+
+def call(*words: str) -> int:
+    """Run a command; its exit code."""
+    with pytest.raises(SystemExit) as ended:
+        main([*words])
+    return int(ended.value.code or 0)
+
+
+@pytest.mark.parametrize("lab", ["nanogpt", "speed"])
+def test_init_makes_a_committed_lab_whose_task_loads(tmp_path: Path, lab: str) -> None:
+    """A new folder is its own clean repository, with nothing of ours left out of .gitignore."""
+    assert call("init", str(tmp_path / "my-lab"), "--lab", lab) == 0
+    folder = tmp_path / "my-lab"
+    assert Task.load(folder).name == lab
+    assert git(folder, "status", "--porcelain") == ""
+    assert {".gitignore", "program.md", "task.toml"} <= {path.name for path in folder.iterdir()}
+    assert not (folder / "presets.toml").exists()
+
+
+@pytest.mark.parametrize("preset", ["cpu", "mac", "rtx", "h100"])
+def test_a_preset_changes_constants_and_nothing_else(tmp_path: Path, preset: str) -> None:
+    """Line for line, only values before the comment differ from the shipped lab."""
+    call("init", str(tmp_path / "plain"))
+    call("init", str(tmp_path / "set"), "--preset", preset)
+    for name in ("train.py", "prepare.py", "task.toml"):
+        plain = (tmp_path / "plain" / name).read_text().splitlines()
+        changed = (tmp_path / "set" / name).read_text().splitlines()
+        assert len(plain) == len(changed)
+        for before, after in zip(plain, changed, strict=True):
+            assert before.split("=")[0].strip() == after.split("=")[0].strip()
+            assert before.partition("#")[2] == after.partition("#")[2]
+    task = Task.load(tmp_path / "set")
+    assert task.budget.seconds == (20.0 if preset == "cpu" else 300.0)
+
+
+def test_every_preset_names_files_and_constants_that_exist() -> None:
+    """Presets of all labs can be applied: their files are shipped."""
+    assert set(presets("nanogpt")) == {"cpu", "mac", "rtx", "h100"}
+    for lab in shipped_labs():
+        for files in presets(lab).values():
+            assert set(files) <= {"train.py", "prepare.py", "task.toml"}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--lab", "nanogtp"), 'did you mean "nanogpt"'),
+        (("--preset", "h1000"), 'did you mean "h100"'),
+        (("--lab", "speed", "--preset", "cpu"), "has no preset"),
+        (("--lab", "blank"), "needs a command"),
+        (("--", "python", "x.py"), "--lab blank"),
+    ],
+)
+def test_wrong_words_leave_nothing_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], says: str
+) -> None:
+    """Exit code 2 and a message that names what is there; no folder was made."""
+    assert call("init", str(tmp_path / "new"), *words) == 2
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_with_something_in_it_is_not_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """init only ever writes into a new or empty folder."""
+    (tmp_path / "train.py").write_text("mine")
+    assert call("init", str(tmp_path)) == 2
+    assert "not empty" in capsys.readouterr().err
+    assert (tmp_path / "train.py").read_text() == "mine"
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    """A repository with a program that prints two numbers."""
+    git(tmp_path, "init", "-q")
+    (tmp_path / "solve.py").write_text("print('seconds: 0.5')\nprint('error: 0.25')\n")
+    return tmp_path
+
+
+def test_blank_writes_a_task_around_a_command(script: Path) -> None:
+    """The command is run once, and the last number it prints becomes the metric."""
+    assert call("init", str(script), "--lab", "blank", "--", "python", "solve.py") == 0
+    task = Task.load(script)
+    assert (task.command, task.editable) == ("python solve.py", ("solve.py",))
+    assert (task.metric.name, task.metric.direction) == ("error", "minimize")
+    assert "solve.py" in task.program
+
+
+def test_blank_takes_what_it_is_told(script: Path) -> None:
+    """Named options are used as they are, and the command is not run."""
+    (script / "a.py").write_text("raise SystemExit('must not run')")
+    words = ("--edit", "a.py", "--metric", "acc", "--maximize", "--timeout", "5")
+    assert call("init", str(script), "--lab", "blank", *words, "--", "python a.py | tail -1") == 0
+    written = tomllib.loads((script / "task.toml").read_text())
+    assert written["command"] == "python a.py | tail -1"
+    assert written["metric"] == {"name": "acc", "direction": "maximize", "source": "log"}
+    assert written["budget"] == {"timeout": 5.0}
+
+
+def test_blank_on_a_command_without_a_number_says_what_it_printed(
+    script: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is written when nothing can be measured."""
+    (script / "solve.py").write_text("print('hello')")
+    assert call("init", str(script), "--lab", "blank", "--", "python", "solve.py") == 1
+    assert "hello" in capsys.readouterr().err
+    assert not (script / "task.toml").exists()
+
+
+def test_blank_never_overwrites_a_task(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that is a lab already stays as it is."""
+    words = ("init", str(script), "--lab", "blank", "--metric", "error", "--", "python", "solve.py")
+    assert call(*words) == 0
+    assert call(*words) == 2
+    assert "is there already" in capsys.readouterr().err
+
+
+def test_prepare_runs_the_labs_own_command(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Options after -- reach it, and its failure is a failure."""
+    task = 'prepare = "python get.py"\n' + TASK
+    get = "import sys\nprint('got', sys.argv[1:])\nsys.exit('--fail' in sys.argv)\n"
+    lab = make_lab(tmp_path / "lab", task_toml=task, get_py=get)
+    assert call("prepare", "--lab", str(lab), "--", "--check", "a b") == 0
+    assert "got ['--check', 'a b']" in capfd.readouterr().out
+    assert call("prepare", "--lab", str(lab), "--", "--fail") == 1
+
+
+def test_prepare_of_a_lab_without_preparation_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing to do is not an error."""
+    assert call("prepare", "--lab", str(make_lab(tmp_path / "lab"))) == 0
+    assert "needs no preparation" in capsys.readouterr().out
