@@ -1,0 +1,164 @@
+"""The staircase as one Altair chart, for PNG, SVG and the page alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from autoresearch.ledger import Status
+from autoresearch.report import draw
+from autoresearch.report.plan import HEIGHT, LABEL_SIZE, WIDTH, Plan
+from autoresearch.report.rows import plain
+from autoresearch.report.story import Standing, Story, counted, headline, number, signed
+
+_CROSS = "M-.7,-1L0,-.3L.7,-1L1,-.7L.3,0L1,.7L.7,1L0,.3L-.7,1L-1,.7L-.3,0L-1,-.7Z"
+_LOOKS = {  # kind -> shape, area; the palette's category colours are in this order
+    "kept": ("circle", 46),
+    "discarded": ("circle", 17),
+    "crashed": (_CROSS, 26),
+    "off the scale": ("triangle", 34),
+    "no value": ("diamond", 30),
+}
+
+
+def staircase_chart(story: Story, titled: bool = True) -> Any:
+    """An altair.LayerChart: every trial a mark, the best so far a step line, keeps labelled.
+
+    It names styles, never colours; `draw.palette` has these. `titled` puts the title and the
+    summary above it, which a page has of its own.
+    """
+    return _Chart(story).layers(titled)
+
+
+class _Chart:
+    """The layers of one chart, over one plan and one pair of axes."""
+
+    def __init__(self, story: Story) -> None:
+        self.alt, self.story, self.plan = draw.altair(), story, Plan(story)
+        self.at = {"x": self._across(), "y": self._up()}
+
+    def layers(self, titled: bool) -> Any:
+        """All of them, back to front."""
+        layers = [self._line(), self._leaders(), self._points(), self._asides()]
+        layers += [self._labels("left"), self._labels("right"), self._hover()]
+        padding = {"left": 18, "right": 24, "top": 18, "bottom": 14} if titled else 4
+        chart = self.alt.layer(*layers).properties(width=WIDTH, height=HEIGHT, padding=padding)
+        if not titled:
+            return chart
+        subtitle = f"{headline(self.story)}   ·   {counted(self.story)}"
+        return chart.properties(
+            title=self.alt.TitleParams(text=plain(self.story.title), subtitle=plain(subtitle))
+        )
+
+    def _across(self) -> Any:
+        scale = self.alt.Scale(domain=list(self.plan.across), nice=False, zero=False)
+        axis = self.alt.Axis(grid=False, format="d", tickMinStep=1)
+        return self.alt.X("x:Q", title="trial", scale=scale, axis=axis)
+
+    def _up(self) -> Any:
+        scale, metric = self.plan.scale, self.story.metric
+        better = "lower" if metric.direction == "minimize" else "higher"
+        known = any(row.value is not None for row in self.story.rows)
+        form = "~g" if scale.log else f",.{scale.decimals}f"
+        return self.alt.Y(
+            "y:Q",
+            title=f"{plain(metric.name)} ({better} is better)",
+            scale=self.alt.Scale(
+                type="log" if scale.log else "linear",
+                domain=[scale.low, scale.high],
+                nice=False,
+                zero=False,
+            ),
+            axis=self.alt.Axis(format=form, domain=False, tickCount=7, labels=known, grid=known),
+        )
+
+    def _over(self, values: Sequence[dict[str, Any]]) -> Any:
+        return self.alt.Chart(self.alt.Data(values=list(values)))
+
+    def _line(self) -> Any:
+        values = [{"x": trial, "y": best} for trial, best in self.plan.stairs()]
+        line = self._over(values).mark_line(
+            interpolate="step-after", style="best", strokeWidth=1.8, strokeJoin="round"
+        )
+        return line.encode(**self.at)
+
+    def _leaders(self) -> Any:
+        values = []
+        for x0, y0, x1, y1 in (label.leader for label in self.plan.labels if label.leader):
+            start, end = self.plan.datum(x0, y0), self.plan.datum(x1, y1)
+            values.append({"x": start[0], "y": start[1], "x2": end[0], "y2": end[1]})
+        rule = self._over(values).mark_rule(style="leader", strokeWidth=0.8)
+        return rule.encode(**self.at, x2="x2:Q", y2="y2:Q")
+
+    def _points(self) -> Any:
+        drawn = sorted(self.plan.standings, key=lambda s: s.row.status is Status.KEEP)
+        values = [self._mark(standing) for standing in drawn]
+        present = [kind for kind in _LOOKS if any(v["kind"] == kind for v in values)]
+        legend = self.alt.Legend(
+            title=None, orient="top-right", direction="horizontal", values=present,
+            columnPadding=14, offset=-26,
+        )  # fmt: skip
+        flip = "-up" if self.plan.scale.best_is_low else "-down"
+        shapes = [s + flip if s == "triangle" else s for s, _ in _LOOKS.values()]
+        sizes = [area for _, area in _LOOKS.values()]
+        kinds = list(_LOOKS)
+
+        def looks(channel: Any, **scale: Any) -> Any:
+            scaled = self.alt.Scale(domain=kinds, **scale)
+            return channel("kind:N", scale=scaled, legend=legend, sort=kinds)
+
+        return (
+            self._over(values)
+            .mark_point(filled=True, opacity=1)
+            .encode(
+                **self.at,
+                color=looks(self.alt.Color),
+                shape=looks(self.alt.Shape, range=shapes),
+                size=looks(self.alt.Size, range=sizes),
+            )
+        )
+
+    def _asides(self) -> Any:
+        values = []
+        for box, text in self.plan.asides():
+            x, y = self.plan.datum(box.x0, (box.y0 + box.y1) / 2)
+            values.append({"x": x, "y": y, "text": text})
+        return self._texts(values, "aside", "left")
+
+    def _labels(self, side: str) -> Any:
+        values = []
+        for label in self.plan.labels:
+            x, y = self.plan.datum(*label.anchor)
+            values += [{"x": x, "y": y, "text": label.text}] if label.side == side else []
+        return self._texts(values, "label", "left" if side == "right" else "right")
+
+    def _texts(self, values: Sequence[dict[str, Any]], style: str, align: str) -> Any:
+        text = self._over(values).mark_text(
+            style=style, fontSize=LABEL_SIZE, align=align, baseline="middle"
+        )
+        return text.encode(**self.at, text="text:N")
+
+    def _hover(self) -> Any:
+        """Invisible marks, large enough for a finger, that carry what hovering shows."""
+        values = [self._mark(s) | self._told(s) for s in self.plan.standings]
+        names = ("trial", "note", "score", "delta", "status", "commit", "memory")
+        tips = [self.alt.Tooltip(f"{name}:N", title=name) for name in names]
+        points = self._over(values).mark_point(filled=True, opacity=0, size=190, cursor="pointer")
+        return points.encode(**self.at, tooltip=tips)
+
+    def _mark(self, standing: Standing) -> dict[str, Any]:
+        x, y = self.plan.datum(self.plan.x(standing.row.number), self.plan.y(standing))
+        return {"x": x, "y": y, "kind": self.plan.kind(standing)}
+
+    def _told(self, standing: Standing) -> dict[str, Any]:
+        row, delta = standing.row, standing.delta
+        metric, reason = plain(self.story.metric.name), plain(row.reason)
+        return {
+            "trial": row.number,
+            "note": plain(row.note),
+            "score": "none" if row.value is None else f"{number(row.value)} {metric}",
+            "delta": "–" if delta is None else f"{signed(delta)} to the best before",
+            "status": f"{row.status} ({reason})" if reason else str(row.status),
+            "commit": plain(row.commit)[:12],
+            "memory": f"{row.memory_gb:.1f} GB" if row.memory_gb else "–",
+        }

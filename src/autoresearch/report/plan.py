@@ -1,0 +1,108 @@
+"""Plan: all of the staircase chart that is computed before a library is asked to draw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from autoresearch.ledger import Status
+from autoresearch.report.ground import Box
+from autoresearch.report.labels import Canvas, Label, Point, place, shortened, text_width
+from autoresearch.report.rows import plain
+from autoresearch.report.scale import Scale, fit
+from autoresearch.report.story import Standing, Story
+
+WIDTH, HEIGHT = 1040, 470  # of the plot, pixels
+LABEL_SIZE = 10.5
+_EDGE = 9  # pixels from the worse edge to the marks that have no place on the axis
+_LABELS = 40  # as many as one can read
+
+
+class Plan:
+    """Where each mark and each label of a story goes, in pixels and in the units of the axes."""
+
+    def __init__(self, story: Story) -> None:
+        self.standings: Sequence[Standing] = story.standings
+        keeps = [s for s in self.standings if s.row.status is Status.KEEP]
+        best_room = 0.09 + 0.014 * min(len(keeps), 14)  # for labels: no trial lies out there
+        self.scale: Scale = fit(story.rows, story.metric).padded(best=best_room, worst=0.09)
+        numbers = [row.number for row in story.rows] or [0]
+        margin = max(0.6, 0.015 * (max(numbers) - min(numbers)))
+        self.across = (min(numbers) - margin, max(numbers) + margin)
+        self.labels: tuple[Label, ...] = self._labels(keeps)
+
+    def x(self, trial: float) -> float:
+        """Pixel of a trial's number, from the left."""
+        return WIDTH * (trial - self.across[0]) / (self.across[1] - self.across[0])
+
+    def y(self, standing: Standing) -> float:
+        """Pixel of a trial's mark, from the top; at the worse edge when it is off the axis."""
+        value = standing.row.value
+        if value is None or self.scale.off(value):
+            return _EDGE if self.scale.best_is_low else HEIGHT - _EDGE
+        return HEIGHT * (1 - self.scale.at(value))
+
+    def datum(self, x: float, y: float) -> tuple[float, float]:
+        """A pixel in the units of the axes."""
+        across = self.across[0] + (self.across[1] - self.across[0]) * x / WIDTH
+        return across, self.scale.value(1 - y / HEIGHT)
+
+    def stairs(self) -> list[tuple[int, float]]:
+        """The corners of the best so far, (trial, value), to the last trial."""
+        steps = [(s.row.number, s.best) for s in self.standings if s.record and s.best is not None]
+        return [*steps, (self.standings[-1].row.number, steps[-1][1])] if steps else []
+
+    def kind(self, standing: Standing) -> str:
+        """What the legend calls it."""
+        row = standing.row
+        if row.value is None:
+            return "crashed" if row.status is Status.CRASH else "no value"
+        if self.scale.off(row.value):
+            return "off the scale"
+        return "kept" if row.status is Status.KEEP else "discarded"
+
+    def asides(self) -> list[tuple[Box, str]]:
+        """Values off the scale, written beside their marks where the next mark leaves room."""
+        edge = [s for s in self.standings if self.kind(s) not in ("kept", "discarded")]
+        ends = [self.x(s.row.number) - 6 for s in edge[1:]] + [WIDTH]
+        found = []
+        for standing, end in zip(edge, ends, strict=False):
+            if self.kind(standing) == "off the scale":
+                text, x, y = (
+                    f"{standing.row.value:.5g}",
+                    self.x(standing.row.number) + 8,
+                    self.y(standing),
+                )
+                box = Box(x, y - 7, x + text_width(text, LABEL_SIZE), y + 7)
+                found += [(box, text)] if box.x1 < end else []
+        return found
+
+    def _labels(self, keeps: Sequence[Standing]) -> tuple[Label, ...]:
+        points = [
+            Point(s.row.number, self.x(s.row.number), self.y(s), _text(s), _weight(s))
+            for s in keeps
+        ]
+        points.sort(key=lambda point: -point.weight)
+        most, rest = points[:_LABELS], points[_LABELS:]
+        walls = self._walls() + [Box(p.x - 5, p.y - 5, p.x + 5, p.y + 5) for p in rest]
+        others = [s for s in self.standings if s.row.status is not Status.KEEP]
+        dots = [(self.x(s.row.number), self.y(s)) for s in others]
+        return place(most, Canvas(WIDTH, HEIGHT, LABEL_SIZE, walls, dots))
+
+    def _walls(self) -> list[Box]:
+        """The staircase and the written-out values, as boxes that no label may touch."""
+        corners = [(self.x(n), HEIGHT * (1 - self.scale.at(v))) for n, v in self.stairs()]
+        boxes = []
+        for (x0, y0), (x1, y1) in pairwise(corners):
+            boxes.append(Box(x0, y0 - 3, x1, y0 + 3))
+            boxes.append(Box(x1 - 3, min(y0, y1), x1 + 3, max(y0, y1)))
+        return boxes + [Box(box.x0 - 12, box.y0, box.x1, box.y1) for box, _ in self.asides()]
+
+
+def _text(standing: Standing) -> str:
+    return shortened(plain(standing.row.note)) or f"#{standing.row.number}"
+
+
+def _weight(standing: Standing) -> float:
+    """The baseline first, then the larger gain."""
+    return float("inf") if standing.before is None else abs(standing.delta or 0.0)

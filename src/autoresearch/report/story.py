@@ -1,0 +1,122 @@
+"""Story: all that a report tells, and the few numbers that sum it up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from autoresearch.ledger import Status
+from autoresearch.metric import Metric
+from autoresearch.report.rows import Row
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A row beside the best that was kept before it."""
+
+    row: Row
+    before: float | None  # best kept value before this trial
+    best: float | None  # best kept value after it
+
+    @property
+    def delta(self) -> float | None:
+        """Value minus the best before it, in the metric's unit; None where either is missing."""
+        if self.row.value is None or self.before is None:
+            return None
+        return self.row.value - self.before
+
+    @property
+    def record(self) -> bool:
+        """Whether this trial moved the staircase."""
+        return self.best != self.before
+
+
+@dataclass(frozen=True)
+class Story:
+    """A study as a report tells it."""
+
+    title: str
+    metric: Metric
+    rows: Sequence[Row]
+    facts: Mapping[str, str] = field(default_factory=dict)  # machine, task, seeds, budget
+
+    @property
+    def standings(self) -> tuple[Standing, ...]:
+        """Every row with the best before and after it."""
+        return climb(self.rows, self.metric)
+
+    @property
+    def baseline(self) -> Row | None:
+        """The first row, when it has a value."""
+        first = self.rows[0] if self.rows else None
+        return first if first is not None and first.value is not None else None
+
+    @property
+    def best(self) -> Row | None:
+        """The kept row of the best value."""
+        records = [standing.row for standing in self.standings if standing.record]
+        return records[-1] if records else None
+
+    def count(self, status: Status) -> int:
+        """How many trials ended so."""
+        return sum(row.status is status for row in self.rows)
+
+    @property
+    def trials_per_hour(self) -> float | None:
+        """Of running time; None where the rows do not know their seconds."""
+        seconds = sum(row.seconds or 0.0 for row in self.rows)
+        timed = sum(row.seconds is not None for row in self.rows)
+        return timed * 3600 / seconds if seconds else None
+
+
+def climb(rows: Sequence[Row], metric: Metric) -> tuple[Standing, ...]:
+    """The staircase: the best kept value before and after each row."""
+    best: float | None = None
+    standings = []
+    for row in rows:
+        before = best
+        if row.status is Status.KEEP and metric.better(row.value, best):
+            best = row.value
+        standings.append(Standing(row, before, best))
+    return tuple(standings)
+
+
+def headline(story: Story) -> str:
+    """One line: `val_bpb 0.997900 → 0.969686 (−2.83 %)`."""
+    first, best = story.baseline, story.best
+    if best is None or best.value is None:
+        return f"no trial has a usable {story.metric.name} yet"
+    if first is None or first.value is None or best is first:
+        return f"{story.metric.name} {number(best.value)}"
+    text = f"{story.metric.name} {number(first.value)} → {number(best.value)}"
+    change = percent(best.value, first.value)
+    return f"{text} ({change})" if change else text
+
+
+def counted(story: Story) -> str:
+    """`126 trials: 23 kept, 102 discarded, 1 crashed`."""
+    words = {Status.KEEP: "kept", Status.DISCARD: "discarded", Status.CRASH: "crashed"}
+    counts = {word: story.count(status) for status, word in words.items()}
+    total = f"{len(story.rows)} trial{'s' if len(story.rows) != 1 else ''}"
+    return f"{total}: " + ", ".join(f"{n} {word}" for word, n in counts.items() if n)
+
+
+def percent(value: float, of: float) -> str:
+    """The signed change relative to `of`; empty when that says nothing."""
+    if of == 0 or not math.isfinite(change := 100 * (value - of) / abs(of)):
+        return ""
+    return f"{signed(change, '.2f' if abs(change) < 100 else ',.0f')} %"
+
+
+def number(value: float) -> str:
+    """Six decimals where they mean something, six digits otherwise."""
+    if value == 0 or 5e-6 <= abs(value) < 1000:
+        return f"{value:.6f}".replace("-", "−")
+    return (f"{value:,.1f}" if 1000 <= abs(value) < 1e9 else f"{value:.5e}").replace("-", "−")
+
+
+def signed(value: float, form: str = "") -> str:
+    """With its sign, typographically."""
+    text = format(abs(value), form) if form else number(abs(value))
+    return f"{'−' if value < 0 else '+'}{text}"
