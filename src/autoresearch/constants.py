@@ -23,6 +23,8 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
+from itertools import accumulate
 from typing import TypeAlias
 
 from autoresearch.errors import AutoResearchError, ProposerError
@@ -34,6 +36,7 @@ _RANGE = re.compile(r"\s*(?:(log|int)\s+)?(\S+?)\s*\.\.\s*(\S+)\s*")
 _BARE_WORD = re.compile(r"[A-Za-z_][\w.+-]*")
 _POWER_OF_TWO = re.compile(r"(2\s*\*\*\s*|1\s*<<\s*)\d+")
 _BOM = "\ufeff"
+_EXACT = 2**53  # every integer up to this one is a float as well
 _MOST_BITS = 128  # of a computed integer such as 2**17; larger ones are not read
 
 
@@ -93,6 +96,11 @@ class Constant:
 
 def read(source: str, path: str = "<source>") -> dict[str, Constant]:
     """Literal constants of a source, by name; ProposerError with file and line if it is broken."""
+    return dict(_read(source, path))
+
+
+@lru_cache(maxsize=8)
+def _read(source: str, path: str) -> Mapping[str, Constant]:
     found: dict[str, Constant] = {}
     for name, node, comment in _assignments(source, path):
         found.pop(name, None)
@@ -171,14 +179,16 @@ def _parse(source: str, path: str) -> ast.Module:
         raise ProposerError(f"{path}: not valid Python: {error}. Mend it first") from error
 
 
-def _lines(source: str) -> list[str]:
-    """Lines as Python counts them: broken at \\n, \\r\\n and \\r, and nowhere else."""
-    return list(io.StringIO(source, newline=""))
+@lru_cache(maxsize=4)
+def _lines(source: str) -> tuple[tuple[int, str], ...]:
+    """Lines with their offsets, broken where Python breaks them: at \\n, \\r\\n and \\r."""
+    lines = list(io.StringIO(source, newline=""))
+    return tuple(zip(accumulate(map(len, lines), initial=0), lines, strict=False))
 
 
 def _comments(source: str) -> dict[int, str]:
     found: dict[int, str] = {}
-    lines = iter([line.rstrip("\r\n") + "\n" for line in _lines(source)])
+    lines = iter([line.rstrip("\r\n") + "\n" for _, line in _lines(source)])
     try:
         for token in tokenize.generate_tokens(lambda: next(lines, "")):
             if token.type == tokenize.COMMENT:
@@ -193,13 +203,13 @@ def _span(source: str, node: ast.expr) -> tuple[int, int]:
     body = source.removeprefix(_BOM)
     lines, skipped = _lines(body), len(source) - len(body)
     end_line, end_column = node.end_lineno or node.lineno, node.end_col_offset or node.col_offset
-    start = _offset(lines, node.lineno, node.col_offset)
-    return skipped + start, skipped + _offset(lines, end_line, end_column)
+    start = _offset(lines[node.lineno - 1], node.col_offset)
+    return skipped + start, skipped + _offset(lines[end_line - 1], end_column)
 
 
-def _offset(lines: Sequence[str], line: int, column: int) -> int:
-    before = lines[line - 1].encode()[:column].decode()
-    return sum(map(len, lines[: line - 1])) + len(before)
+def _offset(line: tuple[int, str], column: int) -> int:
+    start, text = line
+    return start + len(text.encode()[:column].decode())
 
 
 def _evaluate(node: ast.expr) -> Value:
@@ -307,7 +317,7 @@ def _write(value: object, text: str, old: Value, name: str) -> str:
         return text
     if value is None or isinstance(value, bool):
         return repr(value)
-    if isinstance(value, int) and not isinstance(old, float):
+    if isinstance(value, int) and not (isinstance(old, float) and abs(value) <= _EXACT):
         return _write_int(value, text)
     if isinstance(value, int | float) and math.isfinite(value):
         return _write_float(float(value), text)
@@ -351,7 +361,7 @@ def _write_sequence(value: Sequence[object], text: str, old: Value, name: str) -
         pairs = zip(value, texts, olds, strict=True)
         written = [_write(item, was, before, name) for item, was, before in pairs]
         return _splice(text, list(zip(spans, written, strict=True)))
-    style = (texts[0], olds[0]) if texts else ('""', None)
+    style = (texts[0], olds[0]) if texts else ('""', "")
     items = [_write(item, *style, name) for item in value]
     if text.startswith("["):
         return f"[{', '.join(items)}]"

@@ -5,7 +5,9 @@ AutoResearchError                what the command line shows as one message, exi
 ├── GitError                     git refused, or the repository is not what we need
 │   └── BranchMoved              the study's branch is not where the ledger left it
 ├── LedgerError                  the ledger cannot be read or written
+├── ConstantError                a constant of a script is not there, or not a literal
 ├── ProposerError                a proposer is unknown, unavailable, or has nothing left to try
+├── StrategyError                a strategy is unknown
 ├── ExecutorError                a place to run commands cannot be had
 ├── ReportError                  a picture or page cannot be made
 └── RunFailed                    the lab itself does not run (its baseline), exit code 1

@@ -93,7 +93,8 @@ def _preset(lab: str, name: str | None) -> Mapping[str, Mapping[str, Any]]:
         return {}
     if name not in known:
         there = f"There are: {', '.join(known)}." if known else "It has none."
-        raise TaskError(f"The lab {lab} has no preset {name!r}{nearest(name, list(known))}. {there}")
+        near = nearest(name, list(known))
+        raise TaskError(f"The lab {lab} has no preset {name!r}{near}. {there}")
     return known[name]
 
 

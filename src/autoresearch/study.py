@@ -118,7 +118,7 @@ class Study:
 
     def read(self, commit: str, path: str) -> str:
         """An editable file of a commit, as text."""
-        return self.read_bytes(commit, path).decode("utf-8", errors="replace")
+        return self.read_bytes(commit, path).decode("utf-8", errors="surrogateescape")
 
     def read_bytes(self, commit: str, path: str) -> bytes:
         """An editable file of a commit, as it is."""

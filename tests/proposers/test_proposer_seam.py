@@ -1,0 +1,150 @@
+"""What every proposer keeps to, whoever wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from autoresearch.errors import ProposerError
+from autoresearch.proposers import Brief, Proposal, Proposer, Tried
+from autoresearch.proposers.fake import Edit, ScriptedProposer
+from autoresearch.proposers.offline import OfflineProposer
+
+# Two constants, four combinations: small enough for every proposer to come to its end.
+TRAIN = b"A = False  # a feature [False | True]\r\nB = 'x'  # \xc3\xa9 [x | y]\r\n"
+OTHER = "print('fixed')\n"
+STATES = [("True", "x"), ("False", "y"), ("True", "y")]
+
+
+def scripted() -> Proposer:
+    """The fake, with the same three edits that are possible at all."""
+    return ScriptedProposer(
+        Edit({"train.py": TRAIN.decode().replace("False ", f"{a} ", 1).replace("'x'", f"'{b}'")})
+        for a, b in STATES
+    )
+
+
+MAKERS: dict[str, Callable[[], Proposer]] = {
+    "offline": lambda: OfflineProposer(seed=1, tpe=False),
+    "offline with TPE": lambda: OfflineProposer(seed=1, tpe=True),
+    "scripted": scripted,
+}
+
+
+@pytest.fixture(params=MAKERS)
+def make(request: pytest.FixtureRequest) -> Callable[[], Proposer]:
+    """How to make one of the proposers."""
+    if "TPE" in request.param:
+        pytest.importorskip("optuna")
+    return MAKERS[request.param]
+
+
+def workspace(folder: Path) -> Path:
+    """A workspace at the baseline."""
+    (folder / "train.py").write_bytes(TRAIN)
+    (folder / "prepare.py").write_text(OTHER)
+    return folder
+
+
+def baseline() -> Tried:
+    """Trial 0."""
+    return Tried(0, "c0", "c0", {"train.py": TRAIN.decode()}, "keep", 1.0, "baseline", "-")
+
+
+def brief(*history: Tried) -> Brief:
+    """A brief whose parent is the baseline."""
+    return Brief("Improve it.", ("train.py",), "c0", history=history or (baseline(),))
+
+
+def play(proposer: Proposer, folder: Path) -> tuple[list[str], list[Proposal]]:
+    """Discard every proposal until there is none left; texts and proposals, in order."""
+    history, proposals = [baseline()], []
+    for number in range(1, 9):
+        try:
+            proposals.append(proposer.propose(workspace(folder), brief(*history)))
+        except ProposerError:
+            return [tried.files["train.py"] for tried in history], proposals
+        text = (folder / "train.py").read_bytes().decode()
+        tried = Tried(number, f"c{number}", "c0", {"train.py": text}, "discard", 1.1, "", "")
+        history.append(tried)
+    pytest.fail(f"still proposing after {len(proposals)} trials")
+
+
+def test_it_has_a_short_name(make: Callable[[], Proposer]) -> None:
+    """The ledger can record who proposed."""
+    name = make().name
+    assert name
+    assert name == name.strip().lower()
+    assert " " not in name
+
+
+def test_it_edits_the_editable_file_and_no_other(
+    make: Callable[[], Proposer], tmp_path: Path
+) -> None:
+    """After a proposal train.py differs, prepare.py does not, and no file has appeared."""
+    make().propose(workspace(tmp_path), brief())
+    assert (tmp_path / "train.py").read_bytes() != TRAIN
+    assert (tmp_path / "prepare.py").read_text() == OTHER
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["prepare.py", "train.py"]
+
+
+def test_it_says_what_it_did_in_one_line(make: Callable[[], Proposer], tmp_path: Path) -> None:
+    """A note is one printable line, and a cost is no less than nothing."""
+    proposal = make().propose(workspace(tmp_path), brief())
+    assert isinstance(proposal, Proposal)
+    assert proposal.note.strip()
+    assert len(proposal.note.splitlines()) == 1
+    assert proposal.cost_usd >= 0
+
+
+def test_it_works_with_no_history(make: Callable[[], Proposer], tmp_path: Path) -> None:
+    """The first proposal of a study needs no earlier one."""
+    empty = Brief("Improve it.", ("train.py",), "c0", history=())
+    assert make().propose(workspace(tmp_path), empty).note
+
+
+def test_it_repeats_nothing_and_comes_to_an_end(
+    make: Callable[[], Proposer], tmp_path: Path
+) -> None:
+    """Three trees are possible beside the baseline: three proposals, then ProposerError."""
+    texts, proposals = play(make(), tmp_path)
+    assert len(proposals) == 3
+    assert len(set(texts)) == 4
+
+
+def test_it_proposes_the_same_again(make: Callable[[], Proposer], tmp_path: Path) -> None:
+    """Equal proposers with equal histories propose equal edits."""
+    assert play(make(), tmp_path) == play(make(), tmp_path)
+
+
+def test_it_keeps_line_endings(make: Callable[[], Proposer], tmp_path: Path) -> None:
+    """A file written with \\r\\n stays so."""
+    make().propose(workspace(tmp_path), brief())
+    assert (tmp_path / "train.py").read_bytes().count(b"\r\n") == 2
+
+
+def test_a_scripted_step_may_be_a_function(tmp_path: Path) -> None:
+    """The fake also calls functions, hands them the brief, and remembers the briefs it got."""
+
+    def step(folder: Path, told: Brief) -> str:
+        (folder / "train.py").write_text(told.text)
+        return "wrote the brief down"
+
+    def nothing(folder: Path, told: Brief) -> Proposal:
+        return Proposal("nothing", cost_usd=0.5)
+
+    proposer = ScriptedProposer([step, nothing])
+    assert proposer.propose(workspace(tmp_path), brief()).note == "wrote the brief down"
+    assert (tmp_path / "train.py").read_text() == "Improve it."
+    assert proposer.propose(tmp_path, brief()).cost_usd == 0.5
+    assert len(proposer.briefs) == 2
+    with pytest.raises(ProposerError, match="the script is over"):
+        proposer.propose(tmp_path, brief())
+
+
+def test_a_scripted_edit_makes_its_folders(tmp_path: Path) -> None:
+    """An edit may name a file in a folder that is not there yet."""
+    ScriptedProposer([Edit({"a/b.txt": "hello"})]).propose(tmp_path, brief())
+    assert (tmp_path / "a" / "b.txt").read_text() == "hello"
