@@ -20,7 +20,7 @@ class Limits:
     def reached(self, done: int) -> str | None:
         """Which limit ends the session, or None."""
         if self.trials is not None and done >= self.trials:
-            return f"{done} trials are done"
+            return f"{done} of {self.trials} trials are done"
         if self.until is not None and time.time() >= self.until:
             return "the time is up"
         return None
