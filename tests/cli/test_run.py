@@ -214,6 +214,8 @@ def test_try_puts_back_the_best_after_a_discard_or_a_crash(
 
 
 def test_try_without_an_edit_says_so(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """There is nothing to run when the files are those of the best."""
+    """The first time the baseline is what is tried; after that there must be an edit."""
+    assert call(lab, "try", "-m", "baseline") == 0
+    assert descriptions(lab) == [["10.000000", "keep", "baseline"]]
     assert call(lab, "try", "-m", "nothing") == 2
     assert "no change from the best" in capsys.readouterr().err

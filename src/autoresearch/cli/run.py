@@ -82,6 +82,8 @@ def try_(note: str, tag: str | None, strategy: str, as_json: bool, lab: Path) ->
     \b
     $EDITOR train.py
     autoresearch try -m "halve the batch: more steps in the same time"
+
+    The first time it runs the unedited baseline before your edit.
     """
     task = Task.load(lab)
     name = tag or default_tag(lab)
@@ -99,10 +101,11 @@ def _try(study: Study, note: str) -> Trial:
             f"The edit cannot be read: {edit}. An editable file is a regular file."
         )
     study.recover()
-    if study.ledger.best() is None:
-        study.baseline()
+    first = study.baseline() if study.ledger.best() is None else None
     parent = study.ask()
     if not any(study.read_bytes(parent, name) != content for name, content in edit.items()):
+        if first is not None:
+            return first  # the baseline was what was tried
         names = ", ".join(study.task.editable)
         raise AutoResearchError(f"{names}: no change from the best. Edit first, then try.")
     trial = study.tell(parent, edit, Proposal(note), "hand")
