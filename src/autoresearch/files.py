@@ -10,13 +10,18 @@ from pathlib import Path
 def read_regular(path: Path, limit: int | None = None) -> bytes:
     """The bytes of a regular file; a link, a device or an oversized file is an OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as stream:
+    try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise OSError(f"{path} is not a regular file")
-        if limit is not None and found.st_size > limit:
-            raise OSError(f"{path} has {found.st_size:,} bytes; at most {limit:,} are allowed")
-        return stream.read()
+        with open(descriptor, "rb", closefd=False) as stream:
+            content = stream.read() if limit is None else stream.read(limit + 1)
+    finally:
+        os.close(descriptor)
+    if limit is not None and len(content) > limit:  # counted: a file can grow while it is read
+        size = max(found.st_size, len(content))
+        raise OSError(f"{path} has {size:,} bytes; at most {limit:,} are allowed")
+    return content
 
 
 def write_whole(path: Path, content: bytes | str) -> None:

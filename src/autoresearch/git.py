@@ -17,13 +17,16 @@ from autoresearch.files import read_regular
 _REGULAR = ("100644", "100755")
 _LINK = "120000"
 
-# Nothing that the user or a candidate configured may run: no hooks, no filters, no signing, no gc.
+# Nothing that the user or a candidate configured may run: no hooks, no filters, no signing, no gc,
+# and no fetching of what a partial clone lacks (GIT_ALLOW_PROTOCOL).
 _CONFIG = (
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     "core.fsync=all",
     "commit.gpgsign=false",
+    "core.splitIndex=false",
     "gc.auto=0",
+    "i18n.commitEncoding=UTF-8",
     "safe.directory=*",
 )
 _IDENTITY = {
@@ -54,15 +57,11 @@ class Git:
     @classmethod
     def discover(cls, folder: Path) -> Git:
         """The repository around a folder; GitError when there is none."""
-        found = _git(
-            ["rev-parse", "--absolute-git-dir", "--show-toplevel", "--show-prefix"], folder
-        )
-        if found is None:
-            raise GitError(
-                f"{folder} is not in a git repository, and a study keeps its candidates in one. "
-                f"Make it one: cd {folder} && git init && git add -A && git commit -m 'my lab'"
-            )
-        git_dir, root, prefix = found.decode().split("\n")[:3]
+        asked = ("--absolute-git-dir", "--show-toplevel", "--show-prefix")
+        ended = _spawn(["rev-parse", *asked], folder, b"", {})
+        if ended.returncode != 0:
+            raise GitError(_no_repository(folder, _said(ended)))
+        git_dir, root, prefix = os.fsdecode(ended.stdout).split("\n")[:3]
         return cls(Path(git_dir), Path(root), prefix)
 
     # ---- objects -------------------------------------------------------------------------------
@@ -84,7 +83,8 @@ class Git:
         """All files of a commit below a prefix; submodules are left out."""
         paths = ["--", prefix] if prefix else []
         out = self._run("ls-tree", "-r", "-z", "--full-tree", commit, *paths)
-        rows = (re.split(r"[ \t]", row, maxsplit=3) for row in out.decode().split("\0") if row)
+        lines = os.fsdecode(out).split("\0")  # names are bytes: Latin-1 ones come through as well
+        rows = (re.split(r"[ \t]", line, maxsplit=3) for line in lines if line)
         return tuple(Entry(path, mode, blob) for mode, kind, blob, path in rows if kind == "blob")
 
     def read(self, commit: str, path: str) -> bytes:
@@ -95,10 +95,10 @@ class Git:
         """Write a commit's files into a folder: bytes as committed, no filter, no link out."""
         entries = self.entries(commit)
         for entry, content in zip(entries, self._blobs(entries), strict=True):
-            target = folder / entry.path
+            target = folder / _plain(entry.path)
             target.parent.mkdir(parents=True, exist_ok=True)
             if entry.mode == _LINK:
-                target.symlink_to(_inside(entry.path, content.decode()))
+                target.symlink_to(_inside(entry.path, os.fsdecode(content)))
             else:
                 target.write_bytes(content)
                 target.chmod(0o755 if entry.mode == "100755" else 0o644)
@@ -137,12 +137,16 @@ class Git:
 
     def move_ref(self, name: str, new: str, old: str) -> None:
         """Compare-and-swap: move a ref only from where it is known to stand."""
-        if self._try("update-ref", "--no-deref", name, new, old) is None:
+        try:
+            self._run("update-ref", "--no-deref", name, new, old)
+        except GitError as error:
+            if self.ref(name) == old:
+                raise  # a lock in the way, a full disk: nobody moved it
             raise BranchMoved(
                 f"{name} is at {self.ref(name)}, and the ledger left it at {old}: somebody moved "
                 f"it. Put it back with `git update-ref {name} {old}`, or start a new study from "
                 "where it is now: autoresearch run --tag NEW"
-            )
+            ) from error
 
     def valid_branch(self, name: str) -> bool:
         """Whether git takes a name as a branch."""
@@ -160,7 +164,7 @@ class Git:
         path = self.root / entry.path
         try:
             if entry.mode == _LINK:
-                content = str(path.readlink()).encode()
+                content = os.fsencode(path.readlink())
             else:
                 content = read_regular(path)
         except OSError:
@@ -174,8 +178,13 @@ class Git:
         asked = "".join(f"{entry.blob}\n" for entry in entries).encode()
         out = memoryview(self._run("cat-file", "--batch", stdin=asked))
         at = 0
-        for _ in entries:
+        for entry in entries:
             header, at = _line(out, at)
+            if header.endswith(" missing"):
+                raise GitError(
+                    f"The repository at {self.root} lacks {entry.blob}, which is {entry.path}: "
+                    "it is damaged, or a partial clone. See git fsck, or clone it in full."
+                )
             size = int(header.split()[2])
             yield bytes(out[at : at + size])
             at += size + 1
@@ -183,8 +192,7 @@ class Git:
     def _run(self, *args: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> bytes:
         ended = _spawn(args, self.root, stdin, {"GIT_DIR": str(self.git_dir), **(env or {})})
         if ended.returncode != 0:
-            said = ended.stderr.decode(errors="replace").strip() or f"exit {ended.returncode}"
-            raise GitError(f"git {args[0]} failed in {self.root}: {said}")
+            raise GitError(f"git {args[0]} failed in {self.root}: {_said(ended)}")
         return ended.stdout
 
     def _try(self, *args: str) -> bytes | None:
@@ -197,7 +205,7 @@ def init_repository(folder: Path, message: str) -> str:
     for args in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", message]):
         ended = _spawn(args, folder, b"", {})
         if ended.returncode != 0:
-            raise GitError(f"git {args[0]} failed in {folder}: {ended.stderr.decode().strip()}")
+            raise GitError(f"git {args[0]} failed in {folder}: {_said(ended)}")
     found = Git.discover(folder).resolve("HEAD")
     assert found is not None
     return found
@@ -215,22 +223,34 @@ def _spawn(
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_ATTR_NOSYSTEM": "1",
         "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_LITERAL_PATHSPECS": "1",
+        "GIT_ALLOW_PROTOCOL": "",
         "GIT_TERMINAL_PROMPT": "0",
         **_IDENTITY,
         **env,
     }
+    if not cwd.is_dir():
+        raise GitError(f"{cwd} is not a folder that exists.")
     try:
         return subprocess.run(
             ["git", *settings, *args], cwd=cwd, input=stdin, env=clean, capture_output=True
         )
     except FileNotFoundError as error:
-        missing = "git was not found on PATH" if cwd.is_dir() else f"{cwd} does not exist"
-        raise GitError(f"{missing}; install git 2.34 or newer and try again.") from error
+        raise GitError("git was not found on PATH; install git 2.34 or newer.") from error
 
 
-def _git(args: Sequence[str], cwd: Path) -> bytes | None:
-    ended = _spawn(args, cwd, b"", {})
-    return ended.stdout if ended.returncode == 0 else None
+def _said(ended: subprocess.CompletedProcess[bytes]) -> str:
+    words = ended.stderr.strip() or ended.stdout.strip()
+    return words.decode(errors="replace") or f"exit {ended.returncode}"
+
+
+def _no_repository(folder: Path, said: str) -> str:
+    if "not a git repository (or any" not in said:
+        return f"git cannot use the repository around {folder}: {said}"
+    return (
+        f"{folder} is not in a git repository, and a study keeps its candidates in one. "
+        f"Make it one: cd {folder} && git init && git add -A && git commit -m 'my lab'"
+    )
 
 
 def _line(data: memoryview, at: int) -> tuple[str, int]:
@@ -240,14 +260,22 @@ def _line(data: memoryview, at: int) -> tuple[str, int]:
     return bytes(data[at:end]).decode(), end + 1
 
 
+def _plain(path: str) -> str:
+    """A path of a tree, unless it is one that git itself would not check out."""
+    parts = path.split("/")
+    if {"", ".", ".."} & set(parts) or ".git" in map(str.lower, parts):
+        raise GitError(f"The commit holds a file named {path!r}, which no honest tool commits.")
+    return path
+
+
 def _inside(path: str, target: str) -> str:
-    """A link's target, unless it leads out of the tree."""
-    depth = len(PurePosixPath(path).parts) - 1
-    for part in PurePosixPath(target).parts:
-        depth += -1 if part == ".." else 1
-        if depth < 0 or part == "/":
-            raise GitError(
-                f"{path} is a link to {target}, outside the repository, and would not mean the "
-                "same in a clean export. Make it a regular file, or ignore it with .gitignore."
-            )
+    """A link's target, unless it may lead out of the tree; only leading `..` stay certain."""
+    parts = PurePosixPath(target).parts
+    ups = parts.count("..")
+    inside = ups < len(PurePosixPath(path).parts) and set(parts[:ups]) <= {".."}
+    if not inside or target.startswith("/"):
+        raise GitError(
+            f"{path} is a link to {target}, outside the repository, and would not mean the "
+            "same in a clean export. Make it a regular file, or ignore it with .gitignore."
+        )
     return target

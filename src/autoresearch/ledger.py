@@ -112,9 +112,10 @@ class Trial:
         return self.attempts[-1].detail if self.attempts else ""
 
 
+_TABLES = {"study", "trial", "attempt"}
 _SCHEMA = f"""
-CREATE TABLE study(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE trial(
+CREATE TABLE IF NOT EXISTS study(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS trial(
   number INTEGER PRIMARY KEY CHECK(number >= 0),
   parent TEXT NOT NULL,
   note TEXT NOT NULL,
@@ -128,7 +129,7 @@ CREATE TABLE trial(
   cost_usd REAL NOT NULL CHECK(cost_usd >= 0),
   CHECK((status IS NULL) = (state NOT IN ('decided', 'applied')))
 ) STRICT;
-CREATE TABLE attempt(
+CREATE TABLE IF NOT EXISTS attempt(
   trial INTEGER NOT NULL REFERENCES trial(number),
   number INTEGER NOT NULL CHECK(number >= 0),
   seed INTEGER NOT NULL,
@@ -164,11 +165,12 @@ class Ledger:
         self.metric = metric
         with _explained(path):
             self._db = sqlite3.connect(path, isolation_level=None)
-            self._db.execute("PRAGMA busy_timeout = 5000")
-            self._check_schema()
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute("PRAGMA foreign_keys = ON")
+        try:
+            with _explained(path):
+                self._open()
+        except BaseException:
+            self._db.close()
+            raise
 
     def close(self) -> None:
         """Let go of the file."""
@@ -189,7 +191,7 @@ class Ledger:
         """Write a trial's next state, and what came to be known with it."""
         later = _stepped(trial, state, **changes)
         with self._transaction():
-            self._update(later)
+            self._update(later, trial.state)
         return later
 
     def add_attempt(self, trial: Trial, attempt: Attempt) -> Trial:
@@ -200,7 +202,7 @@ class Ledger:
             self._db.execute(
                 f"INSERT INTO attempt VALUES ({marks})", (trial.number, *_attempt_row(attempt))
             )
-            self._update(later)
+            self._update(later, trial.state)
         return later
 
     def judge_attempt(self, trial: Trial, attempt: Attempt) -> Trial:
@@ -212,7 +214,7 @@ class Ledger:
                 f"UPDATE attempt SET {names} WHERE trial = ? AND number = ?",
                 (*_attempt_row(attempt), trial.number, attempt.number),
             )
-            self._update(later)
+            self._update(later, trial.state)
         return later
 
     def abandon(self, trial: Trial) -> None:
@@ -236,7 +238,7 @@ class Ledger:
     @property
     def facts(self) -> dict[str, str]:
         """What `remember` wrote."""
-        return dict(self._db.execute("SELECT key, value FROM study ORDER BY key"))
+        return dict(self._select("SELECT key, value FROM study ORDER BY key"))
 
     def trials(self) -> tuple[Trial, ...]:
         """All trials, oldest first."""
@@ -244,9 +246,9 @@ class Ledger:
 
     def trial(self, number: int) -> Trial:
         """One trial; LedgerError when there is none of that number."""
-        for trial in self._read("number = ?", number):
-            return trial
         count = len(self)
+        if 0 <= number < count:
+            return next(self._read("number = ?", number))
         allowed = f"0 to {count - 1}" if count else "none yet"
         raise LedgerError(f"No trial {number} in this study (there are: {allowed}).")
 
@@ -289,23 +291,37 @@ class Ledger:
         return tuple(reversed(chain))
 
     def __len__(self) -> int:
-        return int(self._db.execute("SELECT count(*) FROM trial").fetchone()[0])
+        return int(self._select("SELECT count(*) FROM trial")[0][0])
 
     # ---- inside --------------------------------------------------------------------------------
 
-    def _update(self, trial: Trial) -> None:
+    def _open(self) -> None:
+        self._db.execute("PRAGMA busy_timeout = 5000")
+        self._check_schema()
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("PRAGMA foreign_keys = ON")
+
+    def _update(self, trial: Trial, was: State) -> None:
         names = ", ".join(f'"{name}" = ?' for name in _TRIAL_COLUMNS)
-        self._db.execute(
-            f"UPDATE trial SET {names} WHERE number = ?", (*_trial_row(trial), trial.number)
+        changed = self._db.execute(
+            f"UPDATE trial SET {names} WHERE number = ? AND state = ?",
+            (*_trial_row(trial), trial.number, was),
         )
+        if changed.rowcount != 1:
+            raise LedgerError(
+                f"Trial {trial.number} of {self.path} is not {was} any more: another process "
+                "has written to this study. Run one at a time."
+            )
+
+    def _select(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        with _explained(self.path):
+            return self._db.execute(query, values).fetchall()
 
     def _read(self, where: str, *values: object) -> Iterator[Trial]:
         columns = ", ".join(f'"{name}"' for name in _TRIAL_COLUMNS)
         tail = "" if "ORDER BY" in where or "LIMIT" in where else " ORDER BY number"
-        with _explained(self.path):
-            rows = self._db.execute(f"SELECT {columns} FROM trial WHERE {where}{tail}", values)
-            found = rows.fetchall()
-        for row in found:
+        for row in self._select(f"SELECT {columns} FROM trial WHERE {where}{tail}", *values):
             yield self._trial(dict(zip(_TRIAL_COLUMNS, row, strict=True)))
 
     def _trial(self, row: dict[str, Any]) -> Trial:
@@ -315,22 +331,21 @@ class Ledger:
 
     def _attempts(self, trial: int) -> tuple[Attempt, ...]:
         columns = ", ".join(_ATTEMPT_COLUMNS)
-        rows = self._db.execute(
-            f"SELECT {columns} FROM attempt WHERE trial = ? ORDER BY number", (trial,)
-        )
-        return tuple(_attempt(row) for row in rows)
+        query = f"SELECT {columns} FROM attempt WHERE trial = ? ORDER BY number"
+        return tuple(_attempt(row) for row in self._select(query, trial))
 
     def _check_schema(self) -> None:
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if version == 0 and tables == 0:
+        both = "SELECT user_version, name FROM pragma_user_version LEFT JOIN sqlite_master"
+        rows = self._db.execute(both).fetchall()  # one look: somebody may be making it right now
+        version, tables = rows[0][0], {name for _, name in rows if name}
+        if version == 0 and not tables:
             self._db.executescript(f"BEGIN EXCLUSIVE;{_SCHEMA}COMMIT;")
-        elif version > SCHEMA_VERSION:
+        elif tables >= _TABLES and version > SCHEMA_VERSION:
             raise LedgerError(
                 f"{self.path} was written by a newer AutoResearch (schema {version}, this one "
                 f"reads up to {SCHEMA_VERSION}). Update AutoResearch, or use another --tag."
             )
-        elif version != SCHEMA_VERSION:
+        elif not tables >= _TABLES or version != SCHEMA_VERSION:
             raise LedgerError(
                 f"{self.path} is a database, but not a ledger of AutoResearch. "
                 "Move it away, or use another --tag."
@@ -342,10 +357,11 @@ class Ledger:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # on a full disk SQLite has ended it already
+                    self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
 
 
 def _stepped(trial: Trial, state: State, **changes: Any) -> Trial:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
@@ -17,22 +18,37 @@ from autoresearch.task import Task
 
 DETAIL = 200  # characters of the one line that says what went wrong
 _LAST = 50  # lines at a log's end that are searched for it
-_OOM = re.compile(r"out of memory|MemoryError|bad_alloc|Cannot allocate memory", re.IGNORECASE)
-_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|COOKIE", re.IGNORECASE)
-_CONTROL = re.compile(
-    r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+_OOM = re.compile(
+    r"out of memory|MemoryError|bad_alloc|can(?:no|')t allocate memory|not enough memory",
+    re.IGNORECASE,
+)
+_SECRET = re.compile(
+    r"KEY|TOKEN(?!IZER)|SECRET|PASSW|PASSPHRASE|CREDENTIAL|COOKIE|AUTH(?!OR)|_(PASS|PWD|PAT)(_|$)",
+    re.IGNORECASE,
+)
+_OURS = re.compile(
+    r"AUTORESEARCH_(SEED|BUDGET)|GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY|COMMON_DIR|PREFIX)"
+)
+_ESCAPE = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"  # colours, cursor
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # titles, links
+    r"|\x1b[ -/]*[0-~]?"
 )
 
 
 def job_env(task: Task, seed: int | None = None) -> dict[str, str]:
     """The environment of a lab's commands: ours without secrets, and what the harness decides."""
-    env = {name: value for name, value in os.environ.items() if not _SECRET.search(name)}
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not _SECRET.search(name) and not _OURS.fullmatch(name)
+    }
     here = str(Path(sys.executable).parent)
     env["PATH"] = os.pathsep.join([here, env.get("PATH", os.defpath)])  # `python` is this one
     env["PYTHONUNBUFFERED"] = "1"
-    env["GIT_CEILING_DIRECTORIES"] = str(task.folder)  # a candidate's git must not find ours
+    env["GIT_CEILING_DIRECTORIES"] = str(task.folder.resolve())  # its git must not find ours
     if task.budget.seconds is not None:
-        env["AUTORESEARCH_BUDGET"] = f"{task.budget.seconds:g}"
+        env["AUTORESEARCH_BUDGET"] = f"{task.budget.seconds:.15g}"
     if seed is not None:
         env["AUTORESEARCH_SEED"] = str(seed)
     return {**env, **task.env}
@@ -80,8 +96,11 @@ def out_of_bounds(attempt: Attempt, task: Task) -> str | None:
 
 
 def clean_line(text: str, limit: int = DETAIL) -> str:
-    """One line of untrusted text: no control characters, bounded."""
-    line = " ".join(_CONTROL.sub("", text).split())
+    """One line of untrusted text: bounded, no escape sequence, nothing that cannot be seen."""
+    text = _ESCAPE.sub("", text)
+    if not text.isprintable():  # control, direction and zero-width characters, half pairs
+        text = "".join(c for c in text if c.isprintable() or c.isspace())
+    line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
@@ -120,7 +139,8 @@ def _without(attempt: Attempt, reason: str, detail: str) -> Attempt:
 
 def _memory(attempt: Attempt, numbers: Mapping[str, float]) -> float:
     """GiB on the accelerator as the candidate says, else resident as we sampled it."""
-    return numbers.get("peak_vram_mb", 0.0) / 1024 or attempt.memory_gb
+    printed = numbers.get("peak_vram_mb", 0.0) / 1024
+    return printed if 0 < printed < math.inf else attempt.memory_gb
 
 
 def _read(log: Path) -> tuple[dict[str, float], list[str]]:

@@ -11,8 +11,12 @@ from typing import Literal
 Direction = Literal["minimize", "maximize"]
 
 # `val_bpb: 1.8640` at the start of a line, or `METRIC val_bpb=1.8640` anywhere in it.
-_COLON = re.compile(r"^\s*([A-Za-z_][\w./-]*)\s*:\s*(\S+)\s*$")
-_METRIC = re.compile(r"\bMETRIC\s+([A-Za-z_][\w./-]*)\s*=\s*(\S+)")
+_NAME = r"[A-Za-z_][\w./-]*"
+_COLON = re.compile(rf"^\s*({_NAME})\s*:\s*(\S+)\s*$")
+_METRIC = re.compile(rf"\bMETRIC\s+({_NAME})\s*=\s*([^\s,]+(?:,\d[^\s,]*)*)")
+_GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")  # 14,200 is; 1,86 and 0,997 are not
+
+MOST_NUMBERS = 1000  # names that one log can set; of more, those printed last
 
 
 @dataclass(frozen=True)
@@ -46,20 +50,28 @@ class Metric:
 
 
 def read_numbers(lines: Iterable[str]) -> dict[str, float]:
-    """Every `name: number` and `METRIC name=number` line; the last of a name counts."""
+    """Every `name: number` line and `METRIC name=number`; the last of a name counts."""
     numbers: dict[str, float] = {}
     for line in lines:
-        if (match := _METRIC.search(line) or _COLON.match(line)) is None:
-            continue
-        value = _number(match[2])
-        if value is not None:
-            numbers[match[1]] = value
+        for name, text in _METRIC.findall(line) or _COLON.findall(line):
+            if (value := _number(text)) is not None:
+                numbers.pop(name, None)  # so that the dict is in the order of the last print
+                numbers[name] = value
+        while len(numbers) > MOST_NUMBERS:
+            del numbers[next(iter(numbers))]
     return numbers
+
+
+def readable(name: str) -> bool:
+    """Whether a metric of this name can be found in a log."""
+    return re.fullmatch(_NAME, name) is not None
 
 
 def _number(text: str) -> float | None:
     """A float as people print one; NaN and infinities are numbers here, to be refused by name."""
+    if "_" in text or not text.isascii():
+        return None
     try:
-        return float(text.replace(",", "")) if "_" not in text else None
+        return float(text.replace(",", "") if _GROUPED.fullmatch(text) else text)
     except ValueError:
         return None

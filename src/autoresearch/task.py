@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
 from autoresearch.errors import TaskError
-from autoresearch.metric import Direction, Metric
+from autoresearch.metric import Direction, Metric, readable
 from autoresearch.names import nearest
 
 FILE = "task.toml"
@@ -45,6 +47,8 @@ class Bound:
         """Why a value is out of bounds, or None; a number that was not printed is not judged."""
         if value is None:
             return None
+        if not math.isfinite(value):
+            return f"{self.name} is {value}, not a finite number"
         if self.min is not None and value < self.min:
             return f"{self.name} is {value:g}, below its minimum {self.min:g}"
         if self.max is not None and value > self.max:
@@ -73,13 +77,15 @@ class Task:
         """Read a lab's task.toml; TaskError names the key, what was seen and what is allowed."""
         path = folder / FILE
         try:
-            table = Table(tomllib.loads(path.read_text(encoding="utf-8")), path)
+            table = Table(tomllib.loads(path.read_text(encoding="utf-8-sig")), path)
         except FileNotFoundError as error:
             raise TaskError(
                 f"No {FILE} in {folder}. Go to a lab's folder, or make one: "
                 "autoresearch init my-lab (see autoresearch init --help)."
             ) from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except OSError as error:
+            raise TaskError(f"{path} cannot be read: {error.strerror}.") from error
+        except (ValueError, RecursionError) as error:  # also of bytes that are no text
             raise TaskError(f"{path} is not valid TOML: {error}.") from error
         return _task(table, folder)
 
@@ -102,9 +108,9 @@ class Table:
     def text(self, key: str, default: str | None = None, *, required: bool = False) -> str | None:
         """A non-empty string."""
         value = self._take(key, default, required)
-        if value is None or (isinstance(value, str) and value.strip()):
+        if value is None or (isinstance(value, str) and value.strip() and "\0" not in value):
             return value
-        raise self.error(key, value, 'a non-empty string, such as "python train.py"')
+        raise self.error(key, value, 'a non-empty string, no NUL in it, such as "python train.py"')
 
     def number(
         self, key: str, default: float | None = None, *, positive: bool = False
@@ -113,11 +119,12 @@ class Table:
         value = self._take(key, default, required=False)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        number = _float(value)
+        if number is None:
             raise self.error(key, value, "a number")
-        if positive and not 0 < value < float("inf"):
+        if positive and not 0 < number < math.inf:
             raise self.error(key, value, "a number above 0")
-        return float(value)
+        return number
 
     def choice(self, key: str, allowed: Sequence[str], default: str) -> str:
         """One of a few words."""
@@ -140,11 +147,11 @@ class Table:
         value = self._take(key, None, required=False)
         if value is None:
             return None
-        numbers = isinstance(value, list) and len(value) == 2
-        numbers = numbers and all(type(v) in (int, float) for v in value)
-        if not numbers or not value[0] < value[1]:
+        two = value if isinstance(value, list) and len(value) == 2 else (None, None)
+        low, high = map(_float, two)
+        if low is None or high is None or not low < high:
             raise self.error(key, value, "two numbers, the smaller first, such as [0.1, 20.0]")
-        return float(value[0]), float(value[1])
+        return low, high
 
     def table(self, key: str, *, required: bool = False) -> Table | None:
         """A sub-table."""
@@ -159,6 +166,15 @@ class Table:
         """All that is left, each a sub-table named freely."""
         names = list(self._values)
         return [(name, table) for name in names if (table := self.table(name)) is not None]
+
+    def variables(self) -> dict[str, str]:
+        """All that is left, as environment variables."""
+        for key, value in self._values.items():
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
+                raise self.error(key, key, "a variable's name, such as OMP_NUM_THREADS")
+            if not isinstance(value, str) or "\0" in value:
+                raise self.error(key, value, 'a string, no NUL in it, such as "2"')
+        return dict(self._values)
 
     def finish(self) -> None:
         """No key may be left over."""
@@ -180,6 +196,16 @@ class Table:
         return self._values.pop(key, default)
 
 
+def _float(value: object) -> float | None:
+    """A TOML number as a float; None for all else: bool, NaN, an int beyond floats."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return None if math.isnan(value) else float(value)
+    except OverflowError:
+        return None
+
+
 def _task(table: Table, folder: Path) -> Task:
     name = table.text("name", folder.resolve().name)
     command = table.text("command", required=True)
@@ -189,7 +215,8 @@ def _task(table: Table, folder: Path) -> Task:
     budget = _budget(table.table("budget"))
     checks = _checks(table.table("checks"))
     secondary = _secondary(table.table("secondary"))
-    env = _env(table.table("env"))
+    variables = table.table("env")
+    env = variables.variables() if variables else {}
     table.finish()
     assert name and command
     _check_editable(table, folder, editable)
@@ -206,6 +233,7 @@ def _metric(table: Table | None) -> tuple[Metric, str]:
     allowed = table.pair("range")
     table.finish()
     assert name
+    _check_readable(table, "name", name)
     return Metric(name, "maximize" if direction == "maximize" else "minimize", allowed), source
 
 
@@ -234,26 +262,29 @@ def _checks(table: Table | None) -> Checks | None:
 def _secondary(table: Table | None) -> tuple[Bound, ...]:
     bounds = []
     for name, inner in table.tables() if table else ():
-        bounds.append(Bound(name, inner.number("min"), inner.number("max")))
+        low, high = inner.number("min"), inner.number("max")
         inner.finish()
+        _check_readable(table, name, name)
+        if low is not None and high is not None and low > high:
+            raise inner.error("min", low, f"at most the max, which is {high:g}")
+        bounds.append(Bound(name, low, high))
     return tuple(bounds)
 
 
-def _env(table: Table | None) -> Mapping[str, str]:
-    if table is None:
-        return {}
-    return {key: str(table.text(key, required=True)) for key in list(table._values)}
+def _check_readable(table: Table | None, key: str, name: str) -> None:
+    if table is not None and not readable(name):
+        raise table.error(key, name, "a name that a log line can begin with, such as val_bpb")
 
 
 def _check_editable(table: Table, folder: Path, editable: tuple[str, ...]) -> None:
     """Every editable file is a regular file inside the lab, and not part of the contract."""
     for name in editable:
         path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or name != str(path):
+        if path.is_absolute() or ".." in path.parts or name != str(path) or "\0" in name:
             raise table.error("editable", name, "a path inside the lab, such as train.py")
         if name in (FILE, PROGRAM):
             raise table.error("editable", name, f"any file but {FILE} and {PROGRAM}")
-        if any((folder / part).is_symlink() for part in (path, *path.parents)):
+        if any((folder / part).is_symlink() for part in (path, *path.parents[:-1])):
             raise table.error("editable", name, "a regular file, not a link")
         if not (folder / path).is_file():
             raise TaskError(
