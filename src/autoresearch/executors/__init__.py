@@ -7,7 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-Ending = Literal["exit", "signal", "timeout"]
+Ending = Literal["exit", "signal", "timeout", "memory", "disk", "processes", "suspended"]
+Level = Literal["bubblewrap", "landlock", "none"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a job may take at most; None: as much as there is."""
+
+    memory: int | None = None  # bytes, of all its processes together; ending "memory"
+    processes: int | None = None  # at a time, a sandbox's own two among them; ending "processes"
+    file_size: int | None = None  # bytes of one file: the write fails
+    disk: int | None = None  # bytes of the job's folder; ending "disk"
+    open_files: int | None = None  # of one process: the open fails
 
 
 @dataclass(frozen=True)
@@ -19,6 +31,13 @@ class Job:
     log: Path  # stdout and stderr together, bounded
     timeout: float  # wall-clock seconds, monotonic; then everything it started is killed
     env: Mapping[str, str] = field(default_factory=dict)  # the whole environment
+    # From here on for sandboxes, save for the limits: without one a job sees what its user sees.
+    limits: Limits = Limits()
+    readable: tuple[Path, ...] = ()  # files and folders it may read, beside folder and system
+    writable: tuple[Path, ...] = ()  # and those it may change
+    network: bool = False
+    gpu: bool = False
+    env_allowed: tuple[str, ...] = ()  # names of env that enter a sandbox beside the usual ones
 
 
 @dataclass(frozen=True)
@@ -30,7 +49,10 @@ class Execution:
     signal: int | None  # None unless ending is "signal"
     seconds: float  # wall clock
     peak_memory: int  # bytes, resident, of all its processes together, as sampled
-    leftovers: int = 0  # processes that outlived the command and were killed
+    leftovers: int = (
+        0  # processes that outlived the command and were killed; in bubblewrap not counted
+    )
+    sandbox: Level = "none"  # what stood between it and the machine
 
     @property
     def ok(self) -> bool:

@@ -22,5 +22,5 @@ class FakeExecutor:
         """Write the log the function made; no process is started."""
         self.jobs.append(job)
         text, code = self._behaviour(job)
-        job.log.write_text(text)
+        job.log.write_text(text, encoding="utf-8", errors="replace")
         return Execution("exit", code, None, seconds=0.0, peak_memory=0)

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import json
+import select
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from autoresearch.errors import ExecutorError
-from autoresearch.executors import Execution, Job
+from autoresearch.executors import Execution, Job, Level
+from autoresearch.executors.processes import KILL_PATIENCE
+from autoresearch.executors.wire import encode
 
-_SUPERVISOR = Path(__file__).with_name("supervisor.py")
+_ROOT = str(Path(__file__).parents[2])
+_SUPERVISOR = (
+    f"import sys; sys.path.append({_ROOT!r}); "
+    "from autoresearch.executors.supervisor import main; main()"
+)
+GRACE = KILL_PATIENCE + 20.0  # seconds after the timeout in which a supervisor must answer
 
 
 class LocalExecutor:
@@ -21,25 +31,54 @@ class LocalExecutor:
 
     def run(self, job: Job) -> Execution:
         """Run to the end or the timeout; nothing of it is alive on return."""
-        with subprocess.Popen(
-            [sys.executable, "-I", str(_SUPERVISOR)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C reaches us, and we close its stdin
-        ) as supervisor:
-            assert supervisor.stdin and supervisor.stdout
-            supervisor.stdin.write(_encoded(job))
-            supervisor.stdin.flush()
-            answer = supervisor.stdout.read()
-        if supervisor.returncode != 0 or not answer:
-            raise ExecutorError(
-                f"The supervisor of `{job.command}` ended with {supervisor.returncode} and no "
-                f"report, so its processes may still run. Look for them below {job.folder}."
-            )
-        return Execution(**json.loads(answer))
+        return supervised(job, "none")
 
 
-def _encoded(job: Job) -> bytes:
-    fields = dataclasses.asdict(job)
-    fields |= {"folder": str(job.folder), "log": str(job.log), "env": dict(job.env)}
-    return json.dumps(fields).encode() + b"\n"
+def supervised(job: Job, level: Level) -> Execution:
+    """Run a job under a supervisor of its own; ExecutorError when there is no telling."""
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", _SUPERVISOR],  # no -I: psutil may be a user's own
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C reaches us, and we close its stdin
+    ) as supervisor:
+        answer = _asked(supervisor, encode(job, level), job.timeout + GRACE)
+    if supervisor.returncode != 0 or not answer:
+        raise ExecutorError(
+            f"The supervisor of `{job.command}` ended with {supervisor.returncode} and no "
+            f"report, so its processes may still run. Look for them below {job.folder}."
+        )
+    outcome = json.loads(answer)
+    if "error" in outcome:
+        raise ExecutorError(
+            f"`{job.command}` cannot be run in {job.folder}, with its output in {job.log}: "
+            f"{outcome['error']}."
+        ) from OSError(outcome["error"])
+    return Execution(**outcome)
+
+
+def _asked(supervisor: subprocess.Popen[bytes], order: bytes, patience: float) -> bytes:
+    """What a supervisor answers; whatever interrupts us, it has killed everything on return."""
+    assert supervisor.stdin and supervisor.stdout
+    try:
+        supervisor.stdin.write(order)
+        supervisor.stdin.flush()
+        return _answered(supervisor, patience)
+    except BrokenPipeError:
+        return b""
+    finally:
+        with contextlib.suppress(BrokenPipeError):
+            supervisor.stdin.close()  # this ends it, if it has not ended
+        supervisor.send_signal(signal.SIGCONT)
+        supervisor.wait()
+
+
+def _answered(supervisor: subprocess.Popen[bytes], patience: float) -> bytes:
+    """Its answer, within the patience; a job that stops its supervisor only delays it."""
+    assert supervisor.stdout
+    deadline = time.monotonic() + patience
+    while not select.select([supervisor.stdout], [], [], 1.0)[0]:
+        supervisor.send_signal(signal.SIGCONT)
+        if time.monotonic() > deadline:
+            supervisor.kill()
+    return supervisor.stdout.read()
