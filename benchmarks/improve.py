@@ -56,7 +56,7 @@ def play(folder: Path, seed: int, trials: int) -> Outcome:
     subprocess.run(
         [sys.executable, "prepare.py"], cwd=folder, check=True, stdout=subprocess.DEVNULL
     )
-    with open_study(task, "bench", LocalExecutor(), Greedy(), seed) as study:
+    with open_study(task, "bench", Greedy(), LocalExecutor(), seed=seed) as study:
         study.on_trial = lambda trial: say(seed, trial)
         research(study, OfflineProposer(seed), Limits(trials=trials))
         first, best = study.ledger.trial(0), study.ledger.best()

@@ -68,7 +68,7 @@ def git(folder: Path, *words: str) -> None:
 def ours(lab: Path, trials: int) -> list[float]:
     """Seconds from the end of a trial to the end of the next, less the proposer's."""
     proposer, times = Counter(), []
-    with open_study(Task.load(lab), "bench", LocalExecutor(), Greedy()) as study:
+    with open_study(Task.load(lab), "bench", Greedy(), LocalExecutor()) as study:
         study.baseline()
         for _ in range(trials):
             began = time.perf_counter()

@@ -26,6 +26,9 @@ FLOORS = {
     "task": 3,
     "ledger": 3,
     "paths": 3,
+    "heartbeat": 3,
+    "artefacts": 3,
+    "room": 3,
     "measure": 4,
     "strategies": 4,
     "brief": 4,
@@ -34,8 +37,9 @@ FLOORS = {
     "study": 5,
     "opening": 6,
     "loop": 6,
-    "cli": 7,
-    "__main__": 8,
+    "doctor": 7,
+    "cli": 8,
+    "__main__": 9,
 }
 # Within a floor only these may look at each other.
 NEIGHBOURS = {("git", "files"), ("proposers", "constants"), ("paths", "files"), ("cli", "cli")}

@@ -74,7 +74,7 @@ def make_lab(folder: Path, **changed: str) -> Path:
 @contextlib.contextmanager
 def opened(lab: Path, tag: str = "t") -> Iterator[Study]:
     """A study of a lab, held, with real processes."""
-    with open_study(Task.load(lab), tag, LocalExecutor(), Greedy()) as study:
+    with open_study(Task.load(lab), tag, Greedy(), LocalExecutor()) as study:
         yield study
 
 

@@ -8,6 +8,7 @@ AutoResearchError                what the command line shows as one message, exi
 ├── ConstantError                a constant of a script is not there, or not a literal
 ├── ProposerError                a proposer is unknown, unavailable, or has nothing left to try
 ├── StrategyError                a strategy is unknown
+├── NoRoom                       too little disk, or a GPU that is not free; time may mend it
 ├── ExecutorError                a place to run commands cannot be had
 ├── ReportError                  a picture or page cannot be made
 └── RunFailed                    the lab itself does not run (its baseline), exit code 1
@@ -46,6 +47,10 @@ class StrategyError(AutoResearchError):
 
 class ExecutorError(AutoResearchError):
     """A place to run commands cannot be had."""
+
+
+class NoRoom(AutoResearchError):
+    """Too little disk, or a GPU that is not free; time may mend it."""
 
 
 class ReportError(AutoResearchError):

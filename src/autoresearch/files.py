@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 from pathlib import Path
 
 
@@ -39,6 +40,20 @@ def write_whole(path: Path, content: bytes | str) -> None:
     finally:
         beside.unlink(missing_ok=True)
     _sync_folder(path.parent)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder that a hostile program filled: thousands deep, or closed to its owner."""
+    if not folder.exists() or _removed(folder):
+        return
+    subprocess.run(["chmod", "-R", "u+rwX", "--", str(folder)], capture_output=True)
+    if not _removed(folder):
+        raise OSError(f"{folder} cannot be removed: something in it is not ours, or is in use")
+
+
+def _removed(folder: Path) -> bool:
+    subprocess.run(["rm", "-rf", "--", str(folder)], capture_output=True)
+    return not folder.exists()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -135,6 +135,10 @@ class Git:
         if self.ref(name) != commit:
             self._run("update-ref", "--no-deref", name, commit, "0" * len(commit))
 
+    def set_ref(self, name: str, commit: str) -> None:
+        """Make a ref point at a commit, wherever it pointed before."""
+        self._run("update-ref", "--no-deref", name, commit)
+
     def move_ref(self, name: str, new: str, old: str) -> None:
         """Compare-and-swap: move a ref only from where it is known to stand."""
         try:
@@ -147,6 +151,27 @@ class Git:
                 f"it. Put it back with `git update-ref {name} {old}`, or start a new study from "
                 "where it is now: autoresearch run --tag NEW"
             ) from error
+
+    def drop_stale_locks(self, *names: str) -> None:
+        """Remove lock files of refs that nobody else writes; their writer was killed."""
+        for name in names:
+            for lock in (self.common_dir / name).parent.glob(f"{Path(name).name}.lock"):
+                lock.unlink(missing_ok=True)
+
+    @property
+    def common_dir(self) -> Path:
+        """Where refs live, also for a linked work tree."""
+        out = self._run("rev-parse", "--git-common-dir").decode().strip()
+        return self.root / out
+
+    def refs(self, prefix: str) -> dict[str, str]:
+        """Refs below a prefix, and the commits they hold."""
+        out = self._run("for-each-ref", "--format=%(refname) %(objectname)", prefix)
+        return dict(line.split() for line in out.decode().splitlines())
+
+    def is_ancestor(self, commit: str, of: str) -> bool:
+        """Whether a commit is another one, or below it."""
+        return self._try("merge-base", "--is-ancestor", commit, of) is not None
 
     def valid_branch(self, name: str) -> bool:
         """Whether git takes a name as a branch."""
@@ -227,6 +252,7 @@ def _spawn(
         "GIT_ALLOW_PROTOCOL": "",
         "GIT_TERMINAL_PROMPT": "0",
         **_IDENTITY,
+        **_dates(),
         **env,
     }
     if not cwd.is_dir():
@@ -237,6 +263,22 @@ def _spawn(
         )
     except FileNotFoundError as error:
         raise GitError("git was not found on PATH; install git 2.34 or newer.") from error
+
+
+def _dates() -> dict[str, str]:
+    """The time of commits, where SOURCE_DATE_EPOCH asks for the same one every time."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    moment = f"@{epoch} +0000"
+    return {f"GIT_{who}_DATE": moment for who in ("AUTHOR", "COMMITTER")} if epoch.isdigit() else {}
+
+
+def git_version() -> tuple[int, ...]:
+    """The version of the git on PATH; empty when there is none."""
+    try:
+        told = _spawn(["version"], Path.cwd(), b"", {}).stdout.decode()
+    except GitError:
+        return ()
+    return tuple(map(int, re.findall(r"\d+", told)[:3]))
 
 
 def _said(ended: subprocess.CompletedProcess[bytes]) -> str:

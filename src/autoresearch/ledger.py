@@ -64,6 +64,7 @@ class Attempt:
     value: float | None  # the metric, or None when there is no usable one
     memory_gb: float  # peak: of the accelerator where one was used, else resident memory
     trust: str = "log"  # who produced the number: the candidate's own log
+    sandbox: str = "none"  # what stood between it and the machine
     reason: str = ""  # why there is no usable value: timeout, oom, no_metric, invalid, ...
     detail: str = ""  # one line for people: the log's own words
     numbers: Mapping[str, float] = field(default_factory=dict)  # all that the log printed
@@ -138,6 +139,7 @@ CREATE TABLE IF NOT EXISTS attempt(
   value REAL,
   memory_gb REAL NOT NULL,
   trust TEXT NOT NULL,
+  sandbox TEXT NOT NULL,
   reason TEXT NOT NULL,
   detail TEXT NOT NULL,
   numbers TEXT NOT NULL,
@@ -153,7 +155,7 @@ _TRIAL_COLUMNS = (
 )  # fmt: skip
 _ATTEMPT_COLUMNS = (
     "number", "seed", "seconds", "exit_code", "value", "memory_gb",
-    "trust", "reason", "detail", "numbers",
+    "trust", "sandbox", "reason", "detail", "numbers",
 )  # fmt: skip
 
 
@@ -280,7 +282,7 @@ class Ledger:
     def leaves(self) -> tuple[Trial, ...]:
         """Finished trials that nothing was made from."""
         child = 'SELECT 1 FROM trial c WHERE c.parent = trial."commit" AND c."commit" <> c.parent'
-        return tuple(self._read(f"state = 'applied' AND NOT EXISTS ({child})"))
+        return tuple(self._read(f"state = 'applied' AND \"commit\" <> '' AND NOT EXISTS ({child})"))
 
     def lineage(self, trial: Trial) -> tuple[Trial, ...]:
         """The chain of parents from the baseline to a trial, both included."""
@@ -289,6 +291,10 @@ class Ledger:
         while not chain[-1].is_baseline and chain[-1].parent in made_by:
             chain.append(made_by[chain[-1].parent])
         return tuple(reversed(chain))
+
+    def integrity(self) -> str:
+        """What SQLite says of the file: "ok", or the first trouble it finds."""
+        return str(self._select("PRAGMA integrity_check(1)")[0][0])
 
     def __len__(self) -> int:
         return int(self._select("SELECT count(*) FROM trial")[0][0])

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
-from autoresearch.errors import ProposerError
+from autoresearch.errors import (
+    BranchMoved,
+    ExecutorError,
+    GitError,
+    LedgerError,
+    NoRoom,
+    ProposerError,
+)
 from autoresearch.proposers import Proposer
 from autoresearch.study import Study
 
@@ -26,17 +34,87 @@ class Limits:
         return None
 
 
-def research(study: Study, proposer: Proposer, limits: Limits) -> str:
-    """Run trials until a limit is reached; returns why it stopped. Ctrl-C is the other way out."""
-    done = 0
+@dataclass
+class Patience:
+    """How long to wait when our own side fails: at once, and from the fifth time on ever longer."""
+
+    quick: int = 4  # times that are tried again at once
+    first: float = 60.0  # seconds of the first pause; doubles up to `longest`
+    longest: float = 3600.0
+    _same: int = field(default=0, init=False)
+    _last: str = field(default="", init=False)
+
+    def after(self, error: Exception) -> float:
+        """Seconds to wait now, after this error."""
+        kind = f"{type(error).__name__}: {error}"
+        self._same = self._same + 1 if kind == self._last else 1
+        self._last = kind
+        extra = self._same - self.quick - 1
+        return 0.0 if extra < 0 else min(self.first * 2.0**extra, self.longest)
+
+    def forget(self) -> None:
+        """Something went well."""
+        self._same, self._last = 0, ""
+
+
+def research(
+    study: Study,
+    proposer: Proposer,
+    limits: Limits,
+    *,
+    patience: Patience | None = None,
+    on_note: Callable[[str], None] = lambda _: None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> str:
+    """Run trials until a limit is reached; returns why it stopped. Ctrl-C is the other way out.
+
+    Trouble of our own side (a full disk, a locked file, a GPU that is not free) is waited out,
+    once a trial has shown that the lab works; what time does not mend is raised.
+    """
+    patience = patience or Patience()
+    _resume(study, on_note)
     if study.ledger.best() is None:
         study.baseline()
+    done = 0
     while (why := limits.reached(done)) is None:
         try:
-            study.step(proposer)
+            if study.recover() is None:  # what trouble interrupted comes before what is new
+                study.step(proposer)
+            done += 1
+            patience.forget()
+            study.reserve.hold()
         except ProposerError as error:
             if done == 0:
                 raise
             return str(error)
-        done += 1
+        except (ExecutorError, GitError, LedgerError, NoRoom, OSError) as error:
+            if done == 0 or isinstance(error, BranchMoved):
+                raise
+            _wait_out(study, error, patience.after(error), limits, on_note, sleep)
     return why
+
+
+def _resume(study: Study, on_note: Callable[[str], None]) -> None:
+    """Finish what an earlier process left, and say so in one line."""
+    left = study.ledger.unfinished()
+    if left is None:
+        return
+    on_note(f"An earlier run left trial {left.number} {left.state}; going on from there.")
+    study.recover()
+
+
+def _wait_out(
+    study: Study,
+    error: Exception,
+    seconds: float,
+    limits: Limits,
+    on_note: Callable[[str], None],
+    sleep: Callable[[float], None],
+) -> None:
+    """Say what is wrong, free the reserve for what the ledger must still write, and wait."""
+    freed = " The reserve was freed." if study.reserve.give_up() else ""
+    if limits.until is not None:
+        seconds = min(seconds, max(0.0, limits.until - time.time()))
+    again = f"trying again in {seconds:.0f} s" if seconds else "trying again"
+    on_note(f"{error}{freed} Paused: {again}.")
+    sleep(seconds)

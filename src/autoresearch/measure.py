@@ -22,6 +22,11 @@ _OOM = re.compile(
     r"out of memory|MemoryError|bad_alloc|can(?:no|')t allocate memory|not enough memory",
     re.IGNORECASE,
 )
+_OVER = {
+    "memory": ("oom", "killed: out of memory, it took more than limits.memory_gb"),
+    "disk": ("disk", "killed: its folder took more than limits.disk_gb"),
+    "processes": ("processes", "killed: it ran more than limits.processes"),
+}
 _SECRET = re.compile(
     r"KEY|TOKEN(?!IZER)|SECRET|PASSW|PASSPHRASE|CREDENTIAL|COOKIE|AUTH(?!OR)|_(PASS|PWD|PAT)(_|$)",
     re.IGNORECASE,
@@ -46,6 +51,7 @@ def job_env(task: Task, seed: int | None = None) -> dict[str, str]:
     here = str(Path(sys.executable).parent)
     env["PATH"] = os.pathsep.join([here, env.get("PATH", os.defpath)])  # `python` is this one
     env["PYTHONUNBUFFERED"] = "1"
+    env["AUTORESEARCH_CACHE"] = str(cache_folder())  # a sandbox has another home
     env["GIT_CEILING_DIRECTORIES"] = str(task.folder.resolve())  # its git must not find ours
     if task.budget.seconds is not None:
         env["AUTORESEARCH_BUDGET"] = f"{task.budget.seconds:.15g}"
@@ -56,7 +62,38 @@ def job_env(task: Task, seed: int | None = None) -> dict[str, str]:
 
 def attempt_job(task: Task, folder: Path, log: Path, seed: int) -> Job:
     """The job that runs a candidate."""
-    return Job(task.command, folder, log, task.budget.timeout, job_env(task, seed))
+    return lab_job(task, task.command, folder, log, task.budget.timeout, job_env(task, seed))
+
+
+def checks_job(task: Task, folder: Path, log: Path) -> Job | None:
+    """The job that may veto a keep, if the task has one."""
+    if task.checks is None:
+        return None
+    return lab_job(task, task.checks.command, folder, log, task.checks.timeout, job_env(task))
+
+
+def lab_job(
+    task: Task, command: str, folder: Path, log: Path, timeout: float, env: Mapping[str, str]
+) -> Job:
+    """A command of a lab, with what the task lets it use and see."""
+    return Job(
+        command,
+        folder,
+        log,
+        timeout,
+        env,
+        limits=task.limits,
+        readable=(*filter(Path.exists, (cache_folder(), *task.access.readable)),),
+        network=task.access.network,
+        gpu=task.access.gpu,
+        env_allowed=tuple(task.env),
+    )
+
+
+def cache_folder() -> Path:
+    """Where labs keep prepared data: AUTORESEARCH_CACHE, else the user's cache folder."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("AUTORESEARCH_CACHE") or home / "autoresearch").expanduser()
 
 
 def ran(number: int, seed: int, execution: Execution) -> Attempt:
@@ -69,6 +106,7 @@ def ran(number: int, seed: int, execution: Execution) -> Attempt:
         exit_code=execution.exit_code,
         value=None,
         memory_gb=execution.peak_memory / 2**30,
+        sandbox=execution.sandbox,
         reason=reason,
         detail=detail,
     )
@@ -112,6 +150,8 @@ def tail(log: Path, lines: int) -> list[str]:
 def _ending(execution: Execution) -> tuple[str, str]:
     if execution.ending == "timeout":
         return "timeout", f"killed after {execution.seconds:.0f} s, the time limit"
+    if execution.ending in _OVER:
+        return _OVER[execution.ending]
     code = execution.exit_code or 0
     signal = execution.signal or (code - 128 if 128 < code <= 192 else 0)  # as a shell tells it
     if signal:

@@ -15,6 +15,9 @@ from typing import IO
 from autoresearch import __version__
 from autoresearch.errors import BranchMoved, GitError, LedgerError, TaskError
 from autoresearch.executors import Executor
+from autoresearch.executors.leftover import FILE as LEFTOVER
+from autoresearch.executors.leftover import kill_leftover
+from autoresearch.executors.levels import make_executor
 from autoresearch.git import Git
 from autoresearch.ledger import Ledger
 from autoresearch.paths import StudyPaths, current_tag, set_current_tag, state_folder, tags
@@ -30,9 +33,17 @@ def default_tag(lab: Path) -> str:
 
 @contextlib.contextmanager
 def open_study(
-    task: Task, tag: str, executor: Executor, strategy: Strategy, seed: int = 42
+    task: Task,
+    tag: str,
+    strategy: Strategy,
+    executor: Executor | None = None,
+    *,
+    seed: int = 42,
 ) -> Iterator[Study]:
-    """Make or resume a study and hold it: no other process can write to it meanwhile."""
+    """Make or resume a study and hold it: no other process can write to it meanwhile.
+
+    Without an executor it is the one that the task's sandbox policy asks for.
+    """
     git = Git.discover(task.folder)
     paths = _paths(git, task, tag)
     known = paths.ledger.exists()
@@ -43,10 +54,15 @@ def open_study(
     with _locked(paths.lock), contextlib.closing(Ledger(paths.ledger, task.metric)) as ledger:
         if not ledger.facts:
             ledger.remember(**_facts(git, task, tag, strategy, seed))
+        git.drop_stale_locks(paths.branch, f"{paths.pins}*")
         _check_same_task(ledger, task)
         _check_ground(git, ledger, task, paths)
         set_current_tag(task.folder, tag)
-        yield Study(task, git, ledger, paths, executor, strategy)
+        _end_leftovers(paths)
+        executor = executor or make_executor(task.sandbox, paths.home)
+        study = Study(task, git, ledger, paths, executor, strategy)
+        study.reserve.hold()
+        yield study
 
 
 @contextlib.contextmanager
@@ -61,6 +77,12 @@ def read_study(task: Task, tag: str | None = None) -> Iterator[tuple[Ledger, Stu
     paths = StudyPaths(task.folder, name)
     with contextlib.closing(Ledger(paths.ledger, task.metric)) as ledger:
         yield ledger, paths, Git.discover(task.folder)
+
+
+def _end_leftovers(paths: StudyPaths) -> None:
+    """Kill what an earlier loop left running: we hold its lock, so it is gone."""
+    for written in paths.trials.glob(f"*/**/{LEFTOVER}"):
+        kill_leftover(written)
 
 
 def _paths(git: Git, task: Task, tag: str) -> StudyPaths:

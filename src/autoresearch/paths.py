@@ -23,9 +23,14 @@ class StudyPaths:
         """The ref that only ever moves to something better."""
         return f"refs/heads/autoresearch/{self.tag}"
 
+    @property
+    def pins(self) -> str:
+        """Where the refs of the trials stand."""
+        return f"refs/autoresearch/{self.tag}/"
+
     def pin(self, number: int) -> str:
         """The ref that keeps a trial's commit, kept or not."""
-        return f"refs/autoresearch/{self.tag}/{number}"
+        return f"{self.pins}{number}"
 
     @property
     def home(self) -> Path:
@@ -43,6 +48,16 @@ class StudyPaths:
         return self.home / "lock"
 
     @property
+    def heartbeat(self) -> Path:
+        """What the loop is at, since when, and until when that may take."""
+        return self.home / "heartbeat.json"
+
+    @property
+    def reserve(self) -> Path:
+        """Bytes that are given up when the disk is full."""
+        return self.home / "reserve"
+
+    @property
     def workspace(self) -> Path:
         """Where a proposer edits; made anew each time."""
         return self.home / "workspace"
@@ -57,9 +72,14 @@ class StudyPaths:
         """The table that the ecosystem's tools read."""
         return self.lab / RESULTS
 
+    @property
+    def trials(self) -> Path:
+        """The folder of all trials' folders."""
+        return self.home / "trials"
+
     def trial(self, number: int) -> Path:
         """A trial's folder."""
-        return self.home / "trials" / str(number)
+        return self.trials / str(number)
 
     def log(self, number: int, attempt: int) -> Path:
         """What an attempt printed."""

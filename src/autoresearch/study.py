@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from autoresearch import artefacts
 from autoresearch.brief import make_brief
 from autoresearch.errors import RunFailed
-from autoresearch.executors import Executor, Job
-from autoresearch.files import read_regular, write_whole
+from autoresearch.executors import Execution, Executor
+from autoresearch.files import read_regular, remove_tree, write_whole
 from autoresearch.git import Git
+from autoresearch.heartbeat import beat
 from autoresearch.ledger import Ledger, State, Status, Trial
-from autoresearch.measure import attempt_job, clean_line, job_env, measured, out_of_bounds, ran
+from autoresearch.measure import (
+    attempt_job,
+    checks_job,
+    clean_line,
+    measured,
+    out_of_bounds,
+    ran,
+)
 from autoresearch.paths import StudyPaths
 from autoresearch.proposers import Proposal, Proposer
 from autoresearch.report.results import results_tsv
 from autoresearch.report.rows import from_trials
+from autoresearch.room import GpuGuard, Reserve, check_disk
 from autoresearch.strategies import Strategy, Verdict
 from autoresearch.task import Task
 
 MAX_FILE = 1 << 20  # bytes of one editable file
 NOTE = 500  # characters of a note
 BASELINE = "baseline"
+PROPOSE_LIMIT = 3600.0  # seconds after which a proposer that says nothing looks stalled
 
 Edit = Mapping[str, bytes] | OSError  # editable path -> content, or why there is none
 
@@ -62,6 +72,8 @@ class Study:
         self.paths = paths
         self.executor = executor
         self.strategy = strategy
+        self.reserve = Reserve(paths.reserve)
+        self.gpus = GpuGuard()
         self.on_stage: Callable[[Stage], None] = _ignore
         self.on_trial: Callable[[Trial], None] = _ignore
 
@@ -81,7 +93,7 @@ class Study:
 
     def propose(self, proposer: Proposer, parent: str) -> tuple[Edit, Proposal]:
         """Let a proposer edit a scratch copy of the parent; what it left, and what it says."""
-        self.on_stage(Stage("propose", len(self.ledger), proposer.name))
+        self._begin(Stage("propose", len(self.ledger), proposer.name), PROPOSE_LIMIT)
         brief = make_brief(self.task, self.ledger, parent, self.read)
         with self._exported(parent, self.paths.workspace) as workspace:
             proposal = proposer.propose(workspace, brief)
@@ -150,8 +162,20 @@ class Study:
         while trial.state is not State.APPLIED:
             trial = walk[trial.state](trial)
         self.write_results()
+        self._prune(trial)
         self.on_trial(trial)
         return trial
+
+    def _begin(self, stage: Stage, limit: float) -> None:
+        """Tell who listens, and who looks from outside, what begins and how long it may take."""
+        beat(self.paths.heartbeat, stage.verb, stage.number, limit)
+        self.on_stage(stage)
+
+    def _prune(self, trial: Trial) -> None:
+        """Keep artefacts of the best and the last two."""
+        best = self.ledger.best()
+        wanted = {trial.number, trial.number - 1} | ({best.number} if best else set())
+        artefacts.prune(self.paths.trials, wanted)
 
     def _add(self, parent: str, note: str, by: str, cost_usd: float = 0.0) -> Trial:
         words = clean_line(note, NOTE) or "(no note)"
@@ -170,7 +194,7 @@ class Study:
         return self._pin(trial, commit)
 
     def _pin(self, trial: Trial, commit: str) -> Trial:
-        self.git.create_ref(self.paths.pin(trial.number), commit)
+        self.git.set_ref(self.paths.pin(trial.number), commit)
         tree = self.git.tree(commit)
         return self.ledger.advance(trial, State.COMMITTED, commit=commit, tree=tree)
 
@@ -184,10 +208,21 @@ class Study:
         seed = int(self.ledger.facts["seed"]) + 1000 * trial.number + number
         log = self.paths.log(trial.number, number)
         _make_empty(log.parent)
-        self.on_stage(Stage("run", trial.number, trial.note, log))
-        with self._exported(trial.commit, self.paths.export) as folder:
-            execution = self.executor.run(attempt_job(self.task, folder, log, seed))
+        self._begin(Stage("run", trial.number, trial.note, log), self.task.budget.timeout)
+        execution = self._attempt(trial.commit, log, seed)
+        if execution.ending == "suspended":  # the machine slept: its clock says nothing
+            return trial
         return self.ledger.add_attempt(trial, ran(number, seed, execution))
+
+    def _attempt(self, commit: str, log: Path, seed: int) -> Execution:
+        """Run a commit once, where there is room; what it left beside its files is kept a while."""
+        check_disk(self.paths.home, self.task.free_disk)
+        self.gpus.wait()
+        with self._exported(commit, self.paths.export) as folder:
+            execution = self.executor.run(attempt_job(self.task, folder, log, seed))
+            committed = {entry.path for entry in self.git.entries(commit)}
+            artefacts.keep(self.paths.export, committed, log.parent / artefacts.FOLDER)
+        return execution
 
     def _measure(self, trial: Trial) -> Trial:
         """ran → judged: what the attempt's log is worth."""
@@ -219,10 +254,10 @@ class Study:
         if checks is None:
             return True
         log = self.paths.trial(trial.number) / "checks.log"
-        self.on_stage(Stage("check", trial.number, trial.note, log))
+        self._begin(Stage("check", trial.number, trial.note, log), checks.timeout)
         with self._exported(trial.commit, self.paths.export) as folder:
-            job = Job(checks.command, folder, log, checks.timeout, job_env(self.task))
-            return self.executor.run(job).ok
+            job = checks_job(self.task, folder, log)
+            return job is None or self.executor.run(job).ok
 
     def _ratchet(self, trial: Trial) -> Trial:
         """decided → applied: the branch moves, if it is a keep, from where the ledger left it."""
@@ -241,7 +276,7 @@ class Study:
             self.git.export(commit, folder)
             yield folder / self.git.prefix
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(folder)
 
 
 def restore_files(git: Git, task: Task, commit: str, replaced: Path | None = None) -> list[str]:
@@ -264,8 +299,7 @@ def restore_files(git: Git, task: Task, commit: str, replaced: Path | None = Non
 
 
 def _make_empty(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
+    remove_tree(folder)
     folder.mkdir(parents=True)
 
 

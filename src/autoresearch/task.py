@@ -8,15 +8,19 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, get_args
+from typing import Any, Literal, cast, get_args
 
 from autoresearch.errors import TaskError
+from autoresearch.executors import Limits
 from autoresearch.metric import Direction, Metric, readable
 from autoresearch.names import nearest
 
 FILE = "task.toml"
 PROGRAM = "program.md"  # the person's instructions: neither editable by a candidate nor fixed
 SOURCES = ("log",)  # who may produce the number
+FREE_DISK = 2 * 2**30  # bytes that must be free before an attempt
+GIB = 2**30
+Policy = Literal["auto", "required", "off"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,15 @@ class Bound:
 
 
 @dataclass(frozen=True)
+class Access:
+    """What a candidate may use of the machine, beside its own folder and the system's programs."""
+
+    readable: tuple[Path, ...] = ()  # absolute
+    network: bool = False
+    gpu: bool = False
+
+
+@dataclass(frozen=True)
 class Task:
     """What task.toml says."""
 
@@ -71,6 +84,10 @@ class Task:
     checks: Checks | None = None
     secondary: tuple[Bound, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)  # added to every command's environment
+    limits: Limits = field(default_factory=Limits)
+    access: Access = field(default_factory=Access)
+    free_disk: int = FREE_DISK  # bytes; below it no attempt is started
+    sandbox: Policy = "auto"
 
     @classmethod
     def load(cls, folder: Path) -> Task:
@@ -134,9 +151,18 @@ class Table:
         words = " or ".join(f'"{word}"' for word in allowed)
         raise self.error(key, value, words + nearest(str(value), allowed))
 
-    def texts(self, key: str) -> tuple[str, ...]:
-        """A non-empty list of strings."""
-        value = self._take(key, None, required=True)
+    def flag(self, key: str) -> bool:
+        """true or false; false when it is not there."""
+        value = self._take(key, False, required=False)
+        if not isinstance(value, bool):
+            raise self.error(key, value, "true or false")
+        return value
+
+    def texts(self, key: str, *, required: bool = True) -> tuple[str, ...]:
+        """A list of strings; not an empty one, where one is required."""
+        value = self._take(key, None, required)
+        if value is None:
+            return ()
         good = isinstance(value, list) and value and all(isinstance(v, str) and v for v in value)
         if not good:
             raise self.error(key, value, 'a list of file names, such as ["train.py"]')
@@ -215,13 +241,30 @@ def _task(table: Table, folder: Path) -> Task:
     budget = _budget(table.table("budget"))
     checks = _checks(table.table("checks"))
     secondary = _secondary(table.table("secondary"))
+    policy = cast(Policy, table.choice("sandbox", get_args(Policy), "auto"))
+    limits, free_disk = _limits(table.table("limits"))
+    access = _access(table.table("access"))
     variables = table.table("env")
     env = variables.variables() if variables else {}
     table.finish()
     assert name and command
     _check_editable(table, folder, editable)
     return Task(
-        name, folder, command, editable, metric, budget, prepare, source, checks, secondary, env
+        name,
+        folder,
+        command,
+        editable,
+        metric,
+        budget,
+        prepare,
+        source,
+        checks,
+        secondary,
+        env,
+        limits,
+        access,
+        free_disk,
+        policy,
     )
 
 
@@ -269,6 +312,43 @@ def _secondary(table: Table | None) -> tuple[Bound, ...]:
             raise inner.error("min", low, f"at most the max, which is {high:g}")
         bounds.append(Bound(name, low, high))
     return tuple(bounds)
+
+
+def _limits(table: Table | None) -> tuple[Limits, int]:
+    """What an attempt may take; sizes are given in GiB and kept in bytes."""
+    if table is None:
+        return Limits(), FREE_DISK
+    memory, file, disk, free = (
+        table.number(key, positive=True)
+        for key in ("memory_gb", "file_gb", "disk_gb", "free_disk_gb")
+    )
+    processes = table.number("processes", positive=True)
+    open_files = table.number("open_files", positive=True)
+    table.finish()
+    limits = Limits(
+        _bytes(memory), _whole(processes), _bytes(file), _bytes(disk), _whole(open_files)
+    )
+    return limits, FREE_DISK if free is None else int(free * GIB)
+
+
+def _bytes(gib: float | None) -> int | None:
+    return None if gib is None else int(gib * GIB)
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else int(number)
+
+
+def _access(table: Table | None) -> Access:
+    if table is None:
+        return Access()
+    readable = tuple(Path(name).expanduser() for name in table.texts("readable", required=False))
+    for path in readable:
+        if not path.is_absolute():
+            raise table.error("readable", str(path), "absolute paths, or such as ~/data")
+    network, gpu = table.flag("network"), table.flag("gpu")
+    table.finish()
+    return Access(readable, network, gpu)
 
 
 def _check_readable(table: Table | None, key: str, name: str) -> None:

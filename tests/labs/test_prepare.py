@@ -740,7 +740,9 @@ def test_a_mirror_that_serves_other_bytes(lab: Lab, shop: Shop) -> None:
     name = TINY.train[0]
     raw(lab, name).unlink()
     shop.files[name] = parquet(60, 123)
-    assert "not the bytes that were recorded on first use" in lab.refused(*tiny(shop, "--seq-len", "16"))
+    assert "not the bytes that were recorded on first use" in lab.refused(
+        *tiny(shop, "--seq-len", "16")
+    )
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut"])

@@ -24,6 +24,7 @@ COMMANDS = {
     "diff": ("look", "What a trial changed, or the difference of two."),
     "best": ("look", "The best trial; --restore writes its files into the lab."),
     "report": ("report", "A page and pictures of the study, or of any results.tsv."),
+    "doctor": ("doctor", "What this machine offers, and whether the study is sound."),
     "export": ("report", "All trials as results.tsv or JSON lines."),
 }
 
@@ -82,15 +83,18 @@ def main(args: list[str] | None = None) -> NoReturn:
     except AutoResearchError as error:
         _say(str(error))
         code = error.exit_code
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            sys.stderr.close()
+            sys.exit(0)
+        _say(f"{error}. Nothing is lost: mend that and run the same command again.")
+        code = 2
     except click.ClickException as error:
         error.show()
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         _say("Stopped.")
         code = 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        code = 0
     sys.exit(code if isinstance(code, int) else 0)
 
 

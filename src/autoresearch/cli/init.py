@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -138,13 +140,8 @@ def prepare(lab: Path, options: tuple[str, ...]) -> None:
     if task.prepare is None:
         click.echo(f"{task.name} needs no preparation.")
         return
-    words = " ".join([task.prepare, *map(_quoted, options)])
-    ended = subprocess.run(words, shell=True, cwd=lab, env=job_env(task))
+    words = " ".join([task.prepare, *map(shlex.quote, options)])
+    env = {**os.environ, **job_env(task)}  # with the user's tokens: a download may need them
+    ended = subprocess.run(words, shell=True, cwd=lab, env=env)
     if ended.returncode != 0:
         raise RunFailed(f"`{words}` ended with exit code {ended.returncode}; see above.")
-
-
-def _quoted(word: str) -> str:
-    import shlex
-
-    return shlex.quote(word)

@@ -35,6 +35,9 @@ class View(Protocol):
     def trial(self, trial: Trial) -> None:
         """A trial is finished."""
 
+    def note(self, text: str) -> None:
+        """Something that a person should know."""
+
     def end(self, why: str) -> None:
         """The run is over."""
 
@@ -65,6 +68,10 @@ class JsonView:
         """The trial, as the JSONL export has it."""
         click.echo(jsonl([trial]), nl=False)
 
+    def note(self, text: str) -> None:
+        """To the people behind the machine."""
+        click.echo(text, err=True)
+
     def end(self, why: str) -> None:
         """To the people behind the machine."""
         click.echo(f"Ended: {why}.", err=True)
@@ -92,6 +99,10 @@ class LineView:
         """What became of it."""
         click.echo(trial_line(trial, self._before, self._study))
         self._before = self._study.ledger.best()
+
+    def note(self, text: str) -> None:
+        """A line of its own."""
+        click.echo(text)
 
     def end(self, why: str) -> None:
         """Why, and where the study stands."""
@@ -140,6 +151,10 @@ class LiveView:
         style = _STYLE[trial.status or Status.CRASH]
         self._console.print(trial_line(trial, self._before, self._study), style=style, markup=False)
         self._before = self._study.ledger.best()
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        self._console.print(text, style="yellow", markup=False)
 
     def end(self, why: str) -> None:
         """Why, and where the study stands."""

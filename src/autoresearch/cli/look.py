@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import click
 
 from autoresearch.cli.common import duration, lab_option, number, tag_option
+from autoresearch.heartbeat import last_beat
 from autoresearch.ledger import Ledger, State, Status, Trial
 from autoresearch.measure import tail
 from autoresearch.opening import read_study, running
@@ -46,7 +48,7 @@ def _standing(task: Task, ledger: Ledger, paths: StudyPaths) -> dict[str, object
     return {
         "study": paths.tag,
         "task": task.name,
-        "running": running(paths) or "no",
+        "running": _pulse(paths),
         "trials": len(done),
         "kept": sum(trial.status is Status.KEEP for trial in done),
         "discarded": sum(trial.status is Status.DISCARD for trial in done),
@@ -60,6 +62,19 @@ def _standing(task: Task, ledger: Ledger, paths: StudyPaths) -> dict[str, object
         "time used": duration(sum(trial.seconds for trial in done)),
         "branch": f"autoresearch/{paths.tag}",
     }
+
+
+def _pulse(paths: StudyPaths) -> str:
+    """Whether a loop holds the study, and whether it gets on."""
+    holder, beat = running(paths), last_beat(paths.heartbeat)
+    if holder is None:
+        return "no"
+    if beat is None:
+        return holder
+    doing = f"{holder}, {beat.verb} of #{beat.trial} for {duration(time.time() - beat.began)}"
+    if beat.stalled:
+        return f"stalled: {doing}, and its limit is {duration(beat.limit)}"
+    return doing
 
 
 @click.command()
@@ -121,7 +136,7 @@ def _shown(trial: Trial, task: Task, paths: StudyPaths, lines: int) -> str:
         said.append(
             f"attempt:  {attempt.number}: {task.metric.name} {number(attempt.value)}, "
             f"seed {attempt.seed}, {duration(attempt.seconds)}, {attempt.memory_gb:.1f} GiB, "
-            f"trust level {attempt.trust}"
+            f"trust level {attempt.trust}, sandbox {attempt.sandbox}"
         )
         if attempt.detail:
             said.append(f"          {attempt.detail}")

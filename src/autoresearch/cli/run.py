@@ -14,7 +14,7 @@ import click
 from autoresearch.cli.common import lab_option, tag_option
 from autoresearch.cli.live import View, make_view
 from autoresearch.errors import AutoResearchError
-from autoresearch.executors.local import LocalExecutor
+from autoresearch.executors.levels import probe
 from autoresearch.ledger import Status, Trial
 from autoresearch.loop import Limits, research
 from autoresearch.opening import default_tag, open_study
@@ -32,7 +32,9 @@ from autoresearch.task import Task
 @tag_option
 @click.option("--agent", default="offline", show_default=True, help="Who proposes the edits.")
 @click.option("--strategy", default="greedy", show_default=True, help="Who decides what is kept.")
-@click.option("--seed", type=int, default=42, show_default=True, help="Of a new study.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**31), default=42, show_default=True, help="Of a new study."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a trial, for machines.")
 @lab_option
 def run(
@@ -60,11 +62,11 @@ def run(
     limits = Limits(trials, _deadline(hours, until))
     proposer = make_proposer(agent, seed=seed)
     name = tag or default_tag(lab)
-    with open_study(task, name, LocalExecutor(), make_strategy(strategy), seed) as study:
+    with open_study(task, name, make_strategy(strategy), seed=seed) as study:
         view = make_view(study, limits, as_json=as_json)
         with _watched(study, view):
-            study.recover()
-            view.end(research(study, proposer, limits))
+            view.note(_sandbox(study))
+            view.end(research(study, proposer, limits, on_note=view.note))
 
 
 @click.command("try")
@@ -87,11 +89,20 @@ def try_(note: str, tag: str | None, strategy: str, as_json: bool, lab: Path) ->
     """
     task = Task.load(lab)
     name = tag or default_tag(lab)
-    with open_study(task, name, LocalExecutor(), make_strategy(strategy)) as study:
+    with open_study(task, name, make_strategy(strategy)) as study:
         view = make_view(study, Limits(trials=1), as_json=as_json)
         with _watched(study, view):
             trial = _try(study, note)
         _say_try(study, trial, as_json=as_json)
+
+
+def _sandbox(study: Study) -> str:
+    """The level that was reached, in a line."""
+    if study.task.sandbox == "off":
+        return "Sandbox: none, as task.toml says."
+    found = probe(study.paths.home)
+    why = f" ({found.why_not_higher})" if found.why_not_higher else ""
+    return f"Sandbox: {found.level}{why}."
 
 
 def _try(study: Study, note: str) -> Trial:

@@ -1,0 +1,55 @@
+"""What candidates leave beside their files (checkpoints, plots): of the best and the last two."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from autoresearch.files import remove_tree
+
+FOLDER = "artefacts"
+DEPTH = 16  # folders below the export that are looked into
+MOST = 1000  # files that are kept of one attempt
+
+
+def keep(export: Path, committed: Collection[str], target: Path) -> int:
+    """Move regular files that are not of the commit out of an export; how many there were.
+
+    Links and devices are left behind, and so are caches of Python and what is too deep or too much.
+    """
+    moved = 0
+    for path in itertools.islice(_files(export), MOST):
+        relative = path.relative_to(export)
+        if str(relative) in committed:
+            continue
+        place = target / relative
+        with contextlib.suppress(OSError):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(place)
+            moved += 1
+    return moved
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Regular files below a folder, without recursion: it may be made to break one."""
+    waiting = [(root, 0)]
+    while waiting:
+        folder, depth = waiting.pop()
+        with contextlib.suppress(OSError):
+            for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+                inner = entry.is_dir(follow_symlinks=False)
+                if inner and depth < DEPTH and entry.name != "__pycache__":
+                    waiting.append((Path(entry.path), depth + 1))
+                elif entry.is_file(follow_symlinks=False):
+                    yield Path(entry.path)
+
+
+def prune(trials: Path, wanted: Collection[int]) -> None:
+    """Remove the artefacts of all trials but the wanted ones; logs stay."""
+    for found in trials.glob(f"*/attempt-*/{FOLDER}"):
+        number = found.parent.parent.name
+        if not number.isdigit() or int(number) not in wanted:
+            remove_tree(found)

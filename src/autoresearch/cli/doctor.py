@@ -1,0 +1,55 @@
+"""doctor: is this machine, and this study, in order?"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from autoresearch.cli.common import lab_option, tag_option
+from autoresearch.doctor import Finding, examine_machine, examine_study
+from autoresearch.opening import read_study
+from autoresearch.paths import current_tag
+from autoresearch.task import FILE, Task
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="A JSON list, for scripts.")
+@tag_option
+@lab_option
+def doctor(as_json: bool, tag: str | None, lab: Path) -> None:
+    """What this machine offers, and whether the study is sound.
+
+    Looks and changes nothing. In a lab with a study it checks what must hold between trials: every
+    commit is there, the branch stands at the best, each trial has its ref, results.tsv equals the
+    ledger. Exit code 1 when the study needs mending.
+
+    \b
+    autoresearch doctor
+    autoresearch doctor --json
+    """
+    machine = list(examine_machine(lab))
+    study = list(_study(lab, tag))
+    if as_json:
+        click.echo(json.dumps([asdict(found) for found in machine + study], indent=1))
+    else:
+        for found in machine + study:
+            click.echo(_line(found))
+    if not all(found.good for found in study):
+        raise click.exceptions.Exit(1)
+
+
+def _study(lab: Path, tag: str | None) -> list[Finding]:
+    if not (lab / FILE).is_file() or (tag or current_tag(lab)) is None:
+        return []
+    task = Task.load(lab)
+    with read_study(task, tag) as (ledger, paths, git):
+        return list(examine_study(task, ledger, paths, git))
+
+
+def _line(found: Finding) -> str:
+    mark = "ok  " if found.good else "look"
+    mend = f"\n{'':20}{found.mend}" if found.mend and not found.good else ""
+    return f"{mark}  {found.name + ':':<14}{found.seen}{mend}"

@@ -1,0 +1,43 @@
+"""The heartbeat: what the loop is at, written by the loop itself, so that a stall is seen."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from autoresearch.files import write_whole
+
+SLACK = 120.0  # seconds beyond its own limit before a stage is called stalled
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """One stage of one trial, as it began."""
+
+    pid: int
+    verb: str
+    trial: int
+    began: float  # seconds since the epoch
+    limit: float  # seconds that the stage may take
+
+    @property
+    def stalled(self) -> bool:
+        """Whether it should long be over."""
+        return time.time() > self.began + self.limit + SLACK
+
+
+def beat(path: Path, verb: str, trial: int, limit: float) -> None:
+    """Write that a stage begins."""
+    now = Heartbeat(os.getpid(), verb, trial, time.time(), limit)
+    write_whole(path, json.dumps(asdict(now)) + "\n")
+
+
+def last_beat(path: Path) -> Heartbeat | None:
+    """What was written last, or None."""
+    try:
+        return Heartbeat(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
