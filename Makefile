@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 FOLDER ?= demo
-TRIALS ?= 10
+TRIALS ?= 8
 
 .PHONY: help demo test test-slow check docs clean
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import stat
 import subprocess
 from pathlib import Path
@@ -25,25 +27,32 @@ def read_regular(path: Path, limit: int | None = None) -> bytes:
     return content
 
 
-def write_whole(path: Path, content: bytes | str) -> None:
-    """Replace a file in one step: a reader, or a crash, sees the old content or the new."""
+def write_whole(path: Path, content: bytes | str, *, durable: bool = True) -> None:
+    """Replace a file in one step: a reader, or a crash, sees the old content or the new.
+
+    Without `durable` a power cut may bring the old one back, and nothing waits for the disk.
+    """
     data = content.encode() if isinstance(content, str) else content
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with beside.open("wb") as stream:
             stream.write(data)
             stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         if path.exists():
             beside.chmod(stat.S_IMODE(path.stat().st_mode))
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    if durable:
+        _sync_folder(path.parent)
 
 
 def remove_tree(folder: Path) -> None:
     """Remove a folder that a hostile program filled: thousands deep, or closed to its owner."""
+    with contextlib.suppress(OSError, RecursionError):
+        shutil.rmtree(folder)
     if not folder.exists() or _removed(folder):
         return
     subprocess.run(["chmod", "-R", "u+rwX", "--", str(folder)], capture_output=True)

@@ -91,8 +91,11 @@ class Git:
         """One file of a commit, path from the repository's root."""
         return self._run("cat-file", "blob", f"{commit}:{path}")
 
-    def export(self, commit: str, folder: Path) -> None:
-        """Write a commit's files into a folder: bytes as committed, no filter, no link out."""
+    def export(self, commit: str, folder: Path) -> frozenset[str]:
+        """Write a commit's files into a folder; their paths.
+
+        Bytes as committed, no filter, no link that leads out.
+        """
         entries = self.entries(commit)
         for entry, content in zip(entries, self._blobs(entries), strict=True):
             target = folder / _plain(entry.path)
@@ -102,6 +105,7 @@ class Git:
             else:
                 target.write_bytes(content)
                 target.chmod(0o755 if entry.mode == "100755" else 0o644)
+        return frozenset(entry.path for entry in entries)
 
     def commit(self, parent: str, files: Mapping[str, bytes], message: str) -> str:
         """A commit of the parent's tree with some files' contents replaced, and nothing else."""

@@ -32,7 +32,7 @@ class Heartbeat:
 def beat(path: Path, verb: str, trial: int, limit: float) -> None:
     """Write that a stage begins."""
     now = Heartbeat(os.getpid(), verb, trial, time.time(), limit)
-    write_whole(path, json.dumps(asdict(now)) + "\n")
+    write_whole(path, json.dumps(asdict(now)) + "\n", durable=False)
 
 
 def last_beat(path: Path) -> Heartbeat | None:

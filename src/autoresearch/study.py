@@ -95,7 +95,7 @@ class Study:
         """Let a proposer edit a scratch copy of the parent; what it left, and what it says."""
         self._begin(Stage("propose", len(self.ledger), proposer.name), PROPOSE_LIMIT)
         brief = make_brief(self.task, self.ledger, parent, self.read)
-        with self._exported(parent, self.paths.workspace) as workspace:
+        with self._exported(parent, self.paths.workspace) as (workspace, _):
             proposal = proposer.propose(workspace, brief)
             return self.collect(workspace), proposal
 
@@ -107,7 +107,8 @@ class Study:
     def baseline(self) -> Trial:
         """Run the unedited lab: the number that all others are compared with."""
         base = self.ledger.facts["base"]
-        trial = self._finish(self._pin(self._add(base, BASELINE, BASELINE), base))
+        added = self._add(base, BASELINE, BASELINE)
+        trial = self._finish(self._pin(added, base, self.git.tree(base)))
         if trial.status is not Status.KEEP:
             log = self.paths.log(trial.number, len(trial.attempts) - 1)
             raise RunFailed(
@@ -189,13 +190,13 @@ class Study:
         files = {self.git.prefix + name: content for name, content in edit.items()}
         message = f"{trial.note}\n\nTrial: {self.paths.tag}/{trial.number}\n"
         commit = self.git.commit(trial.parent, files, message)
-        if self.git.tree(commit) == self.git.tree(trial.parent):
-            return self._refuse(trial, "no_change")
-        return self._pin(trial, commit)
-
-    def _pin(self, trial: Trial, commit: str) -> Trial:
-        self.git.set_ref(self.paths.pin(trial.number), commit)
         tree = self.git.tree(commit)
+        if tree == self.git.tree(trial.parent):
+            return self._refuse(trial, "no_change")
+        return self._pin(trial, commit, tree)
+
+    def _pin(self, trial: Trial, commit: str, tree: str) -> Trial:
+        self.git.set_ref(self.paths.pin(trial.number), commit)
         return self.ledger.advance(trial, State.COMMITTED, commit=commit, tree=tree)
 
     def _refuse(self, trial: Trial, reason: str) -> Trial:
@@ -218,10 +219,9 @@ class Study:
         """Run a commit once, where there is room; what it left beside its files is kept a while."""
         check_disk(self.paths.home, self.task.free_disk)
         self.gpus.wait()
-        with self._exported(commit, self.paths.export) as folder:
+        with self._exported(commit, self.paths.export) as (folder, files):
             execution = self.executor.run(attempt_job(self.task, folder, log, seed))
-            committed = {entry.path for entry in self.git.entries(commit)}
-            artefacts.keep(self.paths.export, committed, log.parent / artefacts.FOLDER)
+            artefacts.keep(self.paths.export, files, log.parent / artefacts.FOLDER)
         return execution
 
     def _measure(self, trial: Trial) -> Trial:
@@ -255,7 +255,7 @@ class Study:
             return True
         log = self.paths.trial(trial.number) / "checks.log"
         self._begin(Stage("check", trial.number, trial.note, log), checks.timeout)
-        with self._exported(trial.commit, self.paths.export) as folder:
+        with self._exported(trial.commit, self.paths.export) as (folder, _):
             job = checks_job(self.task, folder, log)
             return job is None or self.executor.run(job).ok
 
@@ -269,12 +269,12 @@ class Study:
         return self.ledger.advance(trial, State.APPLIED)
 
     @contextlib.contextmanager
-    def _exported(self, commit: str, folder: Path) -> Iterator[Path]:
-        """A fresh export of a commit, gone afterwards; yields the lab's folder in it."""
+    def _exported(self, commit: str, folder: Path) -> Iterator[tuple[Path, frozenset[str]]]:
+        """A fresh export of a commit, gone afterwards: the lab's folder in it, and its files."""
         _make_empty(folder)
         try:
-            self.git.export(commit, folder)
-            yield folder / self.git.prefix
+            files = self.git.export(commit, folder)
+            yield folder / self.git.prefix, files
         finally:
             remove_tree(folder)
 
