@@ -135,11 +135,13 @@ def test_prepare_runs_the_labs_own_command(
 ) -> None:
     """Options after -- reach it, and its failure is a failure."""
     task = 'prepare = "python get.py"\n' + TASK
-    get = "import sys\nprint('got', sys.argv[1:])\nsys.exit('--fail' in sys.argv)\n"
+    get = "import sys\nprint('got', sys.argv[1:])\n"
+    get += "sys.exit(2 if '--typo' in sys.argv else '--fail' in sys.argv)\n"
     lab = make_lab(tmp_path / "lab", task_toml=task, get_py=get)
     assert call("prepare", "--lab", str(lab), "--", "--check", "a b") == 0
     assert "got ['--check', 'a b']" in capfd.readouterr().out
     assert call("prepare", "--lab", str(lab), "--", "--fail") == 1
+    assert call("prepare", "--lab", str(lab), "--", "--typo") == 2
 
 
 def test_prepare_of_a_lab_without_preparation_says_so(

@@ -143,5 +143,7 @@ def prepare(lab: Path, options: tuple[str, ...]) -> None:
     words = " ".join([task.prepare, *map(shlex.quote, options)])
     env = {**os.environ, **job_env(task)}  # with the user's tokens: a download may need them
     ended = subprocess.run(words, shell=True, cwd=lab, env=env)
+    if ended.returncode == 2:  # the lab's own word for a wrong use, and it has said why
+        raise click.exceptions.Exit(2)
     if ended.returncode != 0:
         raise RunFailed(f"`{words}` ended with exit code {ended.returncode}; see above.")
