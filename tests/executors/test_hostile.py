@@ -176,7 +176,8 @@ def test_it_does_not_read_what_it_was_not_shown(place: Place) -> None:
     (place.outside / "secret").chmod(0o644)
     secret = place.outside / "secret"
     names = [secret, "/etc/shadow", "/etc/hostname", Path.home() / ".bashrc", place.log, __file__]
-    names += [f"/proc/{os.getpid()}/environ", f"/proc/{os.getpid()}/root/etc/hostname"]
+    mine = f"/proc/{os.getpid()}"
+    names += [f"{mine}/environ", f"{mine}/root" + "/etc/hostname"]
     names += ["/dev/mem", "/dev/kmsg", "/proc/kcore"]
     body = "def read(name):\n    return open(name, 'rb').read(10)\n"
     body += f"for name in {list(map(str, names))}:\n    tried(read, name)\n"
