@@ -11,7 +11,7 @@ TRIALS ?= 8
 help:            ## list the chores
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/: .*##/ \t/' | expand -t 12
 
-demo: $(VENV)/.demo      ## install, then watch experiments on a small GPT (about 6 minutes, no GPU)
+demo: $(VENV)/.demo      ## install, then watch experiments on a small GPT (about five minutes, no GPU)
 	$(BIN)/autoresearch demo --folder $(FOLDER) --trials $(TRIALS)
 
 test: $(VENV)/.dev       ## install, then run the everyday tests
