@@ -138,6 +138,16 @@ def test_a_study_is_held_by_one_process(lab: Path) -> None:
     assert running(StudyPaths(lab, "t")) is None
 
 
+def test_a_table_that_was_not_written_is_written_at_the_next_opening(lab: Path) -> None:
+    """results.tsv is a view: a process that ended just before writing it leaves nothing wrong."""
+    with opened(lab) as study:
+        study.baseline()
+    whole = (lab / "results.tsv").read_text()
+    (lab / "results.tsv").write_text("half a line")
+    with opened(lab):
+        assert (lab / "results.tsv").read_text() == whole
+
+
 def test_two_studies_of_one_lab_do_not_meet(lab: Path) -> None:
     """Each tag has its own branch, ledger and best."""
     for tag, value in (("a", 9), ("b", 8)):

@@ -62,6 +62,8 @@ def open_study(
         executor = executor or make_executor(task.sandbox, paths.home)
         study = Study(task, git, ledger, paths, executor, strategy)
         study.reserve.hold()
+        if len(ledger):
+            study.write_results()  # the last process may have ended just before it did
         yield study
 
 
