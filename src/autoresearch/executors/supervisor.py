@@ -17,10 +17,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from autoresearch.executors import Ending, Job, Level, leftover
 from autoresearch.executors.bounded_log import LOG_HEAD, LOG_TAIL, BoundedLog
+from autoresearch.executors.cgroup import MemoryGroup, memory_group
 from autoresearch.executors.launch import Launch, plain, start
 from autoresearch.executors.processes import become_subreaper, kill_descendants, reap
 from autoresearch.executors.watchdog import Watchdog
@@ -35,8 +37,9 @@ def supervise(job: Job, level: Level) -> dict[str, Any]:
     began = time.monotonic()
     log = BoundedLog(job.log)
     launch = _launcher(level)(job)
-    watchdog = Watchdog(job.limits, job.folder)
-    child = start(launch)
+    group = memory_group(job.limits.memory)
+    watchdog = Watchdog(job.limits, job.folder, group)
+    child = start(launch if group is None else _within(group, launch))
     try:
         leftover.note(job.log, child.pid)
         launch.settle(child)
@@ -47,8 +50,9 @@ def supervise(job: Job, level: Level) -> dict[str, Any]:
         leftover.forget(job.log)
     _drain(child, log)
     log.close()
-    if watchdog.suspended():
-        stopped = "suspended"
+    stopped = watchdog.afterwards() or stopped
+    if group is not None:
+        group.remove()
     return {
         **_ended(child.returncode, stopped, launch),
         "seconds": time.monotonic() - began,
@@ -56,6 +60,14 @@ def supervise(job: Job, level: Level) -> dict[str, Any]:
         "leftovers": killed if finished and level != "bubblewrap" else 0,  # there: its own
         "sandbox": level,
     }
+
+
+def _within(group: MemoryGroup, launch: Launch) -> Launch:
+    def confine() -> None:
+        group.join()
+        launch.confine()
+
+    return replace(launch, confine=confine)
 
 
 def _launcher(level: Level) -> Callable[[Job], Launch]:

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from autoresearch.executors import Ending, Limits
+from autoresearch.executors.cgroup import MemoryGroup
 from autoresearch.executors.processes import descendants, own_share, resident
 
 EVERY = 0.2  # seconds between looks
@@ -24,9 +25,10 @@ TOO_DEEP = 1 << 62  # bytes that a folder counts for whose path no call can name
 class Watchdog:
     """Says when a job takes more than it may; remembers the most memory it held."""
 
-    def __init__(self, limits: Limits, folder: Path) -> None:
+    def __init__(self, limits: Limits, folder: Path, group: MemoryGroup | None = None) -> None:
         self.peak_memory = 0
         self._limits = limits
+        self._group = group
         self._disk = DiskMeter(folder)
         self._next = 0.0
         self._asleep = slept()
@@ -41,11 +43,17 @@ class Watchdog:
         limits, pids = self._limits, list(islice(descendants(os.getpid()), SEEN))
         if limits.processes is not None and len(pids) > limits.processes:
             return "processes"
-        if self._too_heavy(pids):
+        if self._too_heavy(pids) or self._refused():
             return "memory"
         if limits.disk is not None and self._disk.look(now) > limits.disk:
             return "disk"
         return None
+
+    def afterwards(self) -> Ending | None:
+        """What the job's end was due to, whatever the job itself makes of it."""
+        if self.suspended():
+            return "suspended"
+        return "memory" if self._refused() else None
 
     def suspended(self) -> bool:
         """Whether the machine slept since this watchdog was made."""
@@ -56,6 +64,13 @@ class Watchdog:
         total, most = sum(map(resident, pids)), self._limits.memory
         self.peak_memory = max(self.peak_memory, total)
         return most is not None and total > most and sum(map(own_share, pids)) > most
+
+    def _refused(self) -> bool:
+        """Whether the kernel had no more to give; then all of it was taken."""
+        refused = self._group is not None and self._group.killed()
+        if refused and self._limits.memory is not None:
+            self.peak_memory = max(self.peak_memory, self._limits.memory)
+        return refused
 
 
 class DiskMeter:
