@@ -18,6 +18,7 @@ FLOORS = {
     "errors": 0,
     "names": 1,
     "files": 1,
+    "disks": 1,
     "executors": 1,
     "metric": 2,
     "git": 2,

@@ -513,3 +513,9 @@ def test_a_closed_ledger_says_so(ledger: Ledger) -> None:
     ledger.close()
     with pytest.raises(LedgerError, match="closed"):
         ledger.trials()
+
+
+def test_a_place_without_shared_memory_is_our_error() -> None:
+    """Where SQLite answers anything but "wal", the ledger says so and names the way out."""
+    with pytest.raises(LedgerError, match=r"in WAL mode .*'memory'.*local disk"):
+        Ledger(Path(":memory:"), METRIC)  # the one place that every machine has

@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import sys
+import tracemalloc
 import unicodedata
 from dataclasses import replace
 from pathlib import Path
@@ -304,6 +305,18 @@ def test_a_long_line_is_cut(task: Task) -> None:
     attempt = measure(task, "é" * 1_000_000, FAILED)
     assert len(attempt.detail) <= DETAIL
     assert attempt.detail.endswith("…")
+
+
+def test_a_line_as_long_as_the_log_is_not_taken_into_memory(task: Task) -> None:
+    """20 MB without a line's end cost less than 2, and hide no number before or after them."""
+    log = task.folder / "run.log"
+    log.write_bytes(b"accuracy: 0.9\n" + b"val_bpb: 1 " * 2_000_000 + b"\nval_bpb: 1.5\n")
+    tracemalloc.start()
+    found = measured(ran(0, 42, GOOD), log, task)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (found.value, found.numbers["accuracy"]) == (1.5, 0.9)
+    assert peak < 2e6
 
 
 def test_the_detail_of_a_hostile_log_is_harmless(task: Task) -> None:

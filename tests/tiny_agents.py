@@ -6,6 +6,7 @@ from pathlib import Path
 
 from autoresearch.errors import ProposerError
 from autoresearch.proposers import Brief, Proposal
+from tiny_lab import git
 
 
 class Countdown:
@@ -30,6 +31,18 @@ class Nine(Countdown):
         """Write the next score, or give up."""
         if len(brief.history) >= 9:
             raise ProposerError("Nine are enough.")
+        return super().propose(workspace, brief)
+
+
+class Mover(Countdown):
+    """The same; while it is at the second proposal somebody moves the study's branch to main."""
+
+    name = "mover"
+
+    def propose(self, workspace: Path, brief: Brief) -> Proposal:
+        """Write the next score, after the move."""
+        if len(brief.history) == 2:
+            git(Path.cwd(), "branch", "-f", "autoresearch/t", "main")
         return super().propose(workspace, brief)
 
 

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoresearch.errors import GitError
 from autoresearch.executors.levels import probe
-from autoresearch.git import Git, git_version
+from autoresearch.git import OLDEST, Git, git_version
 from autoresearch.ledger import Ledger, State, Status, Trial
 from autoresearch.opening import running
 from autoresearch.paths import StudyPaths
@@ -21,7 +22,6 @@ from autoresearch.report.rows import from_trials
 from autoresearch.room import gpu_memory
 from autoresearch.task import Task
 
-OLDEST_GIT = (2, 34)
 AGENTS = ("claude", "codex", "gemini", "opencode", "aider", "mini", "pi", "goose", "cursor-agent")
 _TORCH = """
 import json, torch
@@ -72,10 +72,12 @@ def examine_study(task: Task, ledger: Ledger, paths: StudyPaths, git: Git) -> It
 
 
 def _git() -> Finding:
-    version = git_version()
-    seen = ".".join(map(str, version)) if version else "not found"
-    needed = f"install git {OLDEST_GIT[0]}.{OLDEST_GIT[1]} or newer"
-    return Finding("git", version >= OLDEST_GIT, seen, needed)
+    needed = f"install git {OLDEST[0]}.{OLDEST[1]} or newer"
+    try:
+        version = git_version()
+    except GitError:
+        return Finding("git", False, "not found", needed)
+    return Finding("git", version >= OLDEST, ".".join(map(str, version)), needed)
 
 
 def _torch() -> Finding:

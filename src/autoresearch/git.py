@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from autoresearch.errors import BranchMoved, GitError
 from autoresearch.files import read_regular
 
+OLDEST = (2, 34)  # version that is asked for
 _REGULAR = ("100644", "100755")
 _LINK = "120000"
 
@@ -266,7 +267,8 @@ def _spawn(
             ["git", *settings, *args], cwd=cwd, input=stdin, env=clean, capture_output=True
         )
     except FileNotFoundError as error:
-        raise GitError("git was not found on PATH; install git 2.34 or newer.") from error
+        needed = ".".join(map(str, OLDEST))
+        raise GitError(f"git was not found on PATH; install git {needed} or newer.") from error
 
 
 def _dates() -> dict[str, str]:
@@ -277,12 +279,19 @@ def _dates() -> dict[str, str]:
 
 
 def git_version() -> tuple[int, ...]:
-    """The version of the git on PATH; empty when there is none."""
-    try:
-        told = _spawn(["version"], Path.cwd(), b"", {}).stdout.decode()
-    except GitError:
-        return ()
+    """The version of the git on PATH; GitError when there is none."""
+    told = _spawn(["version"], Path("/"), b"", {}).stdout.decode(errors="replace")
     return tuple(map(int, re.findall(r"\d+", told)[:3]))
+
+
+def check_git() -> None:
+    """GitError when the git on PATH is missing or too old."""
+    if (found := git_version()) < OLDEST:
+        needed, seen = (".".join(map(str, version)) for version in (OLDEST, found))
+        raise GitError(
+            f"git is {seen or 'of no known version'}; AutoResearch needs {needed} or newer "
+            "(older ones are not tested). Install a newer git, or put one first on PATH."
+        )
 
 
 def _said(ended: subprocess.CompletedProcess[bytes]) -> str:

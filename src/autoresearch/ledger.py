@@ -304,9 +304,18 @@ class Ledger:
     def _open(self) -> None:
         self._db.execute("PRAGMA busy_timeout = 5000")
         self._check_schema()
-        self._db.execute("PRAGMA journal_mode = WAL")
+        self._want_wal()
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA foreign_keys = ON")
+
+    def _want_wal(self) -> None:
+        mode = self._db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode != "wal":
+            raise LedgerError(
+                f"SQLite cannot keep {self.path} in WAL mode (its answer is {mode!r}): the file "
+                "system has no shared memory or no locks, as those of networks and of shared "
+                "folders. Clone the lab to a local disk and run there."
+            )
 
     def _update(self, trial: Trial, was: State) -> None:
         names = ", ".join(f'"{name}" = ?' for name in _TRIAL_COLUMNS)
@@ -327,18 +336,21 @@ class Ledger:
     def _read(self, where: str, *values: object) -> Iterator[Trial]:
         columns = ", ".join(f'"{name}"' for name in _TRIAL_COLUMNS)
         tail = "" if "ORDER BY" in where or "LIMIT" in where else " ORDER BY number"
-        for row in self._select(f"SELECT {columns} FROM trial WHERE {where}{tail}", *values):
-            yield self._trial(dict(zip(_TRIAL_COLUMNS, row, strict=True)))
+        chosen = f"FROM trial WHERE {where}{tail}"
+        attempts = self._attempts(f"SELECT number {chosen}", *values)
+        for row in self._select(f"SELECT {columns} {chosen}", *values):
+            yield _trial(dict(zip(_TRIAL_COLUMNS, row, strict=True)), attempts.get(row[0], []))
 
-    def _trial(self, row: dict[str, Any]) -> Trial:
-        row["state"] = State(row["state"])
-        row["status"] = Status(row["status"]) if row["status"] else None
-        return Trial(**row, attempts=self._attempts(row["number"]))
-
-    def _attempts(self, trial: int) -> tuple[Attempt, ...]:
+    def _attempts(self, trials: str, *values: object) -> dict[int, list[Attempt]]:
+        """The attempts of those trials whose numbers a query gives, by trial."""
         columns = ", ".join(_ATTEMPT_COLUMNS)
-        query = f"SELECT {columns} FROM attempt WHERE trial = ? ORDER BY number"
-        return tuple(_attempt(row) for row in self._select(query, trial))
+        query = (
+            f"SELECT trial, {columns} FROM attempt WHERE trial IN ({trials}) ORDER BY trial, number"
+        )
+        found: dict[int, list[Attempt]] = {}
+        for number, *row in self._select(query, *values):
+            found.setdefault(number, []).append(_attempt(tuple(row)))
+        return found
 
     def _check_schema(self) -> None:
         both = "SELECT user_version, name FROM pragma_user_version LEFT JOIN sqlite_master"
@@ -374,6 +386,12 @@ def _stepped(trial: Trial, state: State, **changes: Any) -> Trial:
     if state not in _NEXT[trial.state]:
         raise ValueError(f"trial {trial.number} cannot go from {trial.state} to {state}")
     return replace(trial, state=state, **changes)
+
+
+def _trial(row: dict[str, Any], attempts: list[Attempt]) -> Trial:
+    row["state"] = State(row["state"])
+    row["status"] = Status(row["status"]) if row["status"] else None
+    return Trial(**row, attempts=tuple(attempts))
 
 
 def _attempt(row: tuple[Any, ...]) -> Attempt:

@@ -18,6 +18,7 @@ from autoresearch.task import Task
 
 DETAIL = 200  # characters of the one line that says what went wrong
 _LAST = 50  # lines at a log's end that are searched for it
+_PIECE = 1 << 16  # characters of one line that are looked at
 _OOM = re.compile(
     r"out of memory|MemoryError|bad_alloc|can(?:no|')t allocate memory|not enough memory",
     re.IGNORECASE,
@@ -199,5 +200,8 @@ def _lines(log: Path) -> Iterator[str]:
     """A log's lines, cleaned; a carriage return ends a line as well."""
     if log.exists():
         with log.open(encoding="utf-8", errors="replace", newline=None) as stream:
-            for line in stream:
-                yield clean_line(line, 4 * DETAIL)
+            begins = True
+            while piece := stream.readline(_PIECE):  # a line may be as long as the log
+                if begins:
+                    yield clean_line(piece, 4 * DETAIL)
+                begins = piece.endswith("\n")

@@ -13,14 +13,22 @@ from pathlib import Path
 from typing import IO
 
 from autoresearch import __version__
+from autoresearch.disks import check_local, check_writable
 from autoresearch.errors import BranchMoved, GitError, LedgerError, TaskError
 from autoresearch.executors import Executor
 from autoresearch.executors.leftover import FILE as LEFTOVER
 from autoresearch.executors.leftover import kill_leftover
 from autoresearch.executors.levels import make_executor
-from autoresearch.git import Git
+from autoresearch.git import Git, check_git
 from autoresearch.ledger import Ledger
-from autoresearch.paths import StudyPaths, current_tag, set_current_tag, state_folder, tags
+from autoresearch.paths import (
+    STATE_FOLDER,
+    StudyPaths,
+    current_tag,
+    set_current_tag,
+    state_folder,
+    tags,
+)
 from autoresearch.strategies import Strategy
 from autoresearch.study import Study
 from autoresearch.task import PROGRAM, Task
@@ -44,8 +52,10 @@ def open_study(
 
     Without an executor it is the one that the task's sandbox policy asks for.
     """
+    check_git()
     git = Git.discover(task.folder)
     paths = _paths(git, task, tag)
+    _check_disks(git, task)
     known = paths.ledger.exists()
     if not known:
         _check_new(git, task, paths)
@@ -56,7 +66,10 @@ def open_study(
             ledger.remember(**_facts(git, task, tag, strategy, seed))
         git.drop_stale_locks(paths.branch, f"{paths.pins}*")
         _check_same_task(ledger, task)
-        _check_ground(git, ledger, task, paths)
+        _rebase(git, ledger, paths)
+        if known:
+            _check_files(git, task, ledger.facts["base"], paths)
+        _check_branch(git, ledger, paths)
         set_current_tag(task.folder, tag)
         _end_leftovers(paths)
         executor = executor or make_executor(task.sandbox, paths.home)
@@ -137,9 +150,18 @@ def _lock(stream: IO[str]) -> bool:
     return True
 
 
+def _check_disks(git: Git, task: Task) -> None:
+    """Lab, state and repository can be written, and the state is on a disk of this machine."""
+    state = task.folder / STATE_FOLDER
+    check_local(state)
+    for folder in (task.folder, git.git_dir, *([state] if state.is_dir() else [])):
+        check_writable(folder)
+
+
 def _check_new(git: Git, task: Task, paths: StudyPaths) -> None:
     """A new study starts from HEAD, and its branch must not be somebody else's."""
-    if git.resolve("HEAD") is None:
+    head = git.resolve("HEAD")
+    if head is None:
         raise GitError(
             f"The repository of {task.folder} has no commit yet, and a study starts from one: "
             "git add -A && git commit -m 'my lab'"
@@ -149,16 +171,14 @@ def _check_new(git: Git, task: Task, paths: StudyPaths) -> None:
             f"The branch autoresearch/{paths.tag} exists, but no ledger of a study of that name "
             f"does. Take another --tag, or remove it: git branch -D autoresearch/{paths.tag}"
         )
+    _check_files(git, task, head, paths)
 
 
-def _check_ground(git: Git, ledger: Ledger, task: Task, paths: StudyPaths) -> None:
-    """Branch and files are where the ledger left them; makes the branch of a new study."""
-    if ledger.best() is None:
-        _rebase(git, ledger, paths)
-    base, unfinished = ledger.facts["base"], ledger.unfinished()
-    _check_files(git, task, base, paths)
+def _check_branch(git: Git, ledger: Ledger, paths: StudyPaths) -> None:
+    """The branch is where the ledger left it; makes that of a new study."""
+    unfinished = ledger.unfinished()
     settled = ledger.best_before(unfinished) if unfinished else ledger.best()
-    expected = settled.commit if settled else base
+    expected = settled.commit if settled else ledger.facts["base"]
     stands = git.ref(paths.branch)
     if stands is None:
         git.create_ref(paths.branch, expected)
@@ -172,6 +192,8 @@ def _check_ground(git: Git, ledger: Ledger, task: Task, paths: StudyPaths) -> No
 
 def _rebase(git: Git, ledger: Ledger, paths: StudyPaths) -> None:
     """Before anything was kept a study simply starts from HEAD, wherever that is by now."""
+    if ledger.best() is not None:
+        return
     head, base = git.resolve("HEAD"), ledger.facts["base"]
     if head is not None and head != base and ledger.unfinished() is None:
         ledger.remember(base=head)
