@@ -23,14 +23,17 @@ FLOORS = {
     "metric": 2,
     "git": 2,
     "constants": 2,
+    "tables": 2,
     "proposers": 2,
     "task": 3,
     "ledger": 3,
     "paths": 3,
     "heartbeat": 3,
     "artefacts": 3,
+    "verdicts": 3,
     "room": 3,
     "measure": 4,
+    "scoring": 4,
     "strategies": 4,
     "brief": 4,
     "report": 4,
@@ -43,7 +46,13 @@ FLOORS = {
     "__main__": 9,
 }
 # Within a floor only these may look at each other.
-NEIGHBOURS = {("git", "files"), ("proposers", "constants"), ("paths", "files"), ("cli", "cli")}
+NEIGHBOURS = {
+    ("scoring", "measure"),
+    ("git", "files"),
+    ("proposers", "constants"),
+    ("paths", "files"),
+    ("cli", "cli"),
+}
 NEVER = {
     "executors": {"task", "ledger", "study"},
     "proposers": {"task", "ledger", "study"},

@@ -15,7 +15,9 @@ from autoresearch.executors import Execution, Job
 from autoresearch.ledger import Attempt
 from autoresearch.metric import read_numbers
 from autoresearch.task import Task
+from autoresearch.verdicts import Scored
 
+TRAINING = "train"  # folders of the cache that attempts may read where somebody else scores them
 DETAIL = 200  # characters of the one line that says what went wrong
 _LAST = 50  # lines at a log's end that are searched for it
 _PIECE = 1 << 16  # characters of one line that are looked at
@@ -33,7 +35,7 @@ _SECRET = re.compile(
     re.IGNORECASE,
 )
 _OURS = re.compile(
-    r"AUTORESEARCH_(SEED|BUDGET)|GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY|COMMON_DIR|PREFIX)"
+    r"AUTORESEARCH_(SEED|BUDGET|SOCKET\w*|RESULT|SETS|ARTEFACTS)|GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY|COMMON_DIR|PREFIX)"
 )
 _ESCAPE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"  # colours, cursor
@@ -63,7 +65,10 @@ def job_env(task: Task, seed: int | None = None) -> dict[str, str]:
 
 def attempt_job(task: Task, folder: Path, log: Path, seed: int) -> Job:
     """The job that runs a candidate."""
-    return lab_job(task, task.command, folder, log, task.budget.timeout, job_env(task, seed))
+    job = lab_job(task, task.command, folder, log, task.budget.timeout, job_env(task, seed))
+    if task.source == "log":
+        return job
+    return replace(job, readable=(*training_data(), *filter(Path.exists, task.access.readable)))
 
 
 def checks_job(task: Task, folder: Path, log: Path) -> Job | None:
@@ -91,13 +96,23 @@ def lab_job(
     )
 
 
+def training_data() -> tuple[Path, ...]:
+    """What an attempt may read of the prepared data when somebody else scores it."""
+    found = (
+        path
+        for depth in ("*", "*/*", "*/*/*")
+        for path in cache_folder().glob(f"{depth}/{TRAINING}")
+    )
+    return tuple(sorted(path for path in found if path.is_dir()))
+
+
 def cache_folder() -> Path:
     """Where labs keep prepared data: AUTORESEARCH_CACHE, else the user's cache folder."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(os.environ.get("AUTORESEARCH_CACHE") or home / "autoresearch").expanduser()
 
 
-def ran(number: int, seed: int, execution: Execution) -> Attempt:
+def ran(number: int, seed: int, execution: Execution, trust: str = "log") -> Attempt:
     """An attempt as its execution left it, not yet worth anything."""
     reason, detail = _ending(execution)
     return Attempt(
@@ -107,25 +122,48 @@ def ran(number: int, seed: int, execution: Execution) -> Attempt:
         exit_code=execution.exit_code,
         value=None,
         memory_gb=execution.peak_memory / 2**30,
+        trust=trust,
         sandbox=execution.sandbox,
         reason=reason,
         detail=detail,
     )
 
 
-def measured(attempt: Attempt, log: Path, task: Task) -> Attempt:
-    """The attempt with its number read from the log, or with the reason why it has none."""
+def measured(attempt: Attempt, log: Path, task: Task, verdict: Scored | None = None) -> Attempt:
+    """The attempt with its number, or with the reason why it has none.
+
+    With a verdict the number is the judge's; what the log says is kept as what the candidate says.
+    """
     numbers, last = _read(log)
+    if verdict is not None:
+        numbers = {**numbers, **verdict.numbers}
     found = replace(attempt, numbers=numbers, memory_gb=_memory(attempt, numbers))
+    if verdict is not None and verdict.reason and verdict.reason != "no_metric":
+        return _without(found, verdict.reason, verdict.detail)
     if attempt.reason:
         return _explained(found, last)
+    return _printed(found, last, task) if verdict is None else _scored(found, verdict, task)
+
+
+def _printed(found: Attempt, last: list[str], task: Task) -> Attempt:
+    """Its number as it printed it."""
     name = task.metric.name
-    if name not in numbers:
+    if name not in found.numbers:
         seen = f"; the last line is: {last[-1]}" if last else "; the log is empty"
         return _without(found, "no_metric", f"no line `{name}: number` in the output{seen}")
-    if problem := task.metric.problem(numbers[name]):
+    if problem := task.metric.problem(found.numbers[name]):
         return _without(found, "invalid", problem)
-    return replace(found, value=numbers[name])
+    return replace(found, value=found.numbers[name])
+
+
+def _scored(found: Attempt, verdict: Scored, task: Task) -> Attempt:
+    """Its number as somebody else found it; one that it printed differently is told."""
+    if verdict.value is None:
+        return _without(found, verdict.reason, verdict.detail)
+    said = found.numbers.get(task.metric.name, verdict.value)
+    honest = math.isclose(said, verdict.value, rel_tol=1e-3, abs_tol=1e-6)
+    detail = "" if honest else f"it printed {said:g}; the {task.source} found {verdict.value:g}"
+    return replace(found, value=verdict.value, detail=detail)
 
 
 def out_of_bounds(attempt: Attempt, task: Task) -> str | None:

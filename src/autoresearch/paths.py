@@ -68,6 +68,16 @@ class StudyPaths:
         return self.home / "export"
 
     @property
+    def pristine(self) -> Path:
+        """Where a judge or a score command runs: the files that the study began with."""
+        return self.home / "pristine"
+
+    @property
+    def channel(self) -> Path:
+        """Where a run and its judge meet; made anew each time."""
+        return self.home / "channel"
+
+    @property
     def results(self) -> Path:
         """The table that the ecosystem's tools read."""
         return self.lab / RESULTS

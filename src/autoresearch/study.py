@@ -11,7 +11,7 @@ from pathlib import Path
 from autoresearch import artefacts
 from autoresearch.brief import make_brief
 from autoresearch.errors import RunFailed
-from autoresearch.executors import Execution, Executor
+from autoresearch.executors import Execution, Executor, Job
 from autoresearch.files import read_regular, remove_tree, write_whole
 from autoresearch.git import Git
 from autoresearch.heartbeat import beat
@@ -29,8 +29,10 @@ from autoresearch.proposers import Proposal, Proposer
 from autoresearch.report.results import results_tsv
 from autoresearch.report.rows import from_trials
 from autoresearch.room import GpuGuard, Reserve, check_disk
+from autoresearch.scoring import judge_beside, judged, score_afterwards, verdict_file
 from autoresearch.strategies import Strategy, Verdict
 from autoresearch.task import Task
+from autoresearch.verdicts import read_verdict
 
 MAX_FILE = 1 << 20  # bytes of one editable file
 NOTE = 500  # characters of a note
@@ -213,22 +215,47 @@ class Study:
         execution = self._attempt(trial.commit, log, seed)
         if execution.ending == "suspended":  # the machine slept: its clock says nothing
             return trial
-        return self.ledger.add_attempt(trial, ran(number, seed, execution))
+        attempt = ran(number, seed, execution, self.task.source)
+        return self.ledger.add_attempt(trial, attempt)
 
     def _attempt(self, commit: str, log: Path, seed: int) -> Execution:
         """Run a commit once, where there is room; what it left beside its files is kept a while."""
         check_disk(self.paths.home, self.task.free_disk)
         self.gpus.wait()
         with self._exported(commit, self.paths.export) as (folder, files):
-            execution = self.executor.run(attempt_job(self.task, folder, log, seed))
+            execution = self._under_judgement(attempt_job(self.task, folder, log, seed), seed)
             artefacts.keep(self.paths.export, files, log.parent / artefacts.FOLDER)
+        if self.task.source == "score" and execution.ok:
+            with self._pristine() as pristine:
+                score_afterwards(self.task, self.executor, pristine, log, seed)
         return execution
+
+    def _under_judgement(self, job: Job, seed: int) -> Execution:
+        """Run a job; with its judge beside it, where the task has one."""
+        if self.task.source != "judge":
+            return self.executor.run(job)
+        channel = self.paths.channel
+        _make_empty(channel)
+        with (
+            self._pristine() as pristine,
+            judge_beside(self.task, pristine, job.log, channel, seed),
+        ):
+            return self.executor.run(judged(job, channel))
+
+    @contextlib.contextmanager
+    def _pristine(self) -> Iterator[Path]:
+        """The lab as the study found it, for those who judge."""
+        with self._exported(self.ledger.facts["base"], self.paths.pristine) as (folder, _):
+            yield folder
 
     def _measure(self, trial: Trial) -> Trial:
         """ran → judged: what the attempt's log is worth."""
         attempt = trial.attempts[-1]
         log = self.paths.log(trial.number, attempt.number)
-        return self.ledger.judge_attempt(trial, measured(attempt, log, self.task))
+        verdict = None
+        if self.task.source != "log":
+            verdict = read_verdict(verdict_file(log), self.task.metric)
+        return self.ledger.judge_attempt(trial, measured(attempt, log, self.task, verdict))
 
     def _judge(self, trial: Trial) -> Trial:
         """judged → decided; or running again, when the strategy wants another look."""

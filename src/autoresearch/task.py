@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, cast, get_args
+from typing import Literal, cast, get_args
 
 from autoresearch.errors import TaskError
 from autoresearch.executors import Limits
 from autoresearch.metric import Direction, Metric, readable
-from autoresearch.names import nearest
+from autoresearch.tables import Table
 
 FILE = "task.toml"
 PROGRAM = "program.md"  # the person's instructions: neither editable by a candidate nor fixed
-SOURCES = ("log",)  # who may produce the number
+SOURCES = ("log", "score", "judge")  # who may produce the number
 FREE_DISK = 2 * 2**30  # bytes that must be free before an attempt
 GIB = 2**30
 Policy = Literal["auto", "required", "off"]
@@ -37,6 +36,24 @@ class Checks:
 
     command: str
     timeout: float = 120.0
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A command from pristine files that runs beside every attempt and alone knows its score."""
+
+    command: str
+
+
+@dataclass(frozen=True)
+class Score:
+    """A command from pristine files that reads what an attempt left, in a process of its own."""
+
+    command: str
+    artefacts: tuple[str, ...]  # files that an attempt must leave, from the lab's folder
+    timeout: float = 120.0
+    readable: tuple[Path, ...] = ()  # absolute; hidden from attempts
+    max_bytes: int = GIB  # of one artefact
 
 
 @dataclass(frozen=True)
@@ -81,6 +98,8 @@ class Task:
     budget: Budget
     prepare: str | None = None
     source: str = "log"
+    judge: Judge | None = None  # where source is "judge"
+    score: Score | None = None  # where source is "score"
     checks: Checks | None = None
     secondary: tuple[Bound, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)  # added to every command's environment
@@ -113,131 +132,14 @@ class Task:
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
-class Table:
-    """One TOML table: each key is taken once, with its type; a key left over is an error."""
-
-    def __init__(self, values: Mapping[str, Any], path: Path, prefix: str = "") -> None:
-        self._values = dict(values)
-        self._known: list[str] = []
-        self.path = path
-        self.prefix = prefix
-
-    def text(self, key: str, default: str | None = None, *, required: bool = False) -> str | None:
-        """A non-empty string."""
-        value = self._take(key, default, required)
-        if value is None or (isinstance(value, str) and value.strip() and "\0" not in value):
-            return value
-        raise self.error(key, value, 'a non-empty string, no NUL in it, such as "python train.py"')
-
-    def number(
-        self, key: str, default: float | None = None, *, positive: bool = False
-    ) -> float | None:
-        """A number; bool is not one."""
-        value = self._take(key, default, required=False)
-        if value is None:
-            return None
-        number = _float(value)
-        if number is None:
-            raise self.error(key, value, "a number")
-        if positive and not 0 < number < math.inf:
-            raise self.error(key, value, "a number above 0")
-        return number
-
-    def choice(self, key: str, allowed: Sequence[str], default: str) -> str:
-        """One of a few words."""
-        value = self._take(key, default, required=False)
-        if value in allowed:
-            return str(value)
-        words = " or ".join(f'"{word}"' for word in allowed)
-        raise self.error(key, value, words + nearest(str(value), allowed))
-
-    def flag(self, key: str) -> bool:
-        """true or false; false when it is not there."""
-        value = self._take(key, False, required=False)
-        if not isinstance(value, bool):
-            raise self.error(key, value, "true or false")
-        return value
-
-    def texts(self, key: str, *, required: bool = True) -> tuple[str, ...]:
-        """A list of strings; not an empty one, where one is required."""
-        value = self._take(key, None, required)
-        if value is None:
-            return ()
-        good = isinstance(value, list) and value and all(isinstance(v, str) and v for v in value)
-        if not good:
-            raise self.error(key, value, 'a list of file names, such as ["train.py"]')
-        return tuple(value)
-
-    def pair(self, key: str) -> tuple[float, float] | None:
-        """Two numbers, the smaller first."""
-        value = self._take(key, None, required=False)
-        if value is None:
-            return None
-        two = value if isinstance(value, list) and len(value) == 2 else (None, None)
-        low, high = map(_float, two)
-        if low is None or high is None or not low < high:
-            raise self.error(key, value, "two numbers, the smaller first, such as [0.1, 20.0]")
-        return low, high
-
-    def table(self, key: str, *, required: bool = False) -> Table | None:
-        """A sub-table."""
-        value = self._take(key, None, required)
-        if value is None:
-            return None
-        if not isinstance(value, dict):
-            raise self.error(key, value, f"a table: [{self.prefix}{key}]")
-        return Table(value, self.path, f"{self.prefix}{key}.")
-
-    def tables(self) -> list[tuple[str, Table]]:
-        """All that is left, each a sub-table named freely."""
-        names = list(self._values)
-        return [(name, table) for name in names if (table := self.table(name)) is not None]
-
-    def variables(self) -> dict[str, str]:
-        """All that is left, as environment variables."""
-        for key, value in self._values.items():
-            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
-                raise self.error(key, key, "a variable's name, such as OMP_NUM_THREADS")
-            if not isinstance(value, str) or "\0" in value:
-                raise self.error(key, value, 'a string, no NUL in it, such as "2"')
-        return dict(self._values)
-
-    def finish(self) -> None:
-        """No key may be left over."""
-        for key in self._values:
-            known = ", ".join(self._known)
-            raise TaskError(
-                f"{self.path}: unknown key {self.prefix}{key}{nearest(key, self._known)}. "
-                f"Allowed here: {known}."
-            )
-
-    def error(self, key: str, seen: object, allowed: str) -> TaskError:
-        """The one form that all complaints about a value have."""
-        return TaskError(f"{self.path}: {self.prefix}{key} is {seen!r}; allowed is {allowed}.")
-
-    def _take(self, key: str, default: Any, required: bool) -> Any:
-        self._known.append(key)
-        if required and key not in self._values:
-            raise TaskError(f"{self.path}: {self.prefix}{key} is missing, and a task needs it.")
-        return self._values.pop(key, default)
-
-
-def _float(value: object) -> float | None:
-    """A TOML number as a float; None for all else: bool, NaN, an int beyond floats."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return None if math.isnan(value) else float(value)
-    except OverflowError:
-        return None
-
-
 def _task(table: Table, folder: Path) -> Task:
     name = table.text("name", folder.resolve().name)
     command = table.text("command", required=True)
     editable = table.texts("editable")
     prepare = table.text("prepare")
     metric, source = _metric(table.table("metric", required=True))
+    judge = _judge(table.table("judge", required=source == "judge"))
+    score = _score(table.table("score", required=source == "score"))
     budget = _budget(table.table("budget"))
     checks = _checks(table.table("checks"))
     secondary = _secondary(table.table("secondary"))
@@ -258,6 +160,8 @@ def _task(table: Table, folder: Path) -> Task:
         budget,
         prepare,
         source,
+        judge,
+        score,
         checks,
         secondary,
         env,
@@ -290,6 +194,31 @@ def _budget(table: Table | None) -> Budget:
     if seconds is not None and timeout <= seconds:
         raise table.error("timeout", timeout, f"more than budget.seconds, which is {seconds:g}")
     return Budget(timeout, seconds)
+
+
+def _judge(table: Table | None) -> Judge | None:
+    if table is None:
+        return None
+    command = table.text("command", required=True)
+    table.finish()
+    assert command
+    return Judge(command)
+
+
+def _score(table: Table | None) -> Score | None:
+    if table is None:
+        return None
+    command = table.text("command", required=True)
+    artefacts = table.texts("artefacts", required=False)
+    for name in artefacts:
+        if not _is_inside(name):
+            raise table.error("artefacts", name, "a path inside the lab, such as model.npz")
+    timeout = table.number("timeout", 120.0, positive=True)
+    size = table.number("max_gb", 1.0, positive=True)
+    readable = _absolute(table)
+    table.finish()
+    assert command and timeout and size
+    return Score(command, artefacts, timeout, readable, int(size * GIB))
 
 
 def _checks(table: Table | None) -> Checks | None:
@@ -342,13 +271,24 @@ def _whole(number: float | None) -> int | None:
 def _access(table: Table | None) -> Access:
     if table is None:
         return Access()
-    readable = tuple(Path(name).expanduser() for name in table.texts("readable", required=False))
-    for path in readable:
-        if not path.is_absolute():
-            raise table.error("readable", str(path), "absolute paths, or such as ~/data")
+    readable = _absolute(table)
     network, gpu = table.flag("network"), table.flag("gpu")
     table.finish()
     return Access(readable, network, gpu)
+
+
+def _absolute(table: Table) -> tuple[Path, ...]:
+    """What `readable` names: paths of this machine, not of the lab."""
+    paths = tuple(Path(name).expanduser() for name in table.texts("readable", required=False))
+    for path in paths:
+        if not path.is_absolute():
+            raise table.error("readable", str(path), "absolute paths, or such as ~/data")
+    return paths
+
+
+def _is_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return not (path.is_absolute() or ".." in path.parts or name != str(path) or "\0" in name)
 
 
 def _check_readable(table: Table | None, key: str, name: str) -> None:
@@ -360,7 +300,7 @@ def _check_editable(table: Table, folder: Path, editable: tuple[str, ...]) -> No
     """Every editable file is a regular file inside the lab, and not part of the contract."""
     for name in editable:
         path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or name != str(path) or "\0" in name:
+        if not _is_inside(name):
             raise table.error("editable", name, "a path inside the lab, such as train.py")
         if name in (FILE, PROGRAM):
             raise table.error("editable", name, f"any file but {FILE} and {PROGRAM}")

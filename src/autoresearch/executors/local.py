@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from autoresearch.errors import ExecutorError
@@ -36,16 +37,63 @@ class LocalExecutor:
 
 def supervised(job: Job, level: Level) -> Execution:
     """Run a job under a supervisor of its own; ExecutorError when there is no telling."""
-    with subprocess.Popen(
+    with _supervisor() as supervisor:
+        answer = _asked(supervisor, encode(job, level), job.timeout + GRACE)
+    return _told(job, supervisor.returncode, answer)
+
+
+class Beside:
+    """A job that runs while we do something else: `with Beside(job) as it: ...; it.wait(10)`."""
+
+    def __init__(self, job: Job, level: Level = "none") -> None:
+        self._job = job
+        self._process = _supervisor()
+        assert self._process.stdin
+        self._process.stdin.write(encode(job, level))
+        self._process.stdin.flush()
+
+    def wait(self, patience: float, nudge: Callable[[], None] = lambda: None) -> Execution:
+        """Give it some seconds to end, nudging it now and then; then it is killed."""
+        assert self._process.stdout
+        deadline = time.monotonic() + patience
+        while not select.select([self._process.stdout], [], [], 0.05)[0]:
+            if time.monotonic() > deadline:
+                break
+            nudge()
+        self._end()
+        return _told(self._job, self._process.wait(), self._process.stdout.read())
+
+    def _end(self) -> None:
+        """Have all of it killed, if it has not ended."""
+        assert self._process.stdin
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._process.send_signal(signal.SIGCONT)
+
+    def __enter__(self) -> Beside:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+        self._process.wait()
+        assert self._process.stdout
+        self._process.stdout.close()
+
+
+def _supervisor() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
         [sys.executable, "-P", "-c", _SUPERVISOR],  # no -I: psutil may be a user's own
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C reaches us, and we close its stdin
-    ) as supervisor:
-        answer = _asked(supervisor, encode(job, level), job.timeout + GRACE)
-    if supervisor.returncode != 0 or not answer:
+    )
+
+
+def _told(job: Job, code: int, answer: bytes) -> Execution:
+    """What a supervisor says became of its job."""
+    if code != 0 or not answer:
         raise ExecutorError(
-            f"The supervisor of `{job.command}` ended with {supervisor.returncode} and no "
+            f"The supervisor of `{job.command}` ended with {code} and no "
             f"report, so its processes may still run. Look for them below {job.folder}."
         )
     outcome = json.loads(answer)

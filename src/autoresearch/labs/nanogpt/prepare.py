@@ -4,13 +4,14 @@ Data, tokenizer, loader and judge of the nanogpt lab. This file is fixed: experi
     python prepare.py             prepare the data set named below, once (a second run does nothing)
     python prepare.py --check     is everything there, and intact? (exit code 1 when not)
     python prepare.py --list      the data sets there are, and what is on this disk
+    python prepare.py judge       judge one run: the harness starts this, and train.py does when run by hand
 
 What it does, in the order of the sections below: download -> documents -> tokenizer -> rows on disk -> judge.
 train.py sees one thing of all this, the class Judge near the end:
 
     judge = prepare.Judge()                     # opens the prepared data
     batches = judge.batches(rows, device, judge.seed)
-    judge.start()                               # the clock starts; compile and warm up before this line
+    judge.start(model)                          # the clock starts; compile and warm up before this line
     while judge.elapsed() < judge.budget:
         x, y = next(batches)                    # int64 [rows, T] each, y is x one token later
         ...                                     # one step of training
@@ -41,6 +42,8 @@ from pathlib import Path
 
 import numpy as np
 
+import judge
+
 # ----------------------------------------------------------------------------------------------------------------------
 # Constants. Changing any of them changes what a score means, so experiments may not; presets may.
 
@@ -50,11 +53,11 @@ NUM_SHARDS = 0            # training files of a downloaded data set; 0 is as man
 VOCAB_SIZE = 2048         # token ids, the beginning-of-document token included; 256 means plain bytes (257 ids)
 MAX_SEQ_LEN = 256         # context length T in tokens
 TIME_BUDGET = 20          # seconds of training
-CLOCK = "cpu"             # what the budget counts: "cpu" (processor seconds per thread) or "wall" (seconds)
+CLOCK = "cpu"             # what the budget counts: "cpu" (processor seconds of all its threads) or "wall" (seconds)
 EVAL_TOKENS = 2**17       # tokens of validation text that decide val_bpb
 EVAL_BATCH_SIZE = 8       # rows per evaluation batch, whatever the batch of the training is
 
-FORMAT = 1                  # version of the files below; part of their folder's name
+FORMAT = 2                  # version of the files below; part of their folder's name
 SAMPLE_CHARS = 200_000_000  # the tokenizer learns from at most so many characters of training text
 # GPT-4's way to cut text into words before BPE: contractions, words with one leading mark, numbers of up to two
 # digits (three would waste a small vocabulary), punctuation with its line ends, line ends, spaces.
@@ -664,7 +667,7 @@ def build(s: Settings, folder: Path) -> None:
             raise Problem(f"too little text: the {side} set has {done[side]['rows']} rows of {s.seq_len} tokens, "
                           f"{least} are needed; bring more text, or take a smaller MAX_SEQ_LEN or EVAL_BATCH_SIZE")
     about = {"format": FORMAT, "dataset": s.dataset, "source": source_of(s),
-             "vocab": tokenizer.n_vocab, "seq_len": s.seq_len}
+             "vocab": tokenizer.n_vocab, "seq_len": s.seq_len, "tokenizer": identity(spec_file)}
     files = {"train": {"tokenizer.json": identity(spec_file), "train.bin": done["train"]},
              "judge": {"validation.bin": done["validation"], "holdout.bin": done["holdout"]}}
     for part in files:
@@ -677,12 +680,12 @@ def source_of(s: Settings) -> str:
     seen = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in local_files(Path(s.data))]
     return "local " + hashlib.sha256(repr(seen).encode()).hexdigest()
 
-def prepared(folder: Path, deep: bool = False) -> list[str]:
+def prepared(folder: Path, deep: bool = False, parts=("train", "judge")) -> list[str]:
     """What is wrong with a prepared folder, one line each; none: it is whole. `deep` reads every byte."""
     if not folder.is_dir():
         return [f"{folder} does not exist"]
     wrong = []
-    for part in ("train", "judge"):
+    for part in parts:
         try:
             files = read_json(folder / part / "manifest.json").get("files", {})
         except Problem as e:
@@ -731,7 +734,8 @@ def prepare(s: Settings, base_url: str = "") -> None:
         sync_folder(folder.parent)
 
 # ----------------------------------------------------------------------------------------------------------------------
-# The judge: hands out training batches, owns the clock, the seed and the validation text, and computes the score.
+# The judge. What train.py sees of it is the class below: it hands out training batches, and passes on to the judge
+# itself, which is another process, what that alone may decide. How the two talk stands in judge.py.
 
 def give_up(reason: str):
     """End the run with one line that says why; exit code 1, as for any failed run."""
@@ -753,19 +757,21 @@ class Judge:
         try:
             self._settings = lab_settings()
             self._folder = self._settings.folder
-            if wrong := prepared(self._folder):
+            own = "AUTORESEARCH_SOCKET" not in os.environ
+            if wrong := prepared(self._folder, parts=("train", "judge") if own else ("train",)):
                 give_up(f"the data are not ready ({wrong[0]}); run: python prepare.py")
-        except Problem as e:
+            self._link = judge.Link([sys.executable, os.path.abspath(__file__), "judge"])
+        except (Problem, judge.Refused) as e:
             give_up(str(e))
-        self._tokenizer = Tokenizer(read_json(self._folder / "train" / "tokenizer.json"))
         self._train = open_rows(self._folder / "train", "train.bin")
-        self.seed = from_environment("AUTORESEARCH_SEED", 42, int)
-        self.budget = from_environment("AUTORESEARCH_BUDGET", TIME_BUDGET, float)  # seconds, as elapsed() counts them
-        self.vocab_size = self._tokenizer.n_vocab
+        told = self._link.told
+        self.seed = told["seed"]
+        self.budget = told["budget"]       # seconds, as elapsed() counts them
+        self.vocab_size = told["vocab"]
         self.seq_len = self._settings.seq_len
-        self.epoch = 0         # which pass over the training rows the last batch came from, from 1
+        self.epoch = 0                     # which pass over the training rows the last batch came from, from 1
         self._device = None
-        self._began = None
+        self._dtype = "float32"
 
     def batches(self, rows: int, device="cpu", seed: int = 42):
         """Endless (x, y), int64 [rows, T] each on `device`; each pass over the data in an order of its own."""
@@ -804,29 +810,49 @@ class Judge:
                 sent.record(torch.cuda.current_stream(self._device))
             yield x, y
 
-    def start(self) -> None:
-        """The clock starts. What was computed before this line must not have trained anything."""
-        if self._device is not None and self._device.type in ("cuda", "mps"):
-            import torch
-            getattr(torch, self._device.type).synchronize()
-        self._began = self._now()
+    def start(self, model) -> None:
+        """The clock starts. The judge has one look at the model, which must not have learned anything yet."""
+        self._asked(self._link.start, model)
 
     def elapsed(self) -> float:
-        """Seconds of the budget that are used: wall time, or processor time of all threads over their number."""
-        return 0.0 if self._began is None else self._now() - self._began
-
-    def _now(self) -> float:
-        if CLOCK == "wall":
-            return time.monotonic()
-        import torch
-        return time.process_time() / torch.get_num_threads()
+        """Seconds of the budget that are used, by the judge's clock."""
+        return self._link.elapsed()
 
     def submit(self, model) -> float:
-        """The score: bits per byte of validation text. `model(x: int64 [B, T])` returns logits [B, T, vocab_size]."""
+        """The score: bits per byte of validation text. `model(x: int64 [B, T])` returns logits [B, T, vocab_size].
+
+        The judge sends ids and takes logits; what it makes of them it has written down before we are told.
+        """
+        if callable(getattr(model, "eval", None)):
+            model.eval()
+        return self._asked(self._link.submit, model)
+
+    def _asked(self, verb, model):
+        """Serve the judge's questions with a model, on the device and in the precision that it has."""
+        import torch
         parameters = getattr(model, "parameters", lambda: iter(()))
-        device = next((p.device for p in parameters()), self._device or "cpu")
-        rows = open_rows(self._folder / "judge", "validation.bin")
-        return bits_per_byte(model, rows, self._tokenizer.token_bytes, device)
+        device = next((p.device for p in parameters()), self._device or torch.device("cpu"))
+
+        def forward(ids):
+            with torch.no_grad():
+                logits = model(torch.from_numpy(ids.copy()).to(device))
+            shape = (*ids.shape, self.vocab_size)
+            if not torch.is_tensor(logits) or tuple(logits.shape) != shape:
+                seen = tuple(logits.shape) if torch.is_tensor(logits) else type(logits).__name__
+                give_up(f"model(x) must return logits of shape {shape} in the evaluation, it returned {seen}")
+            return logits
+
+        def write(logits, buffer):
+            with torch.no_grad():
+                (buffer if torch.is_tensor(buffer) else torch.from_numpy(buffer)).copy_(logits)
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+
+        dtype = str(getattr(model, "logits_dtype", torch.float32)).removeprefix("torch.")
+        try:
+            return verb(forward, write, device.type, dtype)
+        except judge.Refused as e:
+            give_up(str(e))
 
 def open_rows(folder: Path, name: str) -> np.ndarray:
     """The rows of one set, [rows, T+1] ids, read from the disk as they are used."""
@@ -834,54 +860,43 @@ def open_rows(folder: Path, name: str) -> np.ndarray:
     data = np.memmap(folder / name, dtype=known["dtype"], mode="r", shape=(known["rows"], known["row_length"]))
     return np.asarray(data)
 
-def bits_per_byte(model, rows: np.ndarray, token_bytes: np.ndarray, device) -> float:
-    """How well `model` predicts held-out text, on a scale that does not depend on the vocabulary.
+def exam() -> judge.Exam:
+    """What the judge asks: EVAL_TOKENS of validation text, and of holdout text where the harness wants that as well.
 
-    The cross-entropy of all targets, in nats, over the number of bytes these targets stand for, over ln 2. BOS stands
-    for no text and does not count, neither above nor below the line. Always the same EVAL_TOKENS in the same batches
-    (all there are, where the set is smaller); the model is given the inputs and nothing else.
+    The text and the tokens' lengths are what prepare() wrote down when it made them, or there is no exam.
     """
-    import torch
-    count = min(EVAL_TOKENS // (rows.shape[1] - 1), len(rows)) // EVAL_BATCH_SIZE * EVAL_BATCH_SIZE
-    if not count:
-        give_up(f"the evaluation has less than one batch of {EVAL_BATCH_SIZE} rows: mend EVAL_TOKENS in prepare.py")
-    lengths = torch.from_numpy(token_bytes)
-    nats, n_bytes = 0.0, 0
-    if callable(getattr(model, "eval", None)):
-        model.eval()
-    with torch.no_grad():
-        for i in range(0, count, EVAL_BATCH_SIZE):
-            ids = torch.from_numpy(rows[i : i + EVAL_BATCH_SIZE].astype(np.int64))
-            x, y = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
-            nats += cross_entropy(model(x.to(device)), y, lengths[y] > 0, len(token_bytes))
-            n_bytes += int(lengths[y].sum())
-    return nats / n_bytes / math.log(2)
+    folder = lab_settings().folder
+    if wrong := prepared(folder):
+        raise Problem(f"the data are not ready ({wrong[0]}); run: python prepare.py")
+    known = read_json(folder / "judge" / "manifest.json")
+    if sha256_of(folder / "train" / "tokenizer.json") != known["tokenizer"]["sha256"]:
+        raise Problem(f"{folder / 'train' / 'tokenizer.json'} was changed; delete {folder} and run prepare.py again")
+    token_bytes = Tokenizer(read_json(folder / "train" / "tokenizer.json")).token_bytes
+    wanted = [name for name in ("validation", "holdout") if name in os.environ.get("AUTORESEARCH_SETS", "validation")]
+    sets = {}
+    for name in wanted:
+        rows = open_rows(folder / "judge", f"{name}.bin")
+        if sum(int(token_bytes[part[:, 1:]].sum()) for part in blocks(rows)) != known["files"][f"{name}.bin"]["bytes"]:
+            raise Problem(f"{folder / 'judge' / name}.bin does not have the bytes that were recorded: delete {folder} "
+                          "and run prepare.py again")
+        count = min(EVAL_TOKENS // (rows.shape[1] - 1), len(rows)) // EVAL_BATCH_SIZE * EVAL_BATCH_SIZE
+        if not count:
+            raise Problem(f"the evaluation has less than one batch of {EVAL_BATCH_SIZE} rows: mend EVAL_TOKENS")
+        sets[name] = rows[:count]
+    seed = from_environment("AUTORESEARCH_SEED", 42, int)
+    budget = from_environment("AUTORESEARCH_BUDGET", TIME_BUDGET, float)
+    return judge.Exam(sets, token_bytes, EVAL_BATCH_SIZE, seed, budget, CLOCK)
 
-def cross_entropy(logits, y, counts, n_vocab: int) -> float:
-    """Nats of the targets that count, computed in float32 and summed in float64; ends the run on a bad answer."""
-    import torch
-    if not torch.is_tensor(logits) or tuple(logits.shape) != (*y.shape, n_vocab):
-        seen = tuple(logits.shape) if torch.is_tensor(logits) else type(logits).__name__
-        give_up(f"model(x) must return logits of shape {(*y.shape, n_vocab)} in the evaluation, it returned {seen}")
-    flat, target = logits.flatten(0, 1), y.flatten().to(logits.device)
-    step = max(1, (2**20 if logits.device.type == "cpu" else 2**26) // n_vocab)  # a CPU is fastest within its cache
-    nats, sums = [], []
-    for i in range(0, len(flat), step):
-        part = flat[i : i + step].float()
-        nats.append(torch.nn.functional.cross_entropy(part, target[i : i + step], reduction="none"))
-        sums.append(part.sum())  # not finite where any of the logits is not
-    nats, sums = torch.cat(nats).cpu(), torch.stack(sums).cpu()
-    if not (torch.isfinite(nats).all() and torch.isfinite(sums).all()):
-        give_up("non-finite logits in the evaluation")
-    return nats.double()[counts.flatten()].sum().item()
+def blocks(rows: np.ndarray, size: int = 2**12):
+    return (rows[i : i + size] for i in range(0, len(rows), size))
 
 # ----------------------------------------------------------------------------------------------------------------------
 # The command
 
 def describe(s: Settings) -> str:
-    train, judge = (read_json(s.folder / part / "manifest.json") for part in ("train", "judge"))
+    train, kept = (read_json(s.folder / part / "manifest.json") for part in ("train", "judge"))
     sizes = ", ".join(f"{name.removesuffix('.bin')} {known['tokens'] / 1e6:.2f} M"
-                      for name, known in (train["files"] | judge["files"]).items() if name.endswith(".bin"))
+                      for name, known in (train["files"] | kept["files"]).items() if name.endswith(".bin"))
     return f"{s.dataset}: vocabulary {train['vocab']:,}, context {s.seq_len}, tokens: {sizes}; in {s.folder}"
 
 def check(s: Settings) -> int:
@@ -908,6 +923,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     p = argparse.ArgumentParser(
         description="Prepare the nanogpt lab's data: download, tokenizer, rows. A second run does nothing.",
         epilog="example: python prepare.py --dataset local --data my_texts/ --vocab-size 4096")
+    p.add_argument("command", nargs="?", choices=["judge"], help="judge: wait for one run, and judge it")
     p.add_argument("--dataset", default=DATASET, help=f"{', '.join(ABOUT)} (default: {DATASET})")
     p.add_argument("--data", metavar="PATH", default=LOCAL_PATH,
                    help="for local: a folder or file of .txt, .jsonl, .parquet")
@@ -953,6 +969,8 @@ def hint_for(s: Settings) -> str:
 def main(argv: list[str] | None = None) -> int:
     args = arguments(argv)
     try:
+        if args.command == "judge":
+            return judge.main(exam())
         if args.list:
             return list_datasets()
         s = settings_from(args)

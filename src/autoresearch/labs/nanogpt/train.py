@@ -582,12 +582,12 @@ def warm_up(step, model, judge, device):
             p.copy_(was)
     step.optimizer.reset()
 
-def train(judge, step, batches):
+def train(judge, model, step, batches):
     """Steps until the budget is used. Returns the time of the clock after each."""
     exploded = 3 * math.log(judge.vocab_size)  # a model that knows nothing has a third of this
     x, y = next(batches)
     shown, marks = -1.0, []
-    judge.start()
+    judge.start(model)
     while (used := judge.elapsed()) < judge.budget:
         progress = used / judge.budget
         scale = lr_scale(progress)
@@ -625,7 +625,7 @@ def main():
     gc.collect()
     gc.freeze()  # a collection in mid-run costs more than it frees
     gc.disable()
-    marks = train(judge, step, judge.batches(BATCH_ROWS, device, judge.seed))
+    marks = train(judge, model, step, judge.batches(BATCH_ROWS, device, judge.seed))
     memory = peak_memory_mb(device)
     val_bpb = judge.submit(model)
 
