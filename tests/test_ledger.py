@@ -122,13 +122,13 @@ def test_a_value_beside_a_reason_for_none_is_refused(ledger: Ledger) -> None:
 
 
 def test_a_trial_can_be_run_again(ledger: Ledger) -> None:
-    """A verdict of again adds an attempt; both are kept, and the last one speaks for the trial."""
+    """A verdict of again adds an attempt; both are kept, and the trial's value is their mean."""
     trial = advanced(ledger, ledger.add(Trial(0, BASE, "note", "hand")), State.RAN)
     trial = ledger.judge_attempt(trial, attempt(0, 1.0))
     trial = ledger.add_attempt(ledger.advance(trial, State.RUNNING), attempt(1, None))
     trial = ledger.judge_attempt(trial, attempt(1, 2.0, memory_gb=3.0, detail="words"))
     assert ledger.trial(0) == trial
-    assert (trial.value, trial.memory_gb, trial.seconds, trial.detail) == (2.0, 3.0, 5.0, "words")
+    assert (trial.value, trial.memory_gb, trial.seconds, trial.detail) == (1.5, 3.0, 5.0, "words")
 
 
 def test_a_stale_trial_cannot_overwrite_a_newer_one(ledger: Ledger, path: Path) -> None:
@@ -519,3 +519,49 @@ def test_a_place_without_shared_memory_is_our_error() -> None:
     """Where SQLite answers anything but "wal", the ledger says so and names the way out."""
     with pytest.raises(LedgerError, match=r"in WAL mode .*'memory'.*local disk"):
         Ledger(Path(":memory:"), METRIC)  # the one place that every machine has
+
+
+def test_fresh_runs_speak_before_those_that_a_choice_was_made_by(ledger: Ledger) -> None:
+    """The screening run is not counted once there are others, nor is what ran beside a trial."""
+    trial = advanced(ledger, ledger.add(Trial(0, BASE, "note", "hand")), State.JUDGED)
+    runs = [(1.0, "screen", ""), (3.0, "proof", ""), (9.0, "proof", "other"), (5.0, "proof", "")]
+    attempts = [
+        replace(attempt(n, value), role=role, commit=commit)
+        for n, (value, role, commit) in enumerate(runs)
+    ]
+    trial = replace(trial, attempts=tuple(attempts))
+    assert trial.value == 4.0
+    assert [a.value for a in trial.own] == [1.0, 3.0, 5.0]
+    failed = replace(attempts[3], value=None, reason="oom")
+    assert replace(trial, attempts=(*attempts[:3], failed)).value is None
+
+
+SCHEMA_1 = """
+CREATE TABLE study(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE trial(
+  number INTEGER PRIMARY KEY CHECK(number >= 0), parent TEXT NOT NULL, note TEXT NOT NULL,
+  proposer TEXT NOT NULL, state TEXT NOT NULL, "commit" TEXT NOT NULL, tree TEXT NOT NULL,
+  status TEXT, reason TEXT NOT NULL, created TEXT NOT NULL, cost_usd REAL NOT NULL) STRICT;
+CREATE TABLE attempt(
+  trial INTEGER NOT NULL REFERENCES trial(number), number INTEGER NOT NULL, seed INTEGER NOT NULL,
+  seconds REAL NOT NULL, exit_code INTEGER, value REAL, memory_gb REAL NOT NULL,
+  trust TEXT NOT NULL, sandbox TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL,
+  numbers TEXT NOT NULL, PRIMARY KEY(trial, number)) STRICT;
+INSERT INTO trial VALUES (0, 'p', 'n', 'me', 'applied', 'p', 't', 'keep', '', '', 0.0);
+INSERT INTO attempt VALUES (0, 0, 42, 1.0, 0, 1.5, 0.1, 'log', 'none', '', '', '{}');
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_ledger_of_an_older_schema_is_brought_up(path: Path) -> None:
+    """What stood in it is kept, and it can be written to; opening it again finds nothing to do."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.executescript(SCHEMA_1)
+    for number in (1, 2):
+        with contextlib.closing(Ledger(path, METRIC)) as ledger:
+            first = ledger.trial(0)
+            assert (first.value, first.lines, first.own[0].role) == (1.5, None, "screen")
+            trial = ledger.add(Trial(0, BASE, "note", "hand", lines=3))
+            assert ledger.trial(number) == trial
+            ledger.abandon(trial) if number == 1 else None
+            ledger.add(Trial(0, BASE, "note", "hand")) if number == 1 else None

@@ -9,154 +9,22 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from autoresearch.errors import LedgerError
+from autoresearch.ledger.schema import (
+    ATTEMPT_COLUMNS,
+    SCHEMA,
+    TABLES,
+    TRIAL_COLUMNS,
+    UPGRADES,
+    VERSION,
+)
+from autoresearch.ledger.trial import NEXT, Attempt, State, Status, Trial
 from autoresearch.metric import Metric
-
-SCHEMA_VERSION = 1
-
-
-class Status(StrEnum):
-    """What became of a trial."""
-
-    KEEP = "keep"
-    DISCARD = "discard"
-    CRASH = "crash"
-
-
-class State(StrEnum):
-    """How far a trial has come; the order is the order of the line."""
-
-    PROPOSED = "proposed"  # an edit was collected
-    COMMITTED = "committed"  # it is a commit, pinned by a ref
-    RUNNING = "running"  # an attempt is under way
-    RAN = "ran"  # the attempt ended and is recorded
-    JUDGED = "judged"  # its number was read, or its failure named
-    DECIDED = "decided"  # status and reason are final
-    APPLIED = "applied"  # the branch agrees
-
-
-# Where a trial may go from each state. A verdict of "again" leads from judged back to running.
-_NEXT = {
-    State.PROPOSED: {State.COMMITTED, State.DECIDED},
-    State.COMMITTED: {State.RUNNING},
-    State.RUNNING: {State.RUNNING, State.RAN},
-    State.RAN: {State.JUDGED},
-    State.JUDGED: {State.RUNNING, State.DECIDED},
-    State.DECIDED: {State.APPLIED},
-    State.APPLIED: set[State](),
-}
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One run of a candidate's command."""
-
-    number: int  # from 0, within its trial
-    seed: int
-    seconds: float  # wall clock of the whole attempt
-    exit_code: int | None  # None when it was killed
-    value: float | None  # the metric, or None when there is no usable one
-    memory_gb: float  # peak: of the accelerator where one was used, else resident memory
-    trust: str = "log"  # who produced the number: the candidate's own log
-    sandbox: str = "none"  # what stood between it and the machine
-    reason: str = ""  # why there is no usable value: timeout, oom, no_metric, invalid, ...
-    detail: str = ""  # one line for people: the log's own words
-    numbers: Mapping[str, float] = field(default_factory=dict)  # all that the log printed
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One candidate: proposed, run, measured and judged."""
-
-    number: int  # 0 is the baseline
-    parent: str  # commit it was made from; the base commit for the baseline
-    note: str
-    proposer: str
-    state: State = State.PROPOSED
-    commit: str = ""
-    tree: str = ""
-    status: Status | None = None
-    reason: str = ""
-    created: str = ""  # UTC, ISO 8601
-    cost_usd: float = 0.0
-    attempts: tuple[Attempt, ...] = ()
-
-    @property
-    def is_baseline(self) -> bool:
-        """Whether it is the unedited start of a study."""
-        return self.parent == self.commit
-
-    @property
-    def value(self) -> float | None:
-        """The metric of the last attempt, or None when it has none."""
-        return self.attempts[-1].value if self.attempts else None
-
-    @property
-    def memory_gb(self) -> float:
-        """Peak memory of the last attempt, in GiB; 0 when nothing ran."""
-        return self.attempts[-1].memory_gb if self.attempts else 0.0
-
-    @property
-    def seconds(self) -> float:
-        """Wall clock of all attempts together."""
-        return sum(attempt.seconds for attempt in self.attempts)
-
-    @property
-    def detail(self) -> str:
-        """The last attempt's own words, one line."""
-        return self.attempts[-1].detail if self.attempts else ""
-
-
-_TABLES = {"study", "trial", "attempt"}
-_SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS study(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS trial(
-  number INTEGER PRIMARY KEY CHECK(number >= 0),
-  parent TEXT NOT NULL,
-  note TEXT NOT NULL,
-  proposer TEXT NOT NULL,
-  state TEXT NOT NULL CHECK(state IN ({", ".join(f"'{s}'" for s in State)})),
-  "commit" TEXT NOT NULL,
-  tree TEXT NOT NULL,
-  status TEXT CHECK(status IN ({", ".join(f"'{s}'" for s in Status)})),
-  reason TEXT NOT NULL,
-  created TEXT NOT NULL,
-  cost_usd REAL NOT NULL CHECK(cost_usd >= 0),
-  CHECK((status IS NULL) = (state NOT IN ('decided', 'applied')))
-) STRICT;
-CREATE TABLE IF NOT EXISTS attempt(
-  trial INTEGER NOT NULL REFERENCES trial(number),
-  number INTEGER NOT NULL CHECK(number >= 0),
-  seed INTEGER NOT NULL,
-  seconds REAL NOT NULL CHECK(seconds >= 0),
-  exit_code INTEGER,
-  value REAL,
-  memory_gb REAL NOT NULL,
-  trust TEXT NOT NULL,
-  sandbox TEXT NOT NULL,
-  reason TEXT NOT NULL,
-  detail TEXT NOT NULL,
-  numbers TEXT NOT NULL,
-  PRIMARY KEY(trial, number),
-  CHECK(value IS NULL OR reason = '')
-) STRICT;
-PRAGMA user_version = {SCHEMA_VERSION};
-"""
-
-_TRIAL_COLUMNS = (
-    "number", "parent", "note", "proposer", "state", "commit", "tree",
-    "status", "reason", "created", "cost_usd",
-)  # fmt: skip
-_ATTEMPT_COLUMNS = (
-    "number", "seed", "seconds", "exit_code", "value", "memory_gb",
-    "trust", "sandbox", "reason", "detail", "numbers",
-)  # fmt: skip
 
 
 class Ledger:
@@ -185,8 +53,7 @@ class Ledger:
         with self._transaction():
             row = self._db.execute("SELECT coalesce(max(number) + 1, 0) FROM trial").fetchone()
             trial = replace(trial, number=row[0])
-            marks = ", ".join("?" * len(_TRIAL_COLUMNS))
-            self._db.execute(f"INSERT INTO trial VALUES ({marks})", _trial_row(trial))
+            self._insert("trial", TRIAL_COLUMNS, _trial_row(trial))
         return trial
 
     def advance(self, trial: Trial, state: State, **changes: Any) -> Trial:
@@ -199,18 +66,16 @@ class Ledger:
     def add_attempt(self, trial: Trial, attempt: Attempt) -> Trial:
         """Write that an attempt ended; its number is read from the log later."""
         later = _stepped(trial, State.RAN, attempts=(*trial.attempts, attempt))
-        marks = ", ".join("?" * (len(_ATTEMPT_COLUMNS) + 1))
         with self._transaction():
-            self._db.execute(
-                f"INSERT INTO attempt VALUES ({marks})", (trial.number, *_attempt_row(attempt))
-            )
+            row = (trial.number, *_attempt_row(attempt))
+            self._insert("attempt", ("trial", *ATTEMPT_COLUMNS), row)
             self._update(later, trial.state)
         return later
 
     def judge_attempt(self, trial: Trial, attempt: Attempt) -> Trial:
         """Write what the last attempt was worth."""
         later = _stepped(trial, State.JUDGED, attempts=(*trial.attempts[:-1], attempt))
-        names = ", ".join(f"{name} = ?" for name in _ATTEMPT_COLUMNS)
+        names = ", ".join(f'"{name}" = ?' for name in ATTEMPT_COLUMNS)
         with self._transaction():
             self._db.execute(
                 f"UPDATE attempt SET {names} WHERE trial = ? AND number = ?",
@@ -317,8 +182,13 @@ class Ledger:
                 "folders. Clone the lab to a local disk and run there."
             )
 
+    def _insert(self, table: str, columns: Sequence[str], row: tuple[Any, ...]) -> None:
+        names = ", ".join(f'"{name}"' for name in columns)
+        marks = ", ".join("?" * len(columns))
+        self._db.execute(f"INSERT INTO {table}({names}) VALUES ({marks})", row)
+
     def _update(self, trial: Trial, was: State) -> None:
-        names = ", ".join(f'"{name}" = ?' for name in _TRIAL_COLUMNS)
+        names = ", ".join(f'"{name}" = ?' for name in TRIAL_COLUMNS)
         changed = self._db.execute(
             f"UPDATE trial SET {names} WHERE number = ? AND state = ?",
             (*_trial_row(trial), trial.number, was),
@@ -334,16 +204,16 @@ class Ledger:
             return self._db.execute(query, values).fetchall()
 
     def _read(self, where: str, *values: object) -> Iterator[Trial]:
-        columns = ", ".join(f'"{name}"' for name in _TRIAL_COLUMNS)
+        columns = ", ".join(f'"{name}"' for name in TRIAL_COLUMNS)
         tail = "" if "ORDER BY" in where or "LIMIT" in where else " ORDER BY number"
         chosen = f"FROM trial WHERE {where}{tail}"
         attempts = self._attempts(f"SELECT number {chosen}", *values)
         for row in self._select(f"SELECT {columns} {chosen}", *values):
-            yield _trial(dict(zip(_TRIAL_COLUMNS, row, strict=True)), attempts.get(row[0], []))
+            yield _trial(dict(zip(TRIAL_COLUMNS, row, strict=True)), attempts.get(row[0], []))
 
     def _attempts(self, trials: str, *values: object) -> dict[int, list[Attempt]]:
         """The attempts of those trials whose numbers a query gives, by trial."""
-        columns = ", ".join(_ATTEMPT_COLUMNS)
+        columns = ", ".join(f'"{name}"' for name in ATTEMPT_COLUMNS)
         query = (
             f"SELECT trial, {columns} FROM attempt WHERE trial IN ({trials}) ORDER BY trial, number"
         )
@@ -357,17 +227,31 @@ class Ledger:
         rows = self._db.execute(both).fetchall()  # one look: somebody may be making it right now
         version, tables = rows[0][0], {name for _, name in rows if name}
         if version == 0 and not tables:
-            self._db.executescript(f"BEGIN EXCLUSIVE;{_SCHEMA}COMMIT;")
-        elif tables >= _TABLES and version > SCHEMA_VERSION:
+            self._db.executescript(f"BEGIN EXCLUSIVE;{SCHEMA}COMMIT;")
+        elif tables >= TABLES and version > VERSION:
             raise LedgerError(
                 f"{self.path} was written by a newer AutoResearch (schema {version}, this one "
-                f"reads up to {SCHEMA_VERSION}). Update AutoResearch, or use another --tag."
+                f"reads up to {VERSION}). Update AutoResearch, or use another --tag."
             )
-        elif not tables >= _TABLES or version != SCHEMA_VERSION:
+        elif tables >= TABLES and version in UPGRADES:
+            self._upgrade()
+        elif not tables >= TABLES or version != VERSION:
             raise LedgerError(
                 f"{self.path} is a database, but not a ledger of AutoResearch. "
                 "Move it away, or use another --tag."
             )
+
+    def _upgrade(self) -> None:
+        """Bring an older schema up, step by step, all or nothing; whoever comes second is done."""
+        self._db.execute("BEGIN EXCLUSIVE")
+        try:
+            while (found := self._db.execute("PRAGMA user_version").fetchone()[0]) in UPGRADES:
+                for statement in filter(str.strip, UPGRADES[found].split(";")):
+                    self._db.execute(statement)
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -383,7 +267,7 @@ class Ledger:
 
 
 def _stepped(trial: Trial, state: State, **changes: Any) -> Trial:
-    if state not in _NEXT[trial.state]:
+    if state not in NEXT[trial.state]:
         raise ValueError(f"trial {trial.number} cannot go from {trial.state} to {state}")
     return replace(trial, state=state, **changes)
 
@@ -395,17 +279,19 @@ def _trial(row: dict[str, Any], attempts: list[Attempt]) -> Trial:
 
 
 def _attempt(row: tuple[Any, ...]) -> Attempt:
-    fields = dict(zip(_ATTEMPT_COLUMNS, row, strict=True))
+    fields = dict(zip(ATTEMPT_COLUMNS, row, strict=True))
     return Attempt(**fields | {"numbers": json.loads(fields["numbers"])})
 
 
 def _attempt_row(attempt: Attempt) -> tuple[Any, ...]:
-    values = [getattr(attempt, name) for name in _ATTEMPT_COLUMNS[:-1]]
-    return (*values, json.dumps(dict(attempt.numbers), sort_keys=True))
+    numbers = json.dumps(dict(attempt.numbers), sort_keys=True)
+    return tuple(
+        numbers if name == "numbers" else getattr(attempt, name) for name in ATTEMPT_COLUMNS
+    )
 
 
 def _trial_row(trial: Trial) -> tuple[Any, ...]:
-    return tuple(getattr(trial, name) for name in _TRIAL_COLUMNS)
+    return tuple(getattr(trial, name) for name in TRIAL_COLUMNS)
 
 
 @contextlib.contextmanager

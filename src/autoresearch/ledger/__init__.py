@@ -1,0 +1,29 @@
+"""The record of all trials: one SQLite file, written before anything else moves."""
+
+from autoresearch.ledger.schema import VERSION as SCHEMA_VERSION
+from autoresearch.ledger.store import Ledger
+from autoresearch.ledger.trial import (
+    CLAIM,
+    NOISE,
+    PROOF,
+    REFRESH,
+    SCREEN,
+    Attempt,
+    State,
+    Status,
+    Trial,
+)
+
+__all__ = [
+    "CLAIM",
+    "NOISE",
+    "PROOF",
+    "REFRESH",
+    "SCHEMA_VERSION",
+    "SCREEN",
+    "Attempt",
+    "Ledger",
+    "State",
+    "Status",
+    "Trial",
+]
