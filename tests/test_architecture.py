@@ -22,6 +22,7 @@ FLOORS = {
     "executors": 1,
     "metric": 2,
     "git": 2,
+    "simplicity": 2,
     "constants": 2,
     "tables": 2,
     "proposers": 2,
@@ -47,6 +48,7 @@ FLOORS = {
 }
 # Within a floor only these may look at each other.
 NEIGHBOURS = {
+    ("brief", "strategies"),
     ("scoring", "measure"),
     ("git", "files"),
     ("proposers", "constants"),

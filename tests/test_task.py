@@ -129,7 +129,7 @@ def edited(old: str, new: str) -> str:
         ('"val_bpb"', '"1st"', "metric.name", "'1st'", "val_bpb"),
         ('"maximize"', '"maximise"', "metric.direction", "'maximise'", '"maximize"'),
         ('"maximize"', "1", "metric.direction", "1", '"minimize" or "maximize"'),
-        ('"log"', '"score"', "metric.source", "'score'", '"log"'),
+        ('"log"', '"scores"', "metric.source", "'scores'", '"log"'),
         ("[0.1, 20]", "[20, 0.1]", "metric.range", "[20, 0.1]", "the smaller first"),
         ("[0.1, 20]", "[1]", "metric.range", "[1]", "two numbers"),
         ("[0.1, 20]", "[1, 1]", "metric.range", "[1, 1]", "the smaller first"),

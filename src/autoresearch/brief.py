@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from autoresearch.ledger import Ledger, State, Status, Trial
+from autoresearch.ledger import STEP, Ledger, State, Status, Trial
 from autoresearch.proposers import Brief, Tried
 from autoresearch.task import Task
 
@@ -72,8 +72,8 @@ def _lines(task: Task, trials: Sequence[Trial]) -> str:
 
 
 def _line(task: Task, trial: Trial) -> str:
-    status = trial.status or "unfinished"
-    because = f" ({trial.reason})" if trial.reason else ""
+    status = trial.word
+    because = trial.why.replace("[", "(").replace("]", ")")
     value = "-" if trial.value is None else f"{trial.value:.6f}"
     return f"- #{trial.number} {status}{because} {task.metric.name} {value}: {trial.note}"
 
@@ -84,7 +84,7 @@ def _tried(trial: Trial, editable: Sequence[str], read: ReadFile) -> Tried:
         candidate=trial.commit,
         parent=trial.parent,
         files=CommitFiles(trial.commit, editable, read),
-        outcome=(trial.status or Status.CRASH).value,
+        outcome="keep" if trial.reason == STEP else (trial.status or Status.CRASH).value,
         value=trial.value,
         note=trial.note,
         proposer=trial.proposer,

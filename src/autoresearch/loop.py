@@ -15,6 +15,7 @@ from autoresearch.errors import (
     ProposerError,
 )
 from autoresearch.proposers import Proposer
+from autoresearch.strategies import PROVER
 from autoresearch.study import Study
 
 
@@ -25,11 +26,11 @@ class Limits:
     trials: int | None = None  # experiments, the baseline not counted
     until: float | None = None  # wall-clock time, seconds since the epoch
 
-    def reached(self, done: int) -> str | None:
-        """Which limit ends the session, or None."""
+    def reached(self, done: int, reserved: float = 0.0) -> str | None:
+        """Which limit ends the session, or None; `reserved` seconds are needed for its close."""
         if self.trials is not None and done >= self.trials:
             return f"{done} of {self.trials} trials are done"
-        if self.until is not None and time.time() >= self.until:
+        if self.until is not None and time.time() + reserved >= self.until:
             return "the time is up"
         return None
 
@@ -76,11 +77,10 @@ def research(
     if study.ledger.best() is None:
         study.baseline()
     done = 0
-    while (why := limits.reached(done)) is None:
+    while (why := limits.reached(done, study.closing_seconds())) is None:
         try:
-            if study.recover() is None:  # what trouble interrupted comes before what is new
-                study.step(proposer)
-            done += 1
+            trial = study.recover() or study.step(proposer)  # the interrupted before the new
+            done += trial.proposer != PROVER
             patience.forget()
             study.reserve.hold()
         except ProposerError as error:
@@ -91,6 +91,7 @@ def research(
             if done == 0 or isinstance(error, BranchMoved):
                 raise
             _wait_out(study, error, patience.after(error), limits, on_note, sleep)
+    study.close()
     return why
 
 

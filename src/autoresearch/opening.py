@@ -66,6 +66,7 @@ def open_study(
             ledger.remember(**_facts(git, task, tag, strategy, seed))
         git.drop_stale_locks(paths.branch, f"{paths.pins}*")
         _check_same_task(ledger, task)
+        _check_same_rule(ledger, strategy, task)
         _rebase(git, ledger, paths)
         if known:
             _check_files(git, task, ledger.facts["base"], paths)
@@ -219,6 +220,44 @@ def _check_files(git: Git, task: Task, base: str, paths: StudyPaths) -> None:
         )
 
 
+def begun_with(task: Task, tag: str) -> str | None:
+    """The strategy that a study was begun with; None where there is no such study yet."""
+    paths = StudyPaths(task.folder, tag)
+    if not paths.ledger.exists():
+        return None
+    with (
+        contextlib.suppress(LedgerError),  # opening says what is wrong with it
+        contextlib.closing(Ledger(paths.ledger, task.metric)) as ledger,
+    ):
+        return ledger.facts.get("strategy")
+    return None
+
+
+def _check_same_rule(ledger: Ledger, strategy: Strategy, task: Task) -> None:
+    """A verdict rests on all before it: one study, one rule."""
+    facts = ledger.facts
+    if facts["strategy"] != strategy.name:
+        raise TaskError(
+            f"This study was begun with the strategy {facts['strategy']}, and {strategy.name} is "
+            f"asked for. Go on with --strategy {facts['strategy']}, or take another --tag."
+        )
+    settings = _settings(task)
+    if facts.get("keep", settings) != settings:
+        raise TaskError(
+            f"This study was begun with {facts['keep']} under [keep], and task.toml now says "
+            f"{settings}: its verdicts would not compare. Put it back, or take another --tag."
+        )
+
+
+def _settings(task: Task) -> str:
+    """What task.toml says of keeping, in a line."""
+    keep = task.keep
+    return (
+        f"confidence {keep.confidence:g}, min_delta {keep.min_delta:g}, noise {keep.noise}, "
+        f"runs {keep.runs}, steps {keep.steps}"
+    )
+
+
 def _check_same_task(ledger: Ledger, task: Task) -> None:
     facts = ledger.facts
     now = {"metric": task.metric.name, "direction": task.metric.direction}
@@ -243,6 +282,7 @@ def _facts(git: Git, task: Task, tag: str, strategy: Strategy, seed: int) -> dic
         "budget": f"{task.budget.seconds:g}" if task.budget.seconds else "",
         "timeout": f"{task.budget.timeout:g}",
         "strategy": strategy.name,
+        "keep": _settings(task),
         "seed": str(seed),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
         "python": platform.python_version(),

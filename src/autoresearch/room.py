@@ -97,3 +97,11 @@ def gpu_memory() -> list[int]:
         return [int(line) for line in said.split()]
     except (OSError, ValueError, subprocess.SubprocessError):
         return []
+
+
+def machine_load() -> float | None:
+    """Processes that want to run, averaged over a minute; None where it is not counted."""
+    try:
+        return os.getloadavg()[0]
+    except OSError:
+        return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from autoresearch.executors import Execution, Executor, Job
 from autoresearch.files import read_regular, remove_tree, write_whole
 from autoresearch.git import Git
 from autoresearch.heartbeat import beat
-from autoresearch.ledger import Ledger, State, Status, Trial
+from autoresearch.ledger import NOISE, PROOF, SCREEN, Ledger, State, Status, Trial
 from autoresearch.measure import (
     attempt_job,
     checks_job,
@@ -28,15 +28,17 @@ from autoresearch.paths import StudyPaths
 from autoresearch.proposers import Proposal, Proposer
 from autoresearch.report.results import results_tsv
 from autoresearch.report.rows import from_trials
-from autoresearch.room import GpuGuard, Reserve, check_disk
+from autoresearch.room import GpuGuard, Reserve, check_disk, machine_load
 from autoresearch.scoring import judge_beside, judged, score_afterwards, verdict_file
-from autoresearch.strategies import Strategy, Verdict
+from autoresearch.simplicity import Size, size
+from autoresearch.strategies import AGAIN, PROVER, Look, Strategy, Verdict
 from autoresearch.task import Task
 from autoresearch.verdicts import read_verdict
 
 MAX_FILE = 1 << 20  # bytes of one editable file
 NOTE = 500  # characters of a note
 BASELINE = "baseline"
+PROOF_RUNS = 8  # that a proof takes, as a rule
 PROPOSE_LIMIT = 3600.0  # seconds after which a proposer that says nothing looks stalled
 
 Edit = Mapping[str, bytes] | OSError  # editable path -> content, or why there is none
@@ -50,6 +52,7 @@ class Stage:
     number: int  # of the trial
     note: str = ""
     log: Path | None = None
+    again: str = ""  # why it runs once more, or what else runs for it
 
 
 def _ignore(_: object) -> None:
@@ -85,6 +88,8 @@ class Study:
         """One trial: what next, an edit, and all that follows from it."""
         if self.ledger.best() is None:
             return self.baseline()
+        if (tip := self.strategy.unproven(self.ledger)) is not None:
+            return self.prove(tip)
         parent = self.ask()
         edit, proposal = self.propose(proposer, parent)
         return self.tell(parent, edit, proposal, proposer.name)
@@ -118,6 +123,25 @@ class Study:
                 f"Its log: {log}. Mend the lab, commit it, and run again."
             )
         return trial
+
+    def prove(self, commit: str) -> Trial:
+        """Measure what was climbed since the last keep against it: a trial without an edit."""
+        best = self.ledger.best()
+        assert best is not None, "something is unproven only after a baseline"
+        trial = self._add(best.commit, self._climbed(commit, best.commit), PROVER)
+        return self._finish(self._pin(trial, commit, self.git.tree(commit)))
+
+    def close(self) -> Trial | None:
+        """Prove what is still open, when nothing new will follow."""
+        tip = self.strategy.unproven(self.ledger, last=True)
+        return None if tip is None else self.prove(tip)
+
+    def closing_seconds(self) -> float:
+        """About how long `close` would take now."""
+        if self.strategy.unproven(self.ledger, last=True) is None:
+            return 0.0
+        first = self.ledger.trial(0)
+        return PROOF_RUNS * first.seconds / max(1, len(first.attempts))
 
     def recover(self) -> Trial | None:
         """Finish, or take back, the one trial that an earlier process left on the way."""
@@ -185,6 +209,11 @@ class Study:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return self.ledger.add(Trial(0, parent, words, by, created=now, cost_usd=cost_usd))
 
+    def _climbed(self, tip: str, since: str) -> str:
+        """The steps from one commit up to another, in words."""
+        steps = self.ledger.steps_to(tip, since)
+        return f"proof of {', '.join(f'#{t.number} {t.note}' for t in steps)}"
+
     def _commit(self, trial: Trial, edit: Edit) -> Trial:
         """proposed → committed; or decided, when there is nothing that could run."""
         if isinstance(edit, OSError):
@@ -199,24 +228,43 @@ class Study:
 
     def _pin(self, trial: Trial, commit: str, tree: str) -> Trial:
         self.git.set_ref(self.paths.pin(trial.number), commit)
-        return self.ledger.advance(trial, State.COMMITTED, commit=commit, tree=tree)
+        lines, nodes = self._size(commit).over(self._size(trial.parent))
+        return self.ledger.advance(
+            trial, State.COMMITTED, commit=commit, tree=tree, lines=lines, nodes=nodes
+        )
+
+    def _size(self, commit: str) -> Size:
+        return size({name: self.read_bytes(commit, name) for name in self.task.editable})
 
     def _refuse(self, trial: Trial, reason: str) -> Trial:
         return self.ledger.advance(trial, State.DECIDED, status=Status.CRASH, reason=reason)
 
     def _run(self, trial: Trial) -> Trial:
         """committed → running → ran: one attempt, in a clean export."""
+        look = self._look(trial)
         trial = self.ledger.advance(trial, State.RUNNING)
         number = len(trial.attempts)
-        seed = int(self.ledger.facts["seed"]) + 1000 * trial.number + number
+        seed = int(self.ledger.facts["seed"]) + 1000 * trial.number + look.draw
         log = self.paths.log(trial.number, number)
         _make_empty(log.parent)
-        self._begin(Stage("run", trial.number, trial.note, log), self.task.budget.timeout)
-        execution = self._attempt(trial.commit, log, seed)
+        stage = Stage("run", trial.number, trial.note, log, again=_again(look, number))
+        self._begin(stage, self.task.budget.timeout)
+        load = machine_load()
+        execution = self._attempt(look.commit or trial.commit, log, seed)
         if execution.ending == "suspended":  # the machine slept: its clock says nothing
             return trial
         attempt = ran(number, seed, execution, self.task.source)
+        attempt = replace(attempt, commit=look.commit, role=look.role, load=load)
         return self.ledger.add_attempt(trial, attempt)
+
+    def _look(self, trial: Trial) -> Look:
+        """What is to be run now; after a kill it is what was asked for before."""
+        asked = self.strategy.judge(trial, self.ledger) if trial.attempts else AGAIN
+        return asked.look or self._first(trial)
+
+    def _first(self, trial: Trial) -> Look:
+        role = PROOF if trial.proposer == PROVER else NOISE if trial.is_baseline else SCREEN
+        return Look(role=role, draw=len(trial.attempts))
 
     def _attempt(self, commit: str, log: Path, seed: int) -> Execution:
         """Run a commit once, where there is room; what it left beside its files is kept a while."""
@@ -262,7 +310,7 @@ class Study:
         verdict = self.strategy.judge(trial, self.ledger)
         if verdict.status is None:
             return self._run(trial)
-        if verdict.status is Status.KEEP:
+        if verdict.climbs:
             verdict = self._guard(trial, verdict)
         return self.ledger.advance(
             trial, State.DECIDED, status=verdict.status, reason=verdict.reason
@@ -270,7 +318,7 @@ class Study:
 
     def _guard(self, trial: Trial, verdict: Verdict) -> Verdict:
         """What may stand between a better number and a keep."""
-        if problem := out_of_bounds(trial.attempts[-1], self.task):
+        if problem := out_of_bounds(trial.own[-1], self.task):
             return Verdict(Status.DISCARD, problem)
         if not self._passes_checks(trial):
             return Verdict(Status.CRASH, "checks_failed")
@@ -323,6 +371,14 @@ def restore_files(git: Git, task: Task, commit: str, replaced: Path | None = Non
         write_whole(target, content)
         changed.append(name)
     return changed
+
+
+def _again(look: Look, number: int) -> str:
+    """What a further run is for, in words."""
+    if number == 0:
+        return ""
+    what = "the incumbent" if look.commit else "itself"
+    return f"{look.role}: {what}, seed {look.draw}"
 
 
 def _make_empty(folder: Path) -> None:

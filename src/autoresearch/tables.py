@@ -42,6 +42,14 @@ class Table:
             raise self.error(key, value, "a number above 0")
         return number
 
+    def whole(self, key: str, default: int, allowed: tuple[int, int]) -> int:
+        """A whole number within limits."""
+        value = self._take(key, default, required=False)
+        low, high = allowed
+        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+            return value
+        raise self.error(key, value, f"a whole number, {low} to {high}")
+
     def choice(self, key: str, allowed: Sequence[str], default: str) -> str:
         """One of a few words."""
         value = self._take(key, default, required=False)

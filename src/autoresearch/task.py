@@ -20,6 +20,7 @@ SOURCES = ("log", "score", "judge")  # who may produce the number
 FREE_DISK = 2 * 2**30  # bytes that must be free before an attempt
 GIB = 2**30
 Policy = Literal["auto", "required", "off"]
+Noisy = Literal["seed", "timing", "none"]  # what makes two runs of one candidate differ
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,18 @@ class Bound:
 
 
 @dataclass(frozen=True)
+class Keep:
+    """When a candidate is kept; what the settings mean stands in docs/honest-keeps.md."""
+
+    strategy: str = "confirm"
+    confidence: float = 0.99  # 1 - this: steps without a gain that one trial may add to the kept
+    min_delta: float = 0.0  # a keep must gain more than this, in the metric's unit
+    noise: Noisy = "seed"
+    runs: int = 4  # of the baseline, before anything else: they tell the noise
+    steps: int = 5  # that are proven together; 1 proves each alone
+
+
+@dataclass(frozen=True)
 class Access:
     """What a candidate may use of the machine, beside its own folder and the system's programs."""
 
@@ -100,6 +113,7 @@ class Task:
     source: str = "log"
     judge: Judge | None = None  # where source is "judge"
     score: Score | None = None  # where source is "score"
+    keep: Keep = field(default_factory=Keep)
     checks: Checks | None = None
     secondary: tuple[Bound, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)  # added to every command's environment
@@ -141,6 +155,7 @@ def _task(table: Table, folder: Path) -> Task:
     judge = _judge(table.table("judge", required=source == "judge"))
     score = _score(table.table("score", required=source == "score"))
     budget = _budget(table.table("budget"))
+    keep = _keep(table.table("keep"))
     checks = _checks(table.table("checks"))
     secondary = _secondary(table.table("secondary"))
     policy = cast(Policy, table.choice("sandbox", get_args(Policy), "auto"))
@@ -162,6 +177,7 @@ def _task(table: Table, folder: Path) -> Task:
         source,
         judge,
         score,
+        keep,
         checks,
         secondary,
         env,
@@ -219,6 +235,23 @@ def _score(table: Table | None) -> Score | None:
     table.finish()
     assert command and timeout and size
     return Score(command, artefacts, timeout, readable, int(size * GIB))
+
+
+def _keep(table: Table | None) -> Keep:
+    if table is None:
+        return Keep()
+    strategy = table.text("strategy", "confirm")
+    confidence = table.number("confidence", 0.99)
+    min_delta = table.number("min_delta", 0.0)
+    noise = cast(Noisy, table.choice("noise", get_args(Noisy), "seed"))
+    runs, steps = table.whole("runs", 4, (2, 50)), table.whole("steps", 5, (1, 50))
+    table.finish()
+    assert strategy and confidence is not None and min_delta is not None
+    if not 0.5 <= confidence < 1:
+        raise table.error("confidence", confidence, "0.5 to less than 1, such as 0.99")
+    if not 0 <= min_delta < math.inf:
+        raise table.error("min_delta", min_delta, "0, or a gain that is worth having")
+    return Keep(strategy, confidence, min_delta, noise, runs, steps)
 
 
 def _checks(table: Table | None) -> Checks | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from autoresearch.ledger import Attempt, Ledger, State, Status, Trial
+from autoresearch.ledger import NOISE, SCREEN, Attempt, Ledger, State, Status, Trial
 from autoresearch.metric import Metric
-from autoresearch.strategies import AGAIN, Strategy
+from autoresearch.strategies import Look, Strategy
 from autoresearch.strategies.registry import STRATEGIES, make_strategy
 
 # Number of each trial in turn, None for a crash: a history that every strategy has to live with.
@@ -31,11 +32,13 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         yield made
 
 
-def attempted(ledger: Ledger, trial: Trial, value: float | None) -> Trial:
-    """One more attempt at a trial, measured."""
+def attempted(ledger: Ledger, trial: Trial, look: Look, value: float | None) -> Trial:
+    """One more run for a trial, measured: of itself, or of what it is compared with."""
     trial = ledger.advance(trial, State.RUNNING)
-    number = len(trial.attempts)
+    number, of = len(trial.attempts), {t.commit: t.value for t in ledger.trials()}
+    value = of[look.commit] if look.commit else value
     attempt = Attempt(number, 42 + number, 1.0, 0, value, 0.0, reason="" if value else "failed")
+    attempt = replace(attempt, commit=look.commit, role=look.role)
     return ledger.judge_attempt(ledger.add_attempt(trial, attempt), attempt)
 
 
@@ -45,10 +48,11 @@ def judged(ledger: Ledger, strategy: Strategy, value: float | None) -> Trial:
     trial = ledger.add(Trial(0, parent, "note", "hand"))
     commit = f"commit-{trial.number}" if trial.number else "base"
     trial = ledger.advance(trial, State.COMMITTED, commit=commit)
-    trial = attempted(ledger, trial, value)
-    while (verdict := strategy.judge(trial, ledger)) == AGAIN:
+    first = NOISE if trial.is_baseline else SCREEN
+    trial = attempted(ledger, trial, Look(role=first), value)
+    while (verdict := strategy.judge(trial, ledger)).status is None:
         assert len(trial.attempts) < AT_MOST
-        trial = attempted(ledger, trial, value)
+        trial = attempted(ledger, trial, verdict.look or Look(), value)
     trial = ledger.advance(trial, State.DECIDED, status=verdict.status, reason=verdict.reason)
     return ledger.advance(trial, State.APPLIED)
 

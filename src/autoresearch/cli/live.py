@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 import click
 
 from autoresearch.cli.common import duration, number
-from autoresearch.ledger import Status, Trial
+from autoresearch.ledger import STEP, Trial
 from autoresearch.loop import Limits
 from autoresearch.report.curves import read_curve
 from autoresearch.report.results import jsonl
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
-_STYLE = {Status.KEEP: "bold green", Status.DISCARD: "dim", Status.CRASH: "red"}
+_STYLE = {"keep": "bold green", STEP: "green", "discard": "dim", "crash": "red"}
 
 
 class View(Protocol):
@@ -93,7 +93,8 @@ class LineView:
     def stage(self, stage: Stage) -> None:
         """Only runs are worth a line."""
         if stage.verb == "run":
-            click.echo(f"#{stage.number} runs: {stage.note}")
+            again = f" ({stage.again})" if stage.again else ""
+            click.echo(f"#{stage.number} runs{again}: {stage.note}")
 
     def trial(self, trial: Trial) -> None:
         """What became of it."""
@@ -127,7 +128,7 @@ class LiveView:
         self._study = study
         self._limits = limits
         self._before = study.ledger.best()
-        self._counts = Counter(trial.status for trial in study.ledger.trials())
+        self._counts = Counter(trial.word for trial in study.ledger.trials())
         self._stage: Stage | None = None
         self._began = self._stage_began = time.monotonic()
         self._done = 0
@@ -147,8 +148,8 @@ class LiveView:
         """A line that stays."""
         self._stage = None
         self._done += 1
-        self._counts[trial.status] += 1
-        style = _STYLE[trial.status or Status.CRASH]
+        self._counts[trial.word] += 1
+        style = _STYLE[trial.word]
         self._console.print(trial_line(trial, self._before, self._study), style=style, markup=False)
         self._before = self._study.ledger.best()
 
@@ -185,6 +186,8 @@ class LiveView:
             return [Text("…", style="dim")]
         verb = {"propose": "is proposed by", "run": "runs:", "check": "is checked:"}[stage.verb]
         lines: list[RenderableType] = [Text(f"#{stage.number} {verb} {stage.note}", style="bold")]
+        if stage.again:
+            lines.append(Text(f"again, {stage.again}", style="dim"))
         if stage.verb == "run" and stage.log is not None:
             curve = read_curve(stage.log)
             lines.append(self._budget_bar(curve[-1][0] if curve else None))
@@ -211,7 +214,7 @@ class LiveView:
 
         counts, best = self._counts, self._before
         told = f"best {number(best.value)} (#{best.number})" if best else "no baseline yet"
-        tried = " · ".join(f"{counts[status]} {_PAST[status]}" for status in Status)
+        tried = " · ".join(f"{counts[word]} {past}" for word, past in _PAST.items())
         return Text(f"{told} · {tried} · {self._pace()}")
 
     def _pace(self) -> str:
@@ -227,7 +230,7 @@ class LiveView:
         return f"{3600 / each:.0f} trials/h · {end}"
 
 
-_PAST = {Status.KEEP: "kept", Status.DISCARD: "discarded", Status.CRASH: "crashed"}
+_PAST = {"keep": "kept", STEP: "steps", "discard": "discarded", "crash": "crashed"}
 
 
 def trial_line(trial: Trial, before: Trial | None, study: Study) -> str:
@@ -235,18 +238,16 @@ def trial_line(trial: Trial, before: Trial | None, study: Study) -> str:
     delta = ""
     if trial.value is not None and before is not None and before.value is not None:
         delta = f"{trial.value - before.value:+.6f}"
-    status = trial.status.value if trial.status else "unfinished"
-    because = f" [{trial.reason}]" if trial.reason else ""
     name = study.task.metric.name
     told = f"{name} {number(trial.value):>9} {delta:>10}"
-    return f"#{trial.number:<4}{status:<8}{told}  {trial.note}{because}"
+    return f"#{trial.number:<4}{trial.word:<8}{told}  {trial.note}{trial.why}"
 
 
 def summary(study: Study) -> str:
     """Where a study stands, in a line or two."""
     trials = study.ledger.trials()
-    counts = Counter(trial.status for trial in trials)
-    told = ", ".join(f"{counts[status]} {_PAST[status]}" for status in Status)
+    counts = Counter(trial.word for trial in trials)
+    told = ", ".join(f"{counts[w]} {past}" for w, past in _PAST.items() if w != STEP or counts[w])
     best, first = study.ledger.best(), next((t for t in trials if t.value is not None), None)
     if best is None or first is None or best.value is None or first.value is None:
         return f"{len(trials)} trials: {told}."

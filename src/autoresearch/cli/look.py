@@ -10,7 +10,7 @@ import click
 
 from autoresearch.cli.common import duration, lab_option, number, tag_option
 from autoresearch.heartbeat import last_beat
-from autoresearch.ledger import Ledger, State, Status, Trial
+from autoresearch.ledger import SCREEN, STEP, Attempt, Ledger, State, Status, Trial
 from autoresearch.measure import tail
 from autoresearch.opening import read_study, running
 from autoresearch.paths import StudyPaths
@@ -45,13 +45,15 @@ def _standing(task: Task, ledger: Ledger, paths: StudyPaths) -> dict[str, object
     baseline = next((t for t in trials if t.is_baseline and t.value is not None), None)
     done = [trial for trial in trials if trial.state is State.APPLIED]
     unfinished = ledger.unfinished()
+    steps = sum(trial.word == STEP for trial in done)
     return {
         "study": paths.tag,
         "task": task.name,
         "running": _pulse(paths),
         "trials": len(done),
         "kept": sum(trial.status is Status.KEEP for trial in done),
-        "discarded": sum(trial.status is Status.DISCARD for trial in done),
+        "steps": steps,
+        "discarded": sum(trial.status is Status.DISCARD for trial in done) - steps,
         "crashed": sum(trial.status is Status.CRASH for trial in done),
         "baseline": baseline.value if baseline else None,
         "best": best.value if best else None,
@@ -98,11 +100,10 @@ def log(kept: bool, last: int | None, tag: str | None, lab: Path) -> None:
 
 
 def _log_line(trial: Trial) -> str:
-    status = trial.status.value if trial.status else trial.state.value
-    because = f" [{trial.reason}]" if trial.reason else ""
+    status = trial.word if trial.status else trial.state.value
     return (
         f"{trial.number:>5}  {trial.commit[:7]:<8}{number(trial.value):>10}  "
-        f"{trial.memory_gb:>5.1f}  {status:<8}{trial.note}{because}"
+        f"{trial.memory_gb:>5.1f}  {status:<8}{trial.note}{trial.why}"
     )
 
 
@@ -134,9 +135,9 @@ def _shown(trial: Trial, task: Task, paths: StudyPaths, lines: int) -> str:
     ]
     for attempt in trial.attempts:
         said.append(
-            f"attempt:  {attempt.number}: {task.metric.name} {number(attempt.value)}, "
-            f"seed {attempt.seed}, {duration(attempt.seconds)}, {attempt.memory_gb:.1f} GiB, "
-            f"trust level {attempt.trust}, sandbox {attempt.sandbox}"
+            f"attempt:  {attempt.number}: {_purpose(attempt)}{task.metric.name} "
+            f"{number(attempt.value)}, seed {attempt.seed}, {duration(attempt.seconds)}, "
+            f"{attempt.memory_gb:.1f} GiB, trust level {attempt.trust}, sandbox {attempt.sandbox}"
         )
         if attempt.detail:
             said.append(f"          {attempt.detail}")
@@ -144,6 +145,12 @@ def _shown(trial: Trial, task: Task, paths: StudyPaths, lines: int) -> str:
         log = paths.log(trial.number, trial.attempts[-1].number)
         said += [f"log:      {log}", "", *tail(log, lines)]
     return "\n".join(said)
+
+
+def _purpose(attempt: Attempt) -> str:
+    """What a run was for, and of what, where that is not plain."""
+    of = f" of {attempt.commit[:7]}" if attempt.commit else ""
+    return f"{attempt.role}{of}, " if of or attempt.role != SCREEN else ""
 
 
 @click.command()

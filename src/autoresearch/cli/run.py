@@ -15,11 +15,12 @@ from autoresearch.cli.common import lab_option, tag_option
 from autoresearch.cli.live import View, make_view
 from autoresearch.errors import AutoResearchError
 from autoresearch.executors.levels import probe
-from autoresearch.ledger import Status, Trial
+from autoresearch.ledger import STEP, Status, Trial
 from autoresearch.loop import Limits, research
-from autoresearch.opening import default_tag, open_study
+from autoresearch.opening import begun_with, default_tag, open_study
 from autoresearch.proposers import Proposal
 from autoresearch.proposers.registry import make_proposer
+from autoresearch.strategies import Strategy
 from autoresearch.strategies.registry import make_strategy
 from autoresearch.study import Study, restore_files
 from autoresearch.task import Task
@@ -31,7 +32,7 @@ from autoresearch.task import Task
 @click.option("--until", metavar="TIME", help="Stop at 07:30, or at 2026-03-08T07:30.")
 @tag_option
 @click.option("--agent", default="offline", show_default=True, help="Who proposes the edits.")
-@click.option("--strategy", default="greedy", show_default=True, help="Who decides what is kept.")
+@click.option("--strategy", help="Who decides what is kept: confirm, greedy (default: task.toml).")
 @click.option(
     "--seed", type=click.IntRange(0, 2**31), default=42, show_default=True, help="Of a new study."
 )
@@ -43,7 +44,7 @@ def run(
     until: str | None,
     tag: str | None,
     agent: str,
-    strategy: str,
+    strategy: str | None,
     seed: int,
     as_json: bool,
     lab: Path,
@@ -62,7 +63,8 @@ def run(
     limits = Limits(trials, _deadline(hours, until))
     proposer = make_proposer(agent, seed=seed)
     name = tag or default_tag(lab)
-    with open_study(task, name, make_strategy(strategy), seed=seed) as study:
+    rule = _strategy(task, name, strategy)
+    with open_study(task, name, rule, seed=seed) as study:
         view = make_view(study, limits, as_json=as_json)
         with _watched(study, view):
             view.note(_sandbox(study))
@@ -72,10 +74,10 @@ def run(
 @click.command("try")
 @click.option("-m", "--message", "note", required=True, help="What you changed, and why.")
 @tag_option
-@click.option("--strategy", default="greedy", show_default=True, help="Who decides what is kept.")
+@click.option("--strategy", help="Who decides what is kept: confirm, greedy (default: task.toml).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for machines.")
 @lab_option
-def try_(note: str, tag: str | None, strategy: str, as_json: bool, lab: Path) -> None:
+def try_(note: str, tag: str | None, strategy: str | None, as_json: bool, lab: Path) -> None:
     """One experiment with your own edit of the lab's files.
 
     Commits the editable files as they stand, runs and judges them. A discard or a crash puts
@@ -89,11 +91,16 @@ def try_(note: str, tag: str | None, strategy: str, as_json: bool, lab: Path) ->
     """
     task = Task.load(lab)
     name = tag or default_tag(lab)
-    with open_study(task, name, make_strategy(strategy)) as study:
+    with open_study(task, name, _strategy(task, name, strategy)) as study:
         view = make_view(study, Limits(trials=1), as_json=as_json)
         with _watched(study, view):
             trial = _try(study, note)
         _say_try(study, trial, as_json=as_json)
+
+
+def _strategy(task: Task, tag: str, asked: str | None) -> Strategy:
+    """The rule that was asked for, else the study's own, else the task's."""
+    return make_strategy(asked or begun_with(task, tag) or task.keep.strategy, task.keep)
 
 
 def _sandbox(study: Study) -> str:
@@ -120,7 +127,7 @@ def _try(study: Study, note: str) -> Trial:
         names = ", ".join(study.task.editable)
         raise AutoResearchError(f"{names}: no change from the best. Edit first, then try.")
     trial = study.tell(parent, edit, Proposal(note), "hand")
-    if trial.status is not Status.KEEP:
+    if trial.status is not Status.KEEP and trial.reason != STEP:
         restore_files(study.git, study.task, study.ask())
     return trial
 
@@ -131,6 +138,8 @@ def _say_try(study: Study, trial: Trial, *, as_json: bool) -> None:
         return
     if trial.status is Status.KEEP:
         click.echo("Kept: this is the new best. Go on from here.")
+    elif trial.reason == STEP:
+        click.echo("A step: it looks better, and is proven later. Go on from here.")
     else:
         names = ", ".join(study.task.editable)
         click.echo(f"Put back {names} to the best, #{best.number}. Try something else.")

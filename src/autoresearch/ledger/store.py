@@ -157,6 +157,17 @@ class Ledger:
             chain.append(made_by[chain[-1].parent])
         return tuple(reversed(chain))
 
+    def steps_to(self, tip: str, since: str) -> tuple[Trial, ...]:
+        """The trials that lead from one commit up to another, without the first."""
+        made_by: dict[str, Trial] = {}
+        for trial in self._read("\"commit\" <> ''"):
+            made_by.setdefault(trial.commit, trial)
+        steps = []
+        while tip != since and tip in made_by:
+            steps.append(made_by[tip])
+            tip = made_by[tip].parent
+        return tuple(reversed(steps))
+
     def integrity(self) -> str:
         """What SQLite says of the file: "ok", or the first trouble it finds."""
         return str(self._select("PRAGMA integrity_check(1)")[0][0])

@@ -40,6 +40,7 @@ NEXT = {
 }
 
 
+STEP = "step"  # the reason of a discard that the next candidate starts from, all the same
 SCREEN, NOISE, PROOF, CLAIM, REFRESH = "screen", "noise", "proof", "claim", "refresh"
 _DECIDE = (CLAIM, PROOF)  # runs on fresh seeds that nothing was chosen by: what a trial is worth
 
@@ -87,6 +88,18 @@ class Trial:
     def own(self) -> tuple[Attempt, ...]:
         """The runs of its own commit; the others are of what it is compared with."""
         return tuple(a for a in self.attempts if a.commit in ("", self.commit))
+
+    @property
+    def word(self) -> str:
+        """What became of it, in one word for people."""
+        if self.status is None:
+            return "unfinished"
+        return STEP if self.reason == STEP else self.status.value
+
+    @property
+    def why(self) -> str:
+        """The reason in brackets, where it says more than the word."""
+        return f" [{self.reason}]" if self.reason and self.reason != STEP else ""
 
     @property
     def is_baseline(self) -> bool:

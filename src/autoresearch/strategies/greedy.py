@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from autoresearch.ledger import Ledger, Status, Trial
 from autoresearch.strategies import Verdict
+from autoresearch.task import Keep
 
 
 class Greedy:
@@ -11,16 +12,23 @@ class Greedy:
 
     name = "greedy"
 
+    def __init__(self, keep: Keep | None = None) -> None:
+        """It has no settings."""
+
     def select(self, ledger: Ledger) -> str:
         """The best commit."""
         best = ledger.best()
         assert best is not None, "a study selects only after its baseline"
         return best.commit
 
+    def unproven(self, ledger: Ledger, *, last: bool = False) -> str | None:  # noqa: ARG002
+        """One look is proof enough."""
+        return None
+
     def judge(self, trial: Trial, ledger: Ledger) -> Verdict:
         """Keep if better, discard if not, crash without a number."""
         if trial.value is None:
-            return Verdict(Status.CRASH, trial.attempts[-1].reason)
+            return Verdict(Status.CRASH, trial.own[-1].reason)
         best = ledger.best_before(trial)
         if ledger.metric.better(trial.value, best.value if best else None):
             return Verdict(Status.KEEP)

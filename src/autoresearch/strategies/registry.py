@@ -5,11 +5,15 @@ from __future__ import annotations
 from autoresearch.errors import StrategyError
 from autoresearch.names import resolve
 from autoresearch.strategies import Strategy
+from autoresearch.task import Keep
 
-STRATEGIES = {"greedy": "autoresearch.strategies.greedy:Greedy"}
+STRATEGIES = {
+    "confirm": "autoresearch.strategies.confirm:Confirm",
+    "greedy": "autoresearch.strategies.greedy:Greedy",
+}
 
 
-def make_strategy(name: str) -> Strategy:
-    """A strategy by short name or dotted path; StrategyError when there is none of that name."""
-    made: Strategy = resolve("strategy", name, STRATEGIES, StrategyError)()
+def make_strategy(name: str, keep: Keep | None = None) -> Strategy:
+    """A strategy by short name or dotted path, with its settings; StrategyError when unknown."""
+    made: Strategy = resolve("strategy", name, STRATEGIES, StrategyError)(keep or Keep())
     return made

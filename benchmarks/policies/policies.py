@@ -1,0 +1,225 @@
+"""Keep rules, each as one study on a machine whose truth is known. `stacks` is the real rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from statistics import fmean
+
+from worlds import Machine
+
+from autoresearch.strategies.sequential import (
+    Level,
+    Noise,
+    Proof,
+    Rule,
+    alpha_for,
+    claim,
+    decide,
+    screen,
+    stack_due,
+)
+
+A_A = 4  # runs of the baseline
+ROOT2 = 2**0.5
+
+
+@dataclass
+class Outcome:
+    """What a study did: truth and claim in sds, keeps, and those of them that gained nothing."""
+
+    true: float = 0.0
+    claimed: float = 0.0
+    keeps: int = 0
+    idle: int = 0  # kept edits whose own true effect is not above 0
+    false: int = 0  # kept edits in a keep that as a whole gained nothing
+    trials: int = 0
+    runs: int = 0
+    proofs: int = 0
+    proven: int = 0
+    covered: int = 0  # proven claims whose interval holds the truth
+
+
+@dataclass(frozen=True)
+class Limit:
+    """When a study ends: after so many runs or so many trials."""
+
+    runs: int = 10**9
+    trials: int = 10**9
+
+    def reached(self, machine: Machine, outcome: Outcome) -> bool:
+        """Whether no further trial starts."""
+        return machine.runs >= self.runs or outcome.trials >= self.trials
+
+
+Policy = Callable[[Machine, Limit], Outcome]
+
+
+def ended(machine: Machine, outcome: Outcome) -> Outcome:
+    """With the runs that the study took."""
+    outcome.runs = machine.runs
+    return outcome
+
+
+def margin(width: float) -> Policy:
+    """One run each; kept when better than the best run by `width` sds. 0 is greedy."""
+
+    def study(machine: Machine, limit: Limit) -> Outcome:
+        outcome = Outcome()
+        first = best = machine.run(0.0)
+        while not limit.reached(machine, outcome):
+            outcome.trials += 1
+            effect = machine.propose()
+            value = machine.run(outcome.true + effect)
+            if value > best + width:
+                best = value
+                _kept(outcome, effect)
+        outcome.claimed = best - first
+        return ended(machine, outcome)
+
+    return study
+
+
+def two_fresh(machine: Machine, limit: Limit) -> Outcome:
+    """A screen, two fresh runs that alone count, and the incumbent once more; the mean decides."""
+    outcome = Outcome()
+    incumbent = [machine.run(0.0) for _ in range(2)]
+    while not limit.reached(machine, outcome):
+        outcome.trials += 1
+        effect = machine.propose()
+        if machine.run(outcome.true + effect) <= fmean(incumbent):
+            continue
+        incumbent.append(machine.run(outcome.true))
+        fresh = [machine.run(outcome.true + effect) for _ in range(2)]
+        if (gain := fmean(fresh) - fmean(incumbent)) > 0:
+            incumbent = fresh
+            outcome.claimed += gain
+            _kept(outcome, effect)
+    return ended(machine, outcome)
+
+
+def _kept(outcome: Outcome, effect: float) -> None:
+    outcome.true += effect
+    outcome.keeps += 1
+    outcome.idle += effect <= 0
+    outcome.false += effect <= 0
+
+
+@dataclass
+class Stacks:
+    """A study under the package's own rule: the tip climbs on hope, the anchor on proof."""
+
+    machine: Machine
+    rule: Rule
+    outcome: Outcome = field(default_factory=Outcome)
+    tip: float = 0.0
+    effects: list[float] = field(default_factory=list)
+    proofs: list[Proof] = field(default_factory=list)
+    open_at: int = 0
+    quiet: int = 0
+
+    def __post_init__(self) -> None:
+        runs = [self.machine.run(0.0) for _ in range(A_A)]
+        self.noise = Noise.pooled([runs])
+        self.level = self.anchor_level = Level.of(runs)
+
+    def study(self, limit: Limit) -> Outcome:
+        """Trial after trial; the last runs are for a proof of what is still tentative."""
+        last = replace(limit, runs=limit.runs - 2 * (self.rule.pairs + 1))
+        while not last.reached(self.machine, self.outcome):
+            self.outcome.trials += 1
+            self.quiet += 1
+            if self.stepped() and stack_due(len(self.effects), self.rule, open_at=self.open_at):
+                self.prove()
+            if self.quiet >= self.rule.refresh:
+                self.level = self.level.seen(self.machine.run(self.tip), self.rule)
+                self.quiet = 0
+        if len(self.effects) > self.open_at:
+            self.prove()
+        return ended(self.machine, self.outcome)
+
+    def stepped(self) -> bool:
+        """One trial; True when it became the tip."""
+        effect, gains = self.machine.propose(), []
+        verdict = "again"
+        while verdict == "again":
+            gains.append(self.machine.run(self.tip + effect) - self.level.value)
+            decision = screen(gains, self.noise, self.rule)
+            verdict = decision.verdict
+        if verdict != "keep":
+            return False
+        self.level = self.level.stepped(decision.estimate, self.noise, self.rule)
+        self.tip += effect
+        self.effects.append(effect)
+        self.quiet = 0
+        return True
+
+    def prove(self) -> None:
+        """Tip against anchor, in pairs, until the rule decides."""
+        now = Proof(self.outcome.trials, len(self.effects))
+        alpha = alpha_for(now.trials, now.steps, self.proofs, self.rule)
+        self.proofs.append(now)
+        self.outcome.proofs += 1
+        pairs: list[tuple[float, float]] = []
+        verdict = "again"
+        while verdict == "again":
+            pairs.append(self.pair(len(pairs)))
+            differences = [new - old for new, old in pairs]
+            verdict = decide(differences, self.noise, self.rule, alpha).verdict
+        noise = self.noise
+        self.noise = noise.joined([d / ROOT2 for d in differences])
+        self.settle(verdict, pairs, noise, alpha)
+
+    def settle(
+        self, verdict: str, pairs: list[tuple[float, float]], noise: Noise, alpha: float
+    ) -> None:
+        """Anchor to tip, tip to anchor, or climb on."""
+        if verdict == "keep":
+            extra = [self.pair(len(pairs))]
+            self.claim([n - o for n, o in pairs], [n - o for n, o in extra], noise, alpha)
+            pairs = pairs + extra
+        for new, old in pairs:
+            self.level = self.level.seen(new, self.rule)
+            self.anchor_level = self.anchor_level.seen(old, self.rule)
+        if verdict == "keep":
+            self.anchor_level = self.level
+        if verdict == "open" and self.rule.steps > 1:
+            self.open_at = len(self.effects)
+        else:
+            self.tip, self.level = self.outcome.true, self.anchor_level
+            self.effects, self.open_at = [], 0
+
+    def pair(self, number: int) -> tuple[float, float]:
+        """Tip and anchor, in the order A-B-B-A."""
+        if number % 2:
+            old = self.machine.run(self.outcome.true)
+            return self.machine.run(self.tip), old
+        return self.machine.run(self.tip), self.machine.run(self.outcome.true)
+
+    def claim(
+        self, differences: list[float], extra: list[float], noise: Noise, alpha: float
+    ) -> None:
+        """Count what was proven."""
+        told = claim(differences, extra, noise, self.rule, alpha)
+        gained = self.tip - self.outcome.true
+        self.outcome.claimed += told.estimate
+        self.outcome.proven += 1
+        self.outcome.covered += told.low <= gained <= told.high
+        self.outcome.keeps += len(self.effects)
+        self.outcome.idle += sum(effect <= 0 for effect in self.effects)
+        self.outcome.false += len(self.effects) if gained <= 0 else 0
+        self.outcome.true = self.tip
+
+
+def stacks(rule: Rule) -> Policy:
+    """The package's rule with these settings."""
+    return lambda machine, limit: Stacks(machine, rule).study(limit)
+
+
+POLICIES: dict[str, Policy] = {
+    "greedy": margin(0.0),
+    "2 sd margin": margin(2.0),
+    "screen + 2 fresh": two_fresh,
+    "each step proven": stacks(Rule(steps=1, hurdles=(0.7, 0.7))),
+    "stacks of 5": stacks(Rule()),
+}

@@ -1,0 +1,319 @@
+"""Confirm: climb on what looks better, keep what is proven. The rule itself is in `sequential`.
+
+Every verdict is found by walking the whole ledger again, run by run, through the lines below: each
+is written as a story that asks for a run (`yield`) and is handed its value. What it asks for after
+the last recorded run is what happens next; so a study goes on from its record alone, and anyone
+can recompute its verdicts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass, replace
+
+from autoresearch.errors import StrategyError
+from autoresearch.ledger import (
+    CLAIM,
+    NOISE,
+    PROOF,
+    REFRESH,
+    STEP,
+    Ledger,
+    State,
+    Status,
+    Trial,
+)
+from autoresearch.strategies import PROVER, Look, Verdict
+from autoresearch.strategies.sequential import (
+    Claim,
+    Decision,
+    Level,
+    Noise,
+    Proof,
+    Rule,
+    alpha_for,
+    claim,
+    decide,
+    decide_simpler,
+    earns_its_lines,
+    screen,
+    stack_due,
+)
+from autoresearch.task import Keep
+
+PAIR_DRAW, CLAIM_DRAW, REFRESH_DRAW = 10, 50, 90  # seeds of one trial, by what they are for
+TRIES = 2  # of a pair of which one run failed
+_ROOT2 = math.sqrt(2)
+
+
+@dataclass(frozen=True)
+class Proven:
+    """A keep, and the gain over the one before it that may be told."""
+
+    trial: int
+    claim: Claim
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a study stands: what is proven, and what is only hoped for."""
+
+    anchor: str  # the last kept commit
+    tip: str  # where the next candidate starts
+    anchor_level: Level
+    level: Level  # of the tip
+    noise: Noise
+    steps: tuple[int, ...] = ()  # trials climbed since the anchor
+    grown: int = 0  # nodes of code that they added
+    open_at: int = 0  # steps when a proof was last left open
+    quiet: int = 0  # trials since the tip was last run or moved
+    trials: int = 0  # not counting proofs
+    proofs: tuple[Proof, ...] = ()
+    proven: tuple[Proven, ...] = ()
+
+    @property
+    def exact(self) -> bool:
+        """Whether runs of one candidate do not differ, so that one is enough."""
+        return self.noise.sd == 0
+
+
+Line = Generator[Look, float | None, tuple[Verdict, Standing | None]]
+
+
+class Confirm:
+    """Screen each candidate, climb on what looks better, prove the climb on fresh seeds."""
+
+    name = "confirm"
+
+    def __init__(self, keep: Keep | None = None) -> None:
+        self.keep = keep or Keep()
+        kept = self.keep
+        self.rule = Rule(kept.confidence, kept.min_delta, steps=kept.steps)
+
+    # ---- what a study asks ---------------------------------------------------------------------
+
+    def select(self, ledger: Ledger) -> str:
+        """The tip: the last kept commit, or what was climbed since."""
+        return self.standing(ledger).tip
+
+    def unproven(self, ledger: Ledger, *, last: bool = False) -> str | None:
+        """The tip, when its climb is to be proven now."""
+        at = self.standing(ledger)
+        if at.tip == at.anchor or len(at.steps) == at.open_at:  # nothing new since it was open
+            return None
+        due = last or stack_due(len(at.steps), self.rule, open_at=at.open_at)
+        return at.tip if due else None
+
+    def judge(self, trial: Trial, ledger: Ledger) -> Verdict:
+        """What a trial's runs mean so far, after all that came before it."""
+        at = self._walked(ledger, (t for t in ledger.trials() if t.number < trial.number))
+        asked = self._told(self._line(trial, at), trial)
+        return Verdict(None, look=asked) if isinstance(asked, Look) else asked[0]
+
+    def standing(self, ledger: Ledger) -> Standing:
+        """Where the study stands after all its finished trials."""
+        at = self._walked(ledger, ledger.trials())
+        if at is None:
+            raise StrategyError("A study selects only after its baseline.")
+        return at
+
+    # ---- walking the record --------------------------------------------------------------------
+
+    def _walked(self, ledger: Ledger, trials: Iterable[Trial]) -> Standing | None:
+        self._sign = -1.0 if ledger.metric.direction == "minimize" else 1.0
+        at: Standing | None = None
+        for trial in trials:
+            if trial.state is State.APPLIED:
+                at = self._after(trial, at)
+        return at
+
+    def _after(self, trial: Trial, at: Standing | None) -> Standing | None:
+        """The standing once a trial is told: what was refused for another reason changes little."""
+        told = self._told(self._line(trial, at), trial) if trial.attempts else None
+        if told is not None and not isinstance(told, Look):
+            verdict, later = told
+            if later is not None and (verdict.status, verdict.reason) == (
+                trial.status,
+                trial.reason,
+            ):
+                return later
+        if at is None or not trial.attempts:
+            return at
+        if trial.proposer == PROVER:
+            return self._dropped(at)
+        return replace(at, trials=at.trials + 1, quiet=at.quiet + 1)
+
+    def _told(self, line: Line, trial: Trial) -> Look | tuple[Verdict, Standing | None]:
+        """A story with the runs that were made for it: what it asks next, or how it ended."""
+        try:
+            asked = next(line)
+            for attempt in trial.attempts:
+                if (attempt.commit, attempt.role) != (asked.commit, asked.role):
+                    raise StrategyError(
+                        f"Run {attempt.number} of trial {trial.number} was made as "
+                        f"{attempt.role}, and this rule asks for {asked.role} there: the study "
+                        "was begun with another strategy. Go on with that one, or take a new --tag."
+                    )
+                value = None if attempt.value is None else self._sign * attempt.value
+                asked = line.send(value)
+        except StopIteration as ended:
+            verdict: tuple[Verdict, Standing | None] = ended.value
+            return verdict
+        return asked
+
+    def _line(self, trial: Trial, at: Standing | None) -> Line:
+        if at is None:
+            return self._baseline(trial)
+        if trial.proposer == PROVER:
+            return self._proof(trial, at)
+        return self._screening(trial, at)
+
+    # ---- the stories ---------------------------------------------------------------------------
+
+    def _baseline(self, trial: Trial) -> Line:
+        """Run against itself, it tells the noise."""
+        values: list[float] = []
+        for draw in range(2 if self.keep.noise == "none" else self.keep.runs):
+            value = yield Look(role=NOISE, draw=draw)
+            if value is None:
+                return _crash(trial), None
+            values.append(value)
+        if self.keep.noise == "none" and values[0] != values[1]:
+            raise StrategyError(
+                f'keep.noise is "none", and two runs of the baseline gave {abs(values[0]):g} and '
+                f'{abs(values[1]):g}. Make the command deterministic, or say noise = "seed".'
+            )
+        level = Level.of(values)
+        at = Standing(trial.commit, trial.commit, level, level, Noise.pooled([values]))
+        return Verdict(Status.KEEP), at
+
+    def _screening(self, trial: Trial, at: Standing) -> Line:
+        """One run; a second where the first is promising. What still is becomes the tip."""
+        now = replace(at, trials=at.trials + 1, quiet=at.quiet + 1)
+        gains: list[float] = []
+        grown = _growth(trial)
+        while True:
+            value = yield Look(draw=len(gains))
+            if value is None:
+                return _crash(trial), now
+            gains.append(value - at.level.value)
+            if at.exact:
+                return self._exactly(trial, now, value, simpler=grown < 0)
+            decision = screen(gains, at.noise, self.rule, simpler=grown < 0)
+            if decision.verdict != "again":
+                break
+        worth = earns_its_lines(decision.estimate, grown, at.noise)
+        if decision.verdict == "keep" and worth:
+            return Verdict(Status.DISCARD, STEP), self._stepped(trial, now, decision)
+        reason = "adds_code" if decision.verdict == "keep" else ""
+        return Verdict(Status.DISCARD, reason), (yield from self._refreshed(now))
+
+    def _exactly(
+        self, trial: Trial, at: Standing, value: float, *, simpler: bool
+    ) -> tuple[Verdict, Standing]:
+        """Without noise one run decides; of equals the simpler one is kept."""
+        gain = value - at.level.value
+        if gain <= self.rule.min_delta and not (simpler and gain >= 0):
+            return Verdict(Status.DISCARD), at
+        level, told = Level.of([value]), Proven(trial.number, Claim(gain, gain, gain))
+        later = replace(at, anchor=trial.commit, tip=trial.commit, proven=(*at.proven, told))
+        return Verdict(Status.KEEP), replace(later, level=level, anchor_level=level)
+
+    def _proof(self, trial: Trial, at: Standing) -> Line:
+        """Tip against anchor, in pairs A-B-B-A on fresh seeds; once kept, one more to tell by."""
+        now = Proof(at.trials, len(at.steps))
+        alpha = alpha_for(now.trials, now.steps, at.proofs, self.rule)
+        test = decide_simpler if at.grown < 0 and self._believed(at) < at.noise.sd else decide
+        at = replace(at, proofs=(*at.proofs, now))
+        pairs: list[tuple[float, float]] = []
+        verdict = "again"
+        while verdict == "again":
+            pair = yield from self._pair(at, len(pairs), PROOF)
+            if pair is None:
+                return Verdict(Status.DISCARD, "unmeasurable"), self._dropped(at)
+            pairs.append(pair)
+            verdict = test(_differences(pairs), at.noise, self.rule, alpha).verdict
+        if verdict != "keep":
+            return Verdict(Status.DISCARD, "unproven"), self._unproven(at, pairs, verdict)
+        extra = yield from self._pair(at, 0, CLAIM)
+        told = claim(
+            _differences(pairs), _differences([extra or pairs[-1]]), at.noise, self.rule, alpha
+        )
+        at = self._measured(at, pairs)
+        if extra is not None:
+            at = replace(at, level=at.level.seen(extra[0], self.rule))
+        kept = replace(at, anchor=at.tip, anchor_level=at.level, steps=(), grown=0)
+        return Verdict(Status.KEEP), replace(
+            kept, open_at=0, quiet=0, proven=(*at.proven, Proven(trial.number, told))
+        )
+
+    # ---- parts of them -------------------------------------------------------------------------
+
+    def _pair(
+        self, at: Standing, number: int, role: str
+    ) -> Generator[Look, float | None, tuple[float, float] | None]:
+        """(tip, anchor), each once on one seed; None when one of them fails again and again."""
+        for again in range(TRIES):
+            draw = (CLAIM_DRAW if role == CLAIM else PAIR_DRAW) + TRIES * number + again
+            looks = [Look(role=role, draw=draw), Look(at.anchor, role, draw)]
+            values: dict[str, float | None] = {}
+            for look in reversed(looks) if number % 2 else looks:
+                values[look.commit] = yield look
+            new, old = values[""], values[at.anchor]
+            if new is not None and old is not None:
+                return new, old
+        return None
+
+    def _refreshed(self, at: Standing) -> Generator[Look, float | None, Standing]:
+        """After a long time without a step the tip is run again: machines drift."""
+        if at.quiet < self.rule.refresh or at.exact:
+            return at
+        value = yield Look(at.tip, REFRESH, REFRESH_DRAW)
+        level = at.level if value is None else at.level.seen(value, self.rule)
+        return replace(at, level=level, quiet=0)
+
+    def _stepped(self, trial: Trial, at: Standing, decision: Decision) -> Standing:
+        return replace(
+            at,
+            tip=trial.commit,
+            level=at.level.stepped(decision.estimate, at.noise, self.rule),
+            steps=(*at.steps, trial.number),
+            grown=at.grown + _growth(trial),
+            quiet=0,
+        )
+
+    def _unproven(self, at: Standing, pairs: list[tuple[float, float]], verdict: str) -> Standing:
+        at = self._measured(at, pairs)
+        return replace(at, open_at=len(at.steps)) if verdict == "open" else self._dropped(at)
+
+    def _measured(self, at: Standing, pairs: list[tuple[float, float]]) -> Standing:
+        """What a proof's runs teach, whatever came of it: both levels, and the noise."""
+        level, anchor = at.level, at.anchor_level
+        for new, old in pairs:
+            level, anchor = level.seen(new, self.rule), anchor.seen(old, self.rule)
+        noise = at.noise.joined([difference / _ROOT2 for difference in _differences(pairs)])
+        return replace(at, level=level, anchor_level=anchor, noise=noise)
+
+    def _dropped(self, at: Standing) -> Standing:
+        """Back to the anchor: nothing of the climb is believed any more."""
+        return replace(
+            at, tip=at.anchor, level=at.anchor_level, steps=(), grown=0, open_at=0, quiet=0
+        )
+
+    def _believed(self, at: Standing) -> float:
+        return at.level.value - at.anchor_level.value - self.rule.min_delta
+
+
+def _growth(trial: Trial) -> int:
+    """How much code it adds: nodes of the syntax tree, or lines where there is none."""
+    return (trial.lines or 0) if trial.nodes is None else trial.nodes
+
+
+def _crash(trial: Trial) -> Verdict:
+    failed = next(a for a in reversed(trial.own) if a.value is None)
+    return Verdict(Status.CRASH, failed.reason)
+
+
+def _differences(pairs: list[tuple[float, float]]) -> list[float]:
+    return [new - old for new, old in pairs]
