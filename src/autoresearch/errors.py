@@ -11,6 +11,7 @@ AutoResearchError                what the command line shows as one message, exi
 ├── NoRoom                       too little disk, or a GPU that is not free; time may mend it
 ├── ExecutorError                a place to run commands cannot be had
 ├── ReportError                  a picture or page cannot be made
+├── VerifyError                  there is nothing to check, or a check has no number
 └── RunFailed                    the lab itself does not run (its baseline), exit code 1
 """
 
@@ -55,6 +56,10 @@ class NoRoom(AutoResearchError):
 
 class ReportError(AutoResearchError):
     """A picture or page cannot be made."""
+
+
+class VerifyError(AutoResearchError):
+    """There is nothing to check, or what was run to check it has no number."""
 
 
 class RunFailed(AutoResearchError):

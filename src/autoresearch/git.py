@@ -129,6 +129,18 @@ class Git:
         out = self._run("diff-tree", "-p", *options, old, new, "--", *paths)
         return out.decode(errors="replace")
 
+    def without(self, change: str, now: str, path: str) -> bytes | None:
+        """A file of the commit `now` less what the commit `change` did to it.
+
+        None where the two cannot be told apart any more, or the file is no text.
+        """
+        wanted = (now, change, f"{change}^")
+        with tempfile.TemporaryDirectory(prefix="autoresearch-merge-") as scratch:
+            files = [Path(scratch) / str(number) for number in range(3)]
+            for file, commit in zip(files, wanted, strict=True):
+                file.write_bytes(self.read(commit, path))
+            return self._try("merge-file", "-p", "-q", *map(str, files))
+
     # ---- refs ----------------------------------------------------------------------------------
 
     def ref(self, name: str) -> str | None:

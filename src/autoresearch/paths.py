@@ -78,6 +78,11 @@ class StudyPaths:
         return self.home / "channel"
 
     @property
+    def again(self) -> Path:
+        """Runs beside the record: of verify, ablate and replay."""
+        return self.home / "again"
+
+    @property
     def results(self) -> Path:
         """The table that the ecosystem's tools read."""
         return self.lab / RESULTS

@@ -15,7 +15,7 @@ from autoresearch.executors import Execution, Executor, Job
 from autoresearch.files import read_regular, remove_tree, write_whole
 from autoresearch.git import Git
 from autoresearch.heartbeat import beat
-from autoresearch.ledger import NOISE, PROOF, SCREEN, Ledger, State, Status, Trial
+from autoresearch.ledger import Attempt, Ledger, State, Status, Trial
 from autoresearch.measure import (
     attempt_job,
     checks_job,
@@ -31,9 +31,9 @@ from autoresearch.report.rows import from_trials
 from autoresearch.room import GpuGuard, Reserve, check_disk, machine_load
 from autoresearch.scoring import judge_beside, judged, score_afterwards, verdict_file
 from autoresearch.simplicity import Size, size
-from autoresearch.strategies import AGAIN, PROVER, Look, Strategy, Verdict
+from autoresearch.strategies import PROVER, Look, Strategy, Verdict
 from autoresearch.task import Task
-from autoresearch.verdicts import read_verdict
+from autoresearch.verdicts import Scored, read_verdict
 
 MAX_FILE = 1 << 20  # bytes of one editable file
 NOTE = 500  # characters of a note
@@ -53,6 +53,14 @@ class Stage:
     note: str = ""
     log: Path | None = None
     again: str = ""  # why it runs once more, or what else runs for it
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run beside the record, and its score on each set that it was asked for."""
+
+    attempt: Attempt
+    scores: Mapping[str, float]
 
 
 def _ignore(_: object) -> None:
@@ -259,26 +267,39 @@ class Study:
 
     def _look(self, trial: Trial) -> Look:
         """What is to be run now; after a kill it is what was asked for before."""
-        asked = self.strategy.judge(trial, self.ledger) if trial.attempts else AGAIN
-        return asked.look or self._first(trial)
+        asked = self.strategy.judge(trial, self.ledger).look
+        return asked or Look(draw=len(trial.attempts))
 
-    def _first(self, trial: Trial) -> Look:
-        role = PROOF if trial.proposer == PROVER else NOISE if trial.is_baseline else SCREEN
-        return Look(role=role, draw=len(trial.attempts))
+    def measure(self, commit: str, seed: int, log: Path, *, holdout: bool = False) -> Measured:
+        """Run any commit once more, beside the record: nothing of it enters the ledger."""
+        _make_empty(log.parent)
+        self._begin(Stage("run", 0, f"{commit[:8]}, seed {seed}", log), self.task.budget.timeout)
+        sets = "validation,holdout" if holdout else "validation"
+        execution = self._attempt(commit, log, seed, sets)
+        verdict = self._verdict(log)
+        attempt = measured(ran(0, seed, execution, self.task.source), log, self.task, verdict)
+        return Measured(attempt, verdict.scores if verdict else {})
 
-    def _attempt(self, commit: str, log: Path, seed: int) -> Execution:
+    def _verdict(self, log: Path) -> Scored | None:
+        """What somebody else than the candidate says of an attempt, where somebody does."""
+        if self.task.source == "log":
+            return None
+        return read_verdict(verdict_file(log), self.task.metric)
+
+    def _attempt(self, commit: str, log: Path, seed: int, sets: str = "validation") -> Execution:
         """Run a commit once, where there is room; what it left beside its files is kept a while."""
         check_disk(self.paths.home, self.task.free_disk)
         self.gpus.wait()
         with self._exported(commit, self.paths.export) as (folder, files):
-            execution = self._under_judgement(attempt_job(self.task, folder, log, seed), seed)
+            job = attempt_job(self.task, folder, log, seed)
+            execution = self._under_judgement(job, seed, sets)
             artefacts.keep(self.paths.export, files, log.parent / artefacts.FOLDER)
         if self.task.source == "score" and execution.ok:
             with self._pristine() as pristine:
                 score_afterwards(self.task, self.executor, pristine, log, seed)
         return execution
 
-    def _under_judgement(self, job: Job, seed: int) -> Execution:
+    def _under_judgement(self, job: Job, seed: int, sets: str) -> Execution:
         """Run a job; with its judge beside it, where the task has one."""
         if self.task.source != "judge":
             return self.executor.run(job)
@@ -286,7 +307,7 @@ class Study:
         _make_empty(channel)
         with (
             self._pristine() as pristine,
-            judge_beside(self.task, pristine, job.log, channel, seed),
+            judge_beside(self.task, pristine, job.log, channel, seed, sets),
         ):
             return self.executor.run(judged(job, channel))
 
@@ -300,10 +321,8 @@ class Study:
         """ran → judged: what the attempt's log is worth."""
         attempt = trial.attempts[-1]
         log = self.paths.log(trial.number, attempt.number)
-        verdict = None
-        if self.task.source != "log":
-            verdict = read_verdict(verdict_file(log), self.task.metric)
-        return self.ledger.judge_attempt(trial, measured(attempt, log, self.task, verdict))
+        found = measured(attempt, log, self.task, self._verdict(log))
+        return self.ledger.judge_attempt(trial, found)
 
     def _judge(self, trial: Trial) -> Trial:
         """judged → decided; or running again, when the strategy wants another look."""

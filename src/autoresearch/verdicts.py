@@ -26,6 +26,7 @@ class Scored:
     reason: str = ""
     detail: str = ""
     numbers: Mapping[str, float] = field(default_factory=dict)  # what else was measured
+    scores: Mapping[str, float] = field(default_factory=dict)  # by set: validation, holdout
 
 
 def read_verdict(path: Path, metric: Metric) -> Scored:
@@ -41,15 +42,17 @@ def read_verdict(path: Path, metric: Metric) -> Scored:
     numbers = _numbers(told.get("numbers"))
     if reason := told.get("reason"):
         return Scored(None, str(reason)[:REASON], str(told.get("detail", "")), numbers)
-    return _value(told.get("metric"), metric, numbers)
+    return _value(told.get("metric"), metric, numbers, _numbers(told.get("scores")))
 
 
-def _value(told: Any, metric: Metric, numbers: dict[str, float]) -> Scored:
+def _value(
+    told: Any, metric: Metric, numbers: dict[str, float], scores: dict[str, float]
+) -> Scored:
     if not _is_number(told):
         return Scored(None, "invalid", f'"metric" is {told!r:.60}; a finite number is due', numbers)
     if problem := metric.problem(float(told)):
         return Scored(None, "invalid", problem, numbers)
-    return Scored(float(told), numbers=numbers)
+    return Scored(float(told), numbers=numbers, scores=scores)
 
 
 def _numbers(told: object) -> dict[str, float]:

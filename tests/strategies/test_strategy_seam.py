@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch.ledger import NOISE, SCREEN, Attempt, Ledger, State, Status, Trial
+from autoresearch.ledger import Attempt, Ledger, State, Status, Trial
 from autoresearch.metric import Metric
 from autoresearch.strategies import Look, Strategy
 from autoresearch.strategies.registry import STRATEGIES, make_strategy
@@ -48,8 +48,6 @@ def judged(ledger: Ledger, strategy: Strategy, value: float | None) -> Trial:
     trial = ledger.add(Trial(0, parent, "note", "hand"))
     commit = f"commit-{trial.number}" if trial.number else "base"
     trial = ledger.advance(trial, State.COMMITTED, commit=commit)
-    first = NOISE if trial.is_baseline else SCREEN
-    trial = attempted(ledger, trial, Look(role=first), value)
     while (verdict := strategy.judge(trial, ledger)).status is None:
         assert len(trial.attempts) < AT_MOST
         trial = attempted(ledger, trial, verdict.look or Look(), value)

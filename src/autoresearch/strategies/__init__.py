@@ -53,4 +53,4 @@ class Strategy(Protocol):
         """
 
     def judge(self, trial: Trial, ledger: Ledger) -> Verdict:
-        """What the runs so far mean; its value is None when the last of them failed."""
+        """What the runs so far mean, no run included; its value is None when the last failed."""

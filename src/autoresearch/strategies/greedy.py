@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autoresearch.ledger import Ledger, Status, Trial
-from autoresearch.strategies import Verdict
+from autoresearch.strategies import AGAIN, Verdict
 from autoresearch.task import Keep
 
 
@@ -27,6 +27,8 @@ class Greedy:
 
     def judge(self, trial: Trial, ledger: Ledger) -> Verdict:
         """Keep if better, discard if not, crash without a number."""
+        if not trial.attempts:
+            return AGAIN
         if trial.value is None:
             return Verdict(Status.CRASH, trial.own[-1].reason)
         best = ledger.best_before(trial)
