@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from autoresearch.errors import VerifyError
+from autoresearch.files import write_whole
 from autoresearch.ledger import Ledger, Trial
 from autoresearch.metric import Metric
+from autoresearch.report.story import Finding, number, signed
 from autoresearch.runs import Gain, Run, add_run, read_runs
 from autoresearch.strategies import PROVER
 from autoresearch.strategies.confirm import Confirm
 from autoresearch.strategies.sequential import Noise
 from autoresearch.study import Study
 
+VERIFIED, ABLATED = "verify.json", "ablate.json"  # what was last found, for the report
 FRESH = 1_000_000  # added to a study's seed: no trial has used these
 
 
@@ -79,7 +85,9 @@ def verify(study: Study, seeds: int) -> Verified:
     """Baseline and best, interleaved on fresh seeds, on every set that the judge has."""
     first, best = _ends(study)
     pairs = list(_pairs(study, first.commit, best.commit, seeds, holdout=True))
-    return verified(study.ledger, best, pairs)
+    found = verified(study.ledger, best, pairs)
+    _keep(study.paths.again / VERIFIED, asdict(found))
+    return found
 
 
 def verified(ledger: Ledger, best: Trial, pairs: Sequence[tuple[Run, Run]]) -> Verified:
@@ -108,6 +116,14 @@ def claimed_gain(ledger: Ledger) -> float:
 def ablate(study: Study, seeds: int) -> Iterator[Ablated]:
     """Each change that is in the best, taken out of it alone: what is lost without it."""
     _, best = _ends(study)
+    found = []
+    for one in _ablated(study, best, seeds):
+        found.append(one)
+        yield one
+    _keep(study.paths.again / ABLATED, {"best": best.number, "changes": list(map(asdict, found))})
+
+
+def _ablated(study: Study, best: Trial, seeds: int) -> Iterator[Ablated]:
     for change in study.ledger.steps_to(best.commit, study.ledger.facts["base"]):
         files = _without(study, change, best.commit)
         if isinstance(files, str):
@@ -128,6 +144,64 @@ def replay(study: Study, number: int) -> Replayed:
     values = [a.value for a in study.ledger.trial(0).own if a.value is not None]
     noise = Noise.pooled([values]) if len(values) > 1 else None
     return Replayed(number, was.seed, was.value, run.value, run.reason, noise)
+
+
+def findings(ledger: Ledger, folder: Path) -> tuple[Finding, ...]:
+    """What is known of a study's truth, for its report; `folder` is where verify left its runs."""
+    best = ledger.best()
+    if best is None or best.value is None:
+        return ()
+    found = list(_own_findings(ledger))
+    checked, taken = _kept(folder / VERIFIED), _kept(folder / ABLATED)
+    if checked.get("best") == best.number:
+        found += _checked_findings(checked)
+    elif not best.is_baseline:
+        found.append(Finding("on fresh seeds", "not checked yet", "autoresearch verify"))
+    if taken.get("best") == best.number:
+        found += [_part(change) for change in taken["changes"]]
+    return tuple(found)
+
+
+def _own_findings(ledger: Ledger) -> Iterator[Finding]:
+    values = [a.value for a in ledger.trial(0).own if a.value is not None]
+    if len(values) > 1:
+        remark = f"standard deviation of one run; the baseline ran {len(values)} times"
+        yield Finding("noise", number(Noise.pooled([values]).sd), remark)
+    yield Finding("gain that the study claims", signed(claimed_gain(ledger)))
+    if ledger.facts.get("strategy") == Confirm.name:
+        for told in Confirm().standing(ledger).proven:
+            claim = told.claim
+            remark = f"proven on fresh seeds; {signed(claim.low)} to {signed(claim.high)}"
+            yield Finding(f"of it by #{told.trial}", signed(claim.estimate), remark)
+
+
+def _checked_findings(checked: Mapping[str, Any]) -> Iterator[Finding]:
+    for one in checked["compared"]:
+        gain = one["gain"]
+        sure = "" if gain["low"] is None else f"{signed(gain['low'])} to {signed(gain['high'])}, "
+        remark = f"{sure}{checked['seeds']} fresh seeds for each, taking turns"
+        yield Finding(f"gain on {one['name']}", signed(gain["mean"]), remark)
+    if checked["claimed"] > 0:
+        share = checked["compared"][0]["gain"]["mean"] / checked["claimed"]
+        yield Finding("of the claimed gain", f"{share:.0%}", "was found again")
+
+
+def _part(change: Mapping[str, Any]) -> Finding:
+    about = f"without #{change['trial']} it loses"
+    if change["gain"] is None:
+        return Finding(about, "?", f"{change['note']} ({change['why_not']})")
+    return Finding(about, signed(change["gain"]["mean"]), change["note"])
+
+
+def _keep(path: Path, found: Mapping[str, Any]) -> None:
+    write_whole(path, json.dumps(found))
+
+
+def _kept(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
 
 
 def _ends(study: Study) -> tuple[Trial, Trial]:

@@ -19,6 +19,7 @@ from autoresearch.report.results import jsonl, results_tsv
 from autoresearch.report.rows import Curve, from_trials, read_tsv
 from autoresearch.report.table import staircase
 from autoresearch.task import Task
+from autoresearch.verify import findings
 
 
 @click.command()
@@ -57,6 +58,8 @@ def report(
     folder = out or (results.parent if results else lab)
     folder.mkdir(parents=True, exist_ok=True)
     click.echo(staircase(story.rows, story.metric))
+    for one in story.findings:
+        click.echo(f"  {one.about}: {one.figure}" + (f" ({one.remark})" if one.remark else ""))
     for path in write_report(story, folder):
         click.echo(f"Wrote {path}")
 
@@ -72,7 +75,8 @@ def study_story(task: Task, tag: str | None) -> Story:
             if t.status is Status.KEEP and not t.is_baseline
         }
         rows = from_trials(trials, _curves(trials, paths), diffs)
-        return Story(f"{task.name} · {paths.tag}", task.metric, rows, _facts(ledger))
+        truth = findings(ledger, paths.again)
+        return Story(f"{task.name} · {paths.tag}", task.metric, rows, _facts(ledger), truth)
 
 
 def _curves(trials: list[Trial], paths: StudyPaths) -> dict[int, Curve]:

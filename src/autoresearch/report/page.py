@@ -36,6 +36,7 @@ def page(story: Story, picture: str = "") -> str:
         _head(story),
         _figure(picture),
         _keeps(story),
+        _findings(story),
         _curves(bool(curves)),
         _trials(story),
         _diffs(story),
@@ -131,6 +132,18 @@ def _keep(standing: Standing, story: Story, largest: float) -> str:
         f'<tr><td class="n">{row.number}</td><td>{name}</td><td class="n">{value}</td>'
         f'<td class="n">{gain}</td><td class="bar">{bar}</td></tr>'
     )
+
+
+def _findings(story: Story) -> str:
+    if not story.findings:
+        return ""
+    rows = "\n".join(
+        f'<tr><td>{_e(one.about)}</td><td class="n">{_e(one.figure)}</td>'
+        f'<td class="note">{_e(one.remark)}</td></tr>'
+        for one in story.findings
+    )
+    return f"""<section><h2>Is it real?</h2>
+<div class="scroll"><table class="findings"><tbody>{rows}</tbody></table></div></section>"""
 
 
 def _curves(some: bool) -> str:

@@ -33,6 +33,15 @@ class Standing:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """One line of "is it real": what was looked at, what was found, how sure that is."""
+
+    about: str
+    figure: str
+    remark: str = ""
+
+
+@dataclass(frozen=True)
 class Story:
     """A study as a report tells it."""
 
@@ -40,6 +49,7 @@ class Story:
     metric: Metric
     rows: Sequence[Row]
     facts: Mapping[str, str] = field(default_factory=dict)  # machine, task, seeds, budget
+    findings: Sequence[Finding] = ()  # is it real: noise, claims, what was measured again
 
     @property
     def standings(self) -> tuple[Standing, ...]:
