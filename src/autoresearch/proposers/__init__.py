@@ -7,7 +7,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from autoresearch.errors import ProposerError
+
 Outcome = Literal["keep", "discard", "crash"]
+# What helps against a failure. busy: time (429, 5xx, network); stop: a person (key, billing, a
+# spend cap); refusal: another beginning; empty: another try; late: nothing was said for too long.
+Kind = Literal["busy", "stop", "refusal", "empty", "late"]
+
+
+class ProposalFailed(ProposerError):
+    """No proposal came of it, this time; what it cost is spent all the same."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        cost_usd: float = 0.0,
+        tokens: int = 0,
+    ) -> None:
+        super().__init__(message)
+        self.kind: Kind = kind
+        self.retry_after = retry_after  # seconds, as the other side asks
+        self.cost_usd = cost_usd
+        self.tokens = tokens
 
 
 @dataclass(frozen=True)
@@ -41,6 +65,7 @@ class Proposal:
 
     note: str  # one line: what was changed and why
     cost_usd: float = 0.0
+    tokens: int = 0  # of input and output together
     details: Mapping[str, str] = field(default_factory=dict)
 
 
