@@ -40,13 +40,14 @@ FLOORS = {
     "runs": 5,
     "report": 4,
     "scaffold": 4,
-    "study": 5,
-    "verify": 6,
-    "opening": 6,
-    "loop": 6,
-    "doctor": 7,
-    "cli": 8,
-    "__main__": 9,
+    "bench": 5,
+    "study": 6,
+    "verify": 7,
+    "opening": 7,
+    "loop": 7,
+    "doctor": 8,
+    "cli": 9,
+    "__main__": 10,
 }
 # Within a floor only these may look at each other.
 NEIGHBOURS = {

@@ -62,12 +62,12 @@ def advanced(ledger: Ledger, trial: Trial, to: State) -> Trial:
 
 
 def finished(
-    ledger: Ledger, status: Status, value: float | None = 1.5, parent: str = BASE, tree: str = ""
+    ledger: Ledger, status: Status, value: float | None = 1.5, parent: str = BASE, code: str = ""
 ) -> Trial:
     """A whole trial."""
     trial = advanced(ledger, ledger.add(Trial(0, parent, "a note", "hand")), State.PROPOSED)
     commit = BASE if trial.number == 0 else f"commit-{trial.number}"
-    trial = ledger.advance(trial, State.COMMITTED, commit=commit, tree=tree or f"t-{commit}")
+    trial = ledger.advance(trial, State.COMMITTED, commit=commit, tree=f"t-{commit}", code=code)
     trial = ledger.add_attempt(ledger.advance(trial, State.RUNNING), attempt(0, None))
     trial = ledger.judge_attempt(trial, attempt(0, value))
     return ledger.advance(ledger.advance(trial, State.DECIDED, status=status), State.APPLIED)
@@ -204,13 +204,13 @@ def test_the_ledger_knows_best_leaves_children_and_lineage(ledger: Ledger) -> No
 
 
 def test_tried_knows_files_that_have_been_run(ledger: Ledger) -> None:
-    """The first finished trial of a tree is found; an unfinished one is not."""
+    """The first finished trial of some code is found; an unfinished one is not."""
     finished(ledger, Status.KEEP)
-    first = finished(ledger, Status.DISCARD, tree="same")
-    finished(ledger, Status.DISCARD, tree="same")
-    advanced(ledger, ledger.add(Trial(0, BASE, "note", "hand")), State.RUNNING)
+    first = finished(ledger, Status.DISCARD, code="same")
+    finished(ledger, Status.DISCARD, code="same")
+    advanced(ledger, ledger.add(Trial(0, BASE, "note", "hand", code="new")), State.RUNNING)
     assert ledger.tried("same") == first
-    assert ledger.tried("tree-3") is None
+    assert ledger.tried("new") is None
     assert ledger.tried("never") is None
 
 

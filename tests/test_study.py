@@ -60,7 +60,15 @@ def test_keeps_what_is_better_and_puts_aside_what_is_not(lab: Path) -> None:
 
 def test_an_equal_score_is_a_discard(lab: Path) -> None:
     """Greedy keeps only what is strictly better, as the original did."""
-    assert play(lab, edit("SCORE = 10.0\n")) == [("discard", "", 10.0)]
+    assert play(lab, edit("SCORE = 10.0 + 0\n")) == [("discard", "", 10.0)]
+
+
+def test_code_that_was_tried_is_not_run_again(lab: Path) -> None:
+    """Comments, layout and docstrings aside; the earlier trial is named, and nothing is run."""
+    same = edit('"""A thought."""\nSCORE = (\n    9.0  # better?\n)\n', "the same again")
+    assert play(lab, *scores(9.0, 8.0), same) == [
+        ("keep", "", 9.0), ("keep", "", 8.0), ("crash", "duplicate of #1", None)
+    ]  # fmt: skip
 
 
 def test_larger_is_better_when_the_task_says_so(tmp_path: Path) -> None:

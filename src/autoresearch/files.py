@@ -60,6 +60,12 @@ def remove_tree(folder: Path) -> None:
         raise OSError(f"{folder} cannot be removed: something in it is not ours, or is in use")
 
 
+def make_empty(folder: Path) -> None:
+    """A folder with nothing in it, whatever was there."""
+    remove_tree(folder)
+    folder.mkdir(parents=True)
+
+
 def _removed(folder: Path) -> bool:
     subprocess.run(["rm", "-rf", "--", str(folder)], capture_output=True)
     return not folder.exists()

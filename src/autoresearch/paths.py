@@ -78,6 +78,11 @@ class StudyPaths:
         return self.home / "channel"
 
     @property
+    def steering(self) -> Path:
+        """What a person adds to the next briefs."""
+        return self.home / "steering.md"
+
+    @property
     def again(self) -> Path:
         """Runs beside the record: of verify, ablate and replay."""
         return self.home / "again"

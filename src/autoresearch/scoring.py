@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from autoresearch import artefacts
 from autoresearch.executors import Executor, Job
 from autoresearch.executors.local import Beside
 from autoresearch.files import write_whole
@@ -59,10 +58,12 @@ def judge_beside(
         _say(result, "no_verdict", f"the judge ended without a verdict; its log: {job.log}")
 
 
-def score_afterwards(task: Task, executor: Executor, pristine: Path, log: Path, seed: int) -> None:
+def score_afterwards(
+    task: Task, executor: Executor, pristine: Path, log: Path, left: Path, seed: int
+) -> None:
     """Let the score command read what an attempt left, in a process that has no part in it."""
     assert task.score is not None
-    result, left = _fresh(verdict_file(log)), log.parent / artefacts.FOLDER
+    result = _fresh(verdict_file(log))
     if problem := _unfit(task.score, left):
         return _say(result, "no_artefact", problem)
     answer = result.parent / "answer"
@@ -82,9 +83,8 @@ def score_afterwards(task: Task, executor: Executor, pristine: Path, log: Path, 
     readable = tuple(filter(Path.exists, (*job.readable, *task.score.readable, left)))
     ended = executor.run(replace(job, readable=readable, writable=(answer,), network=False))
     if not ended.ok:
-        return _say(
-            result, "no_score", f"the score command ended by {ended.ending} {ended.exit_code or ''}"
-        )
+        told = f"the score command ended by {ended.ending} {ended.exit_code or ''}; its log"
+        return _say(result, "no_score", f"{told}: {job.log}")
     if (answer / FILE).is_file() and not (answer / FILE).is_symlink():
         (answer / FILE).replace(result)
     return None
@@ -97,7 +97,7 @@ def on_descriptor(command: str) -> str:
 
 def _unfit(score: Score, left: Path) -> str | None:
     """What is wrong with what an attempt left; makes it readable for whoever scores it."""
-    left.mkdir(exist_ok=True)
+    left.mkdir(parents=True, exist_ok=True)
     for folder, names, files in os.walk(left):
         for name in (*names, *files):
             Path(folder, name).chmod(0o755)

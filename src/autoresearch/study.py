@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from autoresearch import artefacts
+from autoresearch.bench import ALL_SETS, VALIDATION, Bench
 from autoresearch.brief import make_brief
 from autoresearch.errors import RunFailed
-from autoresearch.executors import Execution, Executor, Job
-from autoresearch.files import read_regular, remove_tree, write_whole
+from autoresearch.executors import Executor
+from autoresearch.files import read_regular, write_whole
 from autoresearch.git import Git
 from autoresearch.heartbeat import beat
 from autoresearch.ledger import Attempt, Ledger, State, Status, Trial
 from autoresearch.measure import (
-    attempt_job,
-    checks_job,
     clean_line,
     measured,
     out_of_bounds,
     ran,
+    tail,
 )
 from autoresearch.paths import StudyPaths
-from autoresearch.proposers import Proposal, Proposer
+from autoresearch.proposers import Brief, Proposal, Proposer
 from autoresearch.report.results import results_tsv
 from autoresearch.report.rows import from_trials
-from autoresearch.room import GpuGuard, Reserve, check_disk, machine_load
-from autoresearch.scoring import judge_beside, judged, score_afterwards, verdict_file
-from autoresearch.simplicity import Size, size
+from autoresearch.room import Reserve, machine_load
+from autoresearch.simplicity import fingerprint, size
 from autoresearch.strategies import PROVER, Look, Strategy, Verdict
 from autoresearch.task import Task
-from autoresearch.verdicts import Scored, read_verdict
 
 MAX_FILE = 1 << 20  # bytes of one editable file
 NOTE = 500  # characters of a note
 BASELINE = "baseline"
+CRASH_LINES, CRASH_CHARACTERS = 60, 4096  # of a crashed run's log that a proposer sees
 PROOF_RUNS = 8  # that a proof takes, as a rule
 PROPOSE_LIMIT = 3600.0  # seconds after which a proposer that says nothing looks stalled
 
@@ -83,10 +81,9 @@ class Study:
         self.git = git
         self.ledger = ledger
         self.paths = paths
-        self.executor = executor
         self.strategy = strategy
+        self.bench = Bench(task, git, paths, executor)
         self.reserve = Reserve(paths.reserve)
-        self.gpus = GpuGuard()
         self.on_stage: Callable[[Stage], None] = _ignore
         self.on_trial: Callable[[Trial], None] = _ignore
 
@@ -109,10 +106,29 @@ class Study:
     def propose(self, proposer: Proposer, parent: str) -> tuple[Edit, Proposal]:
         """Let a proposer edit a scratch copy of the parent; what it left, and what it says."""
         self._begin(Stage("propose", len(self.ledger), proposer.name), PROPOSE_LIMIT)
-        brief = make_brief(self.task, self.ledger, parent, self.read)
-        with self._exported(parent, self.paths.workspace) as (workspace, _):
+        brief = self.brief(parent)
+        with self.bench.exported(parent, self.paths.workspace) as (workspace, _):
             proposal = proposer.propose(workspace, brief)
             return self.collect(workspace), proposal
+
+    def brief(self, parent: str) -> Brief:
+        """What a proposer is told that starts from a commit."""
+        return make_brief(
+            self.task,
+            self.ledger,
+            parent,
+            self.read,
+            steer=read_steering(self.paths),
+            crash=self._crash(),
+        )
+
+    def _crash(self) -> str:
+        """The end of the last trial's log, if it crashed."""
+        trials = self.ledger.trials()
+        if not trials or trials[-1].status is not Status.CRASH or not trials[-1].attempts:
+            return ""
+        log = self.paths.log(trials[-1].number, trials[-1].attempts[-1].number)
+        return "\n".join(tail(log, CRASH_LINES))[-CRASH_CHARACTERS:]
 
     def tell(self, parent: str, edit: Edit, proposal: Proposal, by: str) -> Trial:
         """Commit an edit, run, measure, judge and record it; move the branch if it is kept."""
@@ -121,9 +137,8 @@ class Study:
 
     def baseline(self) -> Trial:
         """Run the unedited lab: the number that all others are compared with."""
-        base = self.ledger.facts["base"]
-        added = self._add(base, BASELINE, BASELINE)
-        trial = self._finish(self._pin(added, base, self.git.tree(base)))
+        added = self._add(self.base, BASELINE, BASELINE)
+        trial = self._finish(self._pin(added, self.base, self.git.tree(self.base)))
         if trial.status is not Status.KEEP:
             log = self.paths.log(trial.number, len(trial.attempts) - 1)
             raise RunFailed(
@@ -160,6 +175,11 @@ class Study:
             self.ledger.abandon(trial)
             return None
         return self._finish(trial)
+
+    @property
+    def base(self) -> str:
+        """The commit that the study began with: the baseline, and the files that judge."""
+        return self.ledger.facts["base"]
 
     # ---- files and commits ---------------------------------------------------------------------
 
@@ -232,17 +252,19 @@ class Study:
         tree = self.git.tree(commit)
         if tree == self.git.tree(trial.parent):
             return self._refuse(trial, "no_change")
+        if earlier := self.ledger.tried(fingerprint(self._files(commit))):
+            return self._refuse(trial, f"duplicate of #{earlier.number}")
         return self._pin(trial, commit, tree)
 
     def _pin(self, trial: Trial, commit: str, tree: str) -> Trial:
         self.git.set_ref(self.paths.pin(trial.number), commit)
-        lines, nodes = self._size(commit).over(self._size(trial.parent))
-        return self.ledger.advance(
-            trial, State.COMMITTED, commit=commit, tree=tree, lines=lines, nodes=nodes
-        )
+        files, before = self._files(commit), self._files(trial.parent)
+        lines, nodes = size(files).over(size(before))
+        known = {"lines": lines, "nodes": nodes, "code": fingerprint(files)}
+        return self.ledger.advance(trial, State.COMMITTED, commit=commit, tree=tree, **known)
 
-    def _size(self, commit: str) -> Size:
-        return size({name: self.read_bytes(commit, name) for name in self.task.editable})
+    def _files(self, commit: str) -> dict[str, bytes]:
+        return {name: self.read_bytes(commit, name) for name in self.task.editable}
 
     def _refuse(self, trial: Trial, reason: str) -> Trial:
         return self.ledger.advance(trial, State.DECIDED, status=Status.CRASH, reason=reason)
@@ -254,11 +276,10 @@ class Study:
         number = len(trial.attempts)
         seed = int(self.ledger.facts["seed"]) + 1000 * trial.number + look.draw
         log = self.paths.log(trial.number, number)
-        _make_empty(log.parent)
         stage = Stage("run", trial.number, trial.note, log, again=_again(look, number))
         self._begin(stage, self.task.budget.timeout)
         load = machine_load()
-        execution = self._attempt(look.commit or trial.commit, log, seed)
+        execution = self.bench.run(look.commit or trial.commit, self.base, log, seed)
         if execution.ending == "suspended":  # the machine slept: its clock says nothing
             return trial
         attempt = ran(number, seed, execution, self.task.source)
@@ -272,56 +293,18 @@ class Study:
 
     def measure(self, commit: str, seed: int, log: Path, *, holdout: bool = False) -> Measured:
         """Run any commit once more, beside the record: nothing of it enters the ledger."""
-        _make_empty(log.parent)
         self._begin(Stage("run", 0, f"{commit[:8]}, seed {seed}", log), self.task.budget.timeout)
-        sets = "validation,holdout" if holdout else "validation"
-        execution = self._attempt(commit, log, seed, sets)
-        verdict = self._verdict(log)
+        sets = ALL_SETS if holdout else VALIDATION
+        execution = self.bench.run(commit, self.base, log, seed, sets)
+        verdict = self.bench.verdict(log)
         attempt = measured(ran(0, seed, execution, self.task.source), log, self.task, verdict)
         return Measured(attempt, verdict.scores if verdict else {})
-
-    def _verdict(self, log: Path) -> Scored | None:
-        """What somebody else than the candidate says of an attempt, where somebody does."""
-        if self.task.source == "log":
-            return None
-        return read_verdict(verdict_file(log), self.task.metric)
-
-    def _attempt(self, commit: str, log: Path, seed: int, sets: str = "validation") -> Execution:
-        """Run a commit once, where there is room; what it left beside its files is kept a while."""
-        check_disk(self.paths.home, self.task.free_disk)
-        self.gpus.wait()
-        with self._exported(commit, self.paths.export) as (folder, files):
-            job = attempt_job(self.task, folder, log, seed)
-            execution = self._under_judgement(job, seed, sets)
-            artefacts.keep(self.paths.export, files, log.parent / artefacts.FOLDER)
-        if self.task.source == "score" and execution.ok:
-            with self._pristine() as pristine:
-                score_afterwards(self.task, self.executor, pristine, log, seed)
-        return execution
-
-    def _under_judgement(self, job: Job, seed: int, sets: str) -> Execution:
-        """Run a job; with its judge beside it, where the task has one."""
-        if self.task.source != "judge":
-            return self.executor.run(job)
-        channel = self.paths.channel
-        _make_empty(channel)
-        with (
-            self._pristine() as pristine,
-            judge_beside(self.task, pristine, job.log, channel, seed, sets),
-        ):
-            return self.executor.run(judged(job, channel))
-
-    @contextlib.contextmanager
-    def _pristine(self) -> Iterator[Path]:
-        """The lab as the study found it, for those who judge."""
-        with self._exported(self.ledger.facts["base"], self.paths.pristine) as (folder, _):
-            yield folder
 
     def _measure(self, trial: Trial) -> Trial:
         """ran → judged: what the attempt's log is worth."""
         attempt = trial.attempts[-1]
         log = self.paths.log(trial.number, attempt.number)
-        found = measured(attempt, log, self.task, self._verdict(log))
+        found = measured(attempt, log, self.task, self.bench.verdict(log))
         return self.ledger.judge_attempt(trial, found)
 
     def _judge(self, trial: Trial) -> Trial:
@@ -344,33 +327,28 @@ class Study:
         return verdict
 
     def _passes_checks(self, trial: Trial) -> bool:
-        checks = self.task.checks
-        if checks is None:
+        if self.task.checks is None:
             return True
         log = self.paths.trial(trial.number) / "checks.log"
-        self._begin(Stage("check", trial.number, trial.note, log), checks.timeout)
-        with self._exported(trial.commit, self.paths.export) as (folder, _):
-            job = checks_job(self.task, folder, log)
-            return job is None or self.executor.run(job).ok
+        self._begin(Stage("check", trial.number, trial.note, log), self.task.checks.timeout)
+        return self.bench.passes_checks(trial.commit, log)
 
     def _ratchet(self, trial: Trial) -> Trial:
         """decided → applied: the branch moves, if it is a keep, from where the ledger left it."""
         if trial.status is Status.KEEP:
             best = self.ledger.best_before(trial)
-            expected = best.commit if best else self.ledger.facts["base"]
+            expected = best.commit if best else self.base
             if self.git.ref(self.paths.branch) != trial.commit:
                 self.git.move_ref(self.paths.branch, trial.commit, expected)
         return self.ledger.advance(trial, State.APPLIED)
 
-    @contextlib.contextmanager
-    def _exported(self, commit: str, folder: Path) -> Iterator[tuple[Path, frozenset[str]]]:
-        """A fresh export of a commit, gone afterwards: the lab's folder in it, and its files."""
-        _make_empty(folder)
-        try:
-            files = self.git.export(commit, folder)
-            yield folder / self.git.prefix, files
-        finally:
-            remove_tree(folder)
+
+def read_steering(paths: StudyPaths) -> str:
+    """What a person added to the briefs while the study runs."""
+    try:
+        return paths.steering.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
 
 
 def restore_files(git: Git, task: Task, commit: str, replaced: Path | None = None) -> list[str]:
@@ -398,11 +376,6 @@ def _again(look: Look, number: int) -> str:
         return ""
     what = "the incumbent" if look.commit else "itself"
     return f"{look.role}: {what}, seed {look.draw}"
-
-
-def _make_empty(folder: Path) -> None:
-    remove_tree(folder)
-    folder.mkdir(parents=True)
 
 
 def _read_plain(folder: Path, name: str) -> bytes:

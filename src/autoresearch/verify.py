@@ -124,7 +124,7 @@ def ablate(study: Study, seeds: int) -> Iterator[Ablated]:
 
 
 def _ablated(study: Study, best: Trial, seeds: int) -> Iterator[Ablated]:
-    for change in study.ledger.steps_to(best.commit, study.ledger.facts["base"]):
+    for change in study.ledger.steps_to(best.commit, study.base):
         files = _without(study, change, best.commit)
         if isinstance(files, str):
             yield Ablated(change.number, change.note, None, files)

@@ -23,6 +23,8 @@ COMMANDS = {
     "show": ("look", "One trial: what, how it went, the end of its log."),
     "diff": ("look", "What a trial changed, or the difference of two."),
     "best": ("look", "The best trial; --restore writes its files into the lab."),
+    "brief": ("steer", "What the next proposer would be told."),
+    "steer": ("steer", "Add a note to the next briefs, while the study runs."),
     "verify": ("verify", "Baseline and best on fresh seeds: how much of the gain is real."),
     "ablate": ("verify", "Take each kept change out of the best: what does it still bring?"),
     "replay": ("verify", "Run a trial again from its commit, and compare."),

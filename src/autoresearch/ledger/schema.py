@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autoresearch.ledger.trial import SCREEN, State, Status
 
-VERSION = 2
+VERSION = 3
 TABLES = {"study", "trial", "attempt"}
 SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS study(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -22,6 +22,7 @@ CREATE TABLE IF NOT EXISTS trial(
   cost_usd REAL NOT NULL CHECK(cost_usd >= 0),
   lines INTEGER,
   nodes INTEGER,
+  code TEXT NOT NULL DEFAULT '',
   CHECK((status IS NULL) = (state NOT IN ('decided', 'applied')))
 ) STRICT;
 CREATE TABLE IF NOT EXISTS attempt(
@@ -56,11 +57,15 @@ ALTER TABLE attempt ADD COLUMN role TEXT NOT NULL DEFAULT '{SCREEN}';
 ALTER TABLE attempt ADD COLUMN load REAL;
 PRAGMA user_version = 2;
 """,
+    2: """
+ALTER TABLE trial ADD COLUMN code TEXT NOT NULL DEFAULT '';
+PRAGMA user_version = 3;
+""",
 }
 
 TRIAL_COLUMNS = (
     "number", "parent", "note", "proposer", "state", "commit", "tree",
-    "status", "reason", "created", "cost_usd", "lines", "nodes",
+    "status", "reason", "created", "cost_usd", "lines", "nodes", "code",
 )  # fmt: skip
 ATTEMPT_COLUMNS = (
     "number", "seed", "seconds", "exit_code", "value", "memory_gb",

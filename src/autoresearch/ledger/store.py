@@ -136,9 +136,10 @@ class Ledger:
         newest = "status = 'keep' AND number < ? ORDER BY number DESC LIMIT 1"
         return next(self._read(newest, trial.number), None)
 
-    def tried(self, tree: str) -> Trial | None:
-        """The first finished trial of the same files, if any."""
-        return next(self._read("tree = ? AND state = 'applied' LIMIT 1", tree), None)
+    def tried(self, code: str) -> Trial | None:
+        """The first finished trial of the same code that ran, if any."""
+        ran = "EXISTS (SELECT 1 FROM attempt a WHERE a.trial = trial.number)"
+        return next(self._read(f"code = ? AND state = 'applied' AND {ran} LIMIT 1", code), None)
 
     def children(self, commit: str) -> tuple[Trial, ...]:
         """Trials made from a commit."""

@@ -83,6 +83,7 @@ class Trial:
     attempts: tuple[Attempt, ...] = ()
     lines: int | None = None  # of the editable files, more (or fewer) than its parent has
     nodes: int | None = None  # of their syntax trees, likewise
+    code: str = ""  # fingerprint of the editable files; equal for equal code
 
     @property
     def own(self) -> tuple[Attempt, ...]:
