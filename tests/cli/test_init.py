@@ -20,7 +20,7 @@ def call(*words: str) -> int:
     return int(ended.value.code or 0)
 
 
-@pytest.mark.parametrize("lab", ["nanogpt", "speed"])
+@pytest.mark.parametrize("lab", ["nanogpt", "numpy-bigram", "speed"])
 def test_init_makes_a_committed_lab_whose_task_loads(tmp_path: Path, lab: str) -> None:
     """A new folder is its own clean repository, with nothing of ours left out of .gitignore."""
     assert call("init", str(tmp_path / "my-lab"), "--lab", lab) == 0

@@ -54,6 +54,7 @@ def init(
     \b
     autoresearch init my-lab                          a small GPT, on this CPU
     autoresearch init my-lab --preset rtx             the same on a GPU
+    autoresearch init my-lab --lab numpy-bigram       a model of bytes in plain NumPy, seconds a run
     autoresearch init my-lab --lab speed              make a function faster
     autoresearch init --lab blank --edit solve.py -- python solve.py
                                                       any command that prints `name: number`
