@@ -6,10 +6,10 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 FOLDER ?= demo
 TRIALS ?= 8
 
-.PHONY: help demo test test-slow check docs clean
+.PHONY: help demo test test-slow test-cheats check docs clean
 
 help:            ## list the chores
-	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/: .*##/ \t/' | expand -t 12
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/: .*##/ \t/' | expand -t 14
 
 demo: $(VENV)/.demo      ## install, then watch experiments on a small GPT (about five minutes, no GPU)
 	$(BIN)/autoresearch demo --folder $(FOLDER) --trials $(TRIALS)
@@ -19,6 +19,9 @@ test: $(VENV)/.dev       ## install, then run the everyday tests
 
 test-slow: $(VENV)/.dev  ## the tests that take minutes
 	$(BIN)/python -m pytest -n 2 -m slow
+
+test-cheats: $(VENV)/.dev  ## candidates that cheat, and what becomes of them (two minutes)
+	$(BIN)/python -m pytest -n 2 -m cheats tests/cheats
 
 check: $(VENV)/.dev      ## format, lint, types, generated docs
 	$(BIN)/ruff format --check src tests benchmarks

@@ -129,7 +129,7 @@ def edited(old: str, new: str) -> str:
         ('"val_bpb"', '"1st"', "metric.name", "'1st'", "val_bpb"),
         ('"maximize"', '"maximise"', "metric.direction", "'maximise'", '"maximize"'),
         ('"maximize"', "1", "metric.direction", "1", '"minimize" or "maximize"'),
-        ('"log"', '"scores"', "metric.source", "'scores'", '"log"'),
+        ('"log"', '"scores"', "metric.source", "'scores'", '"score"'),
         ("[0.1, 20]", "[20, 0.1]", "metric.range", "[20, 0.1]", "the smaller first"),
         ("[0.1, 20]", "[1]", "metric.range", "[1]", "two numbers"),
         ("[0.1, 20]", "[1, 1]", "metric.range", "[1, 1]", "the smaller first"),
@@ -191,6 +191,23 @@ def test_a_number_beyond_floats_is_refused(lab: Path, old: str, new: str) -> Non
 def test_a_missing_key_is_named(lab: Path, old: str, new: str, key: str) -> None:
     """What a task cannot do without is asked for by its full name."""
     assert f"{key} is missing" in refusal(lab, edited(old, new))
+
+
+@pytest.mark.parametrize("source", ["score", "judge"])
+def test_a_source_needs_its_table(lab: Path, source: str) -> None:
+    """Who lets somebody else produce the number says by which command."""
+    assert f"{source} is missing" in refusal(lab, edited('"log"', f'"{source}"'))
+    text = edited('"log"', f'"{source}"') + f"[{source}]\ncommand = 'python {source}.py'\n"
+    task = load(lab, text)
+    assert task.source == source
+    assert getattr(task, source).command == f"python {source}.py"
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../model.npz", "a//b"])
+def test_an_artefact_lies_inside_the_lab(lab: Path, name: str) -> None:
+    """What a score command is given is named from the lab's folder, and cannot lead out of it."""
+    text = edited('"log"', '"score"') + f"[score]\ncommand = 'x'\nartefacts = ['{name}']\n"
+    assert "score.artefacts" in refusal(lab, text)
 
 
 def test_a_missing_metric_is_named(lab: Path) -> None:

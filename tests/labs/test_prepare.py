@@ -11,6 +11,7 @@ import os
 import random
 import re
 import resource
+import shutil
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -39,14 +41,21 @@ SMALL = {
     "FIRST_DELAY": 0.01,
 }
 HOST = "/mirror"
+OPEN: list[Any] = []  # judges of this test, each a process
 
 
 def load(path: Path) -> ModuleType:
+    """prepare.py as a module, with the judge.py that lies beside it."""
     spec = importlib.util.spec_from_file_location("lab_prepare", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent))
+        sys.modules.pop("judge", None)
     return module
 
 
@@ -60,6 +69,7 @@ class Lab:
         self.root, self.cache = root, root / "cache"
         self.script = root / "prepare.py"
         self.env: dict[str, str] = {}
+        shutil.copy(SOURCE.with_name("judge.py"), root)
         text = SOURCE.read_text()
         for name, value in (SMALL | constants).items():
             text, n = re.subn(rf"(?m)^{name} = \S+", f"{name} = {json.dumps(value)}", text)
@@ -101,14 +111,27 @@ class Lab:
         return found[0]
 
     def is_empty(self) -> bool:
-        return not list(self.cache.glob("nanogpt/*-f1"))
+        return not list(self.cache.glob("nanogpt/*-f2"))
 
-    def judge(self, monkeypatch: pytest.MonkeyPatch, **env: str) -> tuple[ModuleType, object]:
+    def judge(self, monkeypatch: pytest.MonkeyPatch, **env: str) -> tuple[ModuleType, Any]:
+        """A judge of our own, as `python train.py` by hand has one; it is gone after the test."""
         monkeypatch.setenv("AUTORESEARCH_CACHE", str(self.cache))
         for name, value in env.items():
             monkeypatch.setenv(name, value)
         module = load(self.script)
-        return module, module.Judge()
+        judge = module.Judge()
+        OPEN.append(judge)
+        return module, judge
+
+
+@pytest.fixture(autouse=True)
+def no_judge_is_left() -> Iterator[None]:
+    """When a run hangs up, its judge ends."""
+    yield
+    while OPEN:
+        link = OPEN.pop()._link
+        link.wire.sock.close()
+        link.judge.wait(10)
 
 
 def story(seed: int, words: int) -> str:
@@ -857,6 +880,12 @@ class Uniform:
         return torch.zeros(*x.shape, self.n_vocab)
 
 
+def score(judge: Any, model: Any) -> float:
+    """Start, train not at all, submit."""
+    judge.start(model)
+    return float(judge.submit(model))
+
+
 def test_score_of_a_model_that_knows_nothing(
     tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -866,8 +895,9 @@ def test_score_of_a_model_that_knows_nothing(
     lab.ok()
     _, judge = lab.judge(monkeypatch)
     model = Uniform(judge.vocab_size)
-    assert judge.submit(model) == pytest.approx(math.log2(257), abs=1e-5)
-    assert model.shapes == [(2, 32)] * 4  # EVAL_TOKENS, EVAL_BATCH_SIZE rows at a time
+    assert score(judge, model) == pytest.approx(math.log2(257), abs=1e-5)
+    # one row before the start; then EVAL_TOKENS, as many batches of probes, the first batch again
+    assert model.shapes == [(1, 32)] + [(2, 32)] * (4 + 4 + 1)
 
 
 def test_score_against_plain_arithmetic(ready: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -887,7 +917,7 @@ def test_score_against_plain_arithmetic(ready: Lab, monkeypatch: pytest.MonkeyPa
                 nats += np.log(np.exp(logits[before]).sum()) - logits[before, after]
                 n_bytes += len(tok.words[after])
     model = torch.nn.Embedding.from_pretrained(table)
-    assert judge.submit(model) == pytest.approx(nats / n_bytes / math.log(2), rel=1e-6)
+    assert score(judge, model) == pytest.approx(nats / n_bytes / math.log(2), rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -913,10 +943,13 @@ def test_a_bad_answer_is_no_score(
 
     def model(x):  # type: ignore[no-untyped-def]
         logits = torch.zeros(*x.shape, judge.vocab_size)
+        if len(x) == 1:  # the look before the start
+            return logits
         if answer in ("nan", "inf", "-inf"):
             logits[1, 3, 5] = float(answer)
         return {"short": logits[:, 1:], "loss": 3.0}.get(answer, logits)
 
+    judge.start(model)
     with pytest.raises(SystemExit) as stop:
         judge.submit(model)
     assert stop.value.code == 1
@@ -931,7 +964,20 @@ def test_bf16_logits_are_scored_in_float32(ready: Lab, monkeypatch: pytest.Monke
     _, judge = ready.judge(monkeypatch)
     model = torch.nn.Embedding(judge.vocab_size, judge.vocab_size).bfloat16()
     wide = torch.nn.Embedding.from_pretrained(model.weight.detach().float())
-    assert judge.submit(model) == pytest.approx(judge.submit(wide), rel=1e-9)
+    _, again = ready.judge(monkeypatch)
+    assert score(judge, model) == pytest.approx(score(again, wide), rel=1e-9)
+
+
+def test_one_judge_scores_once(
+    ready: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After the score the judge is gone: a second submission finds nobody."""
+    pytest.importorskip("torch")
+    _, judge = ready.judge(monkeypatch)
+    score(judge, Uniform(judge.vocab_size))
+    with pytest.raises(SystemExit):
+        judge.submit(Uniform(judge.vocab_size))
+    assert "the judge is gone" in capsys.readouterr().out
 
 
 def test_seed_and_budget_come_from_the_harness(ready: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -944,12 +990,12 @@ def test_seed_and_budget_come_from_the_harness(ready: Lab, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("value", ["x", "-1", "1.5"])
 def test_a_bad_seed(
-    ready: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str
+    ready: Lab, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], value: str
 ) -> None:
     """A seed that is no whole number is refused by name."""
-    with pytest.raises(SystemExit):
+    with pytest.warns(ResourceWarning), pytest.raises(SystemExit):
         ready.judge(monkeypatch, AUTORESEARCH_SEED=value)
-    assert "AUTORESEARCH_SEED" in capsys.readouterr().out
+    assert "AUTORESEARCH_SEED" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize("clock", ["cpu", "wall"])
@@ -960,10 +1006,12 @@ def test_the_clock(
     pytest.importorskip("torch")
     lab = Lab(tmp_path, DATASET="local", LOCAL_PATH=str(texts), CLOCK=clock)
     lab.ok()
-    _, judge = lab.judge(monkeypatch)
+    _, judge = lab.judge(monkeypatch, AUTORESEARCH_BUDGET="0.1")
     assert judge.elapsed() == 0.0
-    judge.start()
-    seen = [judge.elapsed() for _ in range(1000)]
+    judge.start(Uniform(judge.vocab_size))
+    seen = []
+    while not seen or seen[-1] < judge.budget:
+        seen.append(judge.elapsed())
     assert seen == sorted(seen)
     assert seen[0] >= 0
 
@@ -976,3 +1024,41 @@ def test_judge_without_data(
         lab.judge(monkeypatch)
     assert stop.value.code == 1
     assert "run: python prepare.py" in capsys.readouterr().out
+
+
+def test_holdout_text_is_scored_and_not_told(
+    ready: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With AUTORESEARCH_SETS the verdict has both sets' scores; the run is told validation's."""
+    torch = pytest.importorskip("torch")
+    result = tmp_path / "verdict.json"
+    _, judge = ready.judge(
+        monkeypatch, AUTORESEARCH_SETS="validation,holdout", AUTORESEARCH_RESULT=str(result)
+    )
+    told = score(judge, torch.nn.Embedding(judge.vocab_size, judge.vocab_size))
+    judge._link.judge.wait(10)
+    verdict = json.loads(result.read_text())
+    assert set(verdict["scores"]) == {"validation", "holdout"}
+    assert verdict["metric"] == verdict["scores"]["validation"] == told
+    assert verdict["scores"]["holdout"] != told
+
+
+@pytest.mark.parametrize("name", ["judge/validation.bin", "train/tokenizer.json"])
+def test_no_exam_on_changed_data(ready: Lab, name: str) -> None:
+    """The judge refuses text or a tokenizer that is not what was recorded when it was prepared."""
+    path = ready.folder() / name
+    data = bytearray(path.read_bytes())
+    if name.endswith(".json"):
+        at = data.rindex(b'"tokens"') + 14
+        data[at : at + 1] = b"1" if data[at : at + 1] != b"1" else b"2"
+    else:
+        data[2:200] = bytes(198)
+    path.write_bytes(data)
+    assert re.search("was changed|bytes that were recorded", ready.refused("judge"))
+
+
+def test_a_batch_of_one_row_cannot_be_probed(tmp_path: Path, texts: Path) -> None:
+    """EVAL_BATCH_SIZE 1 is refused: causality is asked about by comparing rows."""
+    lab = Lab(tmp_path, DATASET="local", LOCAL_PATH=str(texts), EVAL_BATCH_SIZE=1)
+    lab.ok()
+    assert "EVAL_BATCH_SIZE is 1" in lab.refused("judge")

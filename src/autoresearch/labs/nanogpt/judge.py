@@ -29,6 +29,7 @@ import statistics
 import struct
 import subprocess
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 
@@ -38,9 +39,13 @@ import numpy as np
 # Constants
 
 VERSION = 1
-WARM_UP = 600.0       # seconds (wall) from hello to start: compiling, tuning and warming up must fit in here
 GRACE = (2.0, 0.03)   # seconds, and share of the budget, that a submission may be late: the last step has its length
 PAUSE = (2.0, 0.02)   # seconds, and share of the budget, that one batch may take beyond three times the median
+ANSWERS = (10.0, 1.0) # seconds, and share of the budget, that all answers about one set may take together
+TWINS = 1             # batches per set of rows that begin alike: up to there the answers must be alike, too
+ALTERED = 2           # batches per set that are asked twice, with another end: what came before must not move
+PATIENCE = 600.0      # seconds (wall) to wait for a start where the clock counts processor time, which may stand still
+LOOK = 0.05           # seconds between two looks at the processor time of the run's processes
 KNOWS = 0.85          # of ln(vocabulary), in nats per token: an untrained model that is below has been trained before
 SAME_MEAN = 1e-3      # nats per token: two answers to one question may differ by so much on average ...
 SAME_MOST = 0.05      # ... and in one logit by so much, where they are as large as one (rounding in half precision)
@@ -64,6 +69,8 @@ class Exam:
     seed: int
     budget: float                   # seconds of training
     clock: str = "wall"             # "wall", or "cpu": processor seconds of the run and all its processes
+    warm_up: float = 600.0          # seconds until the start, by the same clock: importing, compiling, warming up
+    look: np.ndarray | None = None  # rows for the first look; training text, so that nothing of the sets is shown early
 
     @property
     def seq_len(self) -> int:
@@ -79,8 +86,8 @@ class Exam:
 class Wire:
     """One end of the conversation. A line that is too long, is no JSON or no object ends it."""
 
-    def __init__(self, sock: socket.socket):
-        self.sock, self.waiting, self.files = sock, b"", []
+    def __init__(self, sock: socket.socket, takes_files: bool = False):
+        self.sock, self.takes_files, self.waiting, self.files = sock, takes_files, b"", []
 
     def send(self, files=(), **message) -> None:
         line = json.dumps(message).encode() + b"\n"
@@ -96,7 +103,8 @@ class Wire:
             if len(self.waiting) > MESSAGE:
                 raise Refused("tampered", f"a message to the judge has more than {MESSAGE:,} bytes")
             self.sock.settimeout(None if end is None else max(1e-3, end - time.monotonic()))
-            data, rights, _, _ = self.sock.recvmsg(MESSAGE, socket.CMSG_SPACE(4 * 4))
+            space = socket.CMSG_SPACE(4 * 4) if self.takes_files else 0  # without room for them the kernel drops files
+            data, rights, _, _ = self.sock.recvmsg(MESSAGE, space)
             for level, kind, body in rights:
                 if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                     self.files += array.array("i", body[: len(body) // 4 * 4])
@@ -187,38 +195,54 @@ def on_device(address: int, shape, dtype: str):
 
 class Clock:
     """Seconds of the budget. "cpu" counts the processor time of the run's whole family of processes: what else the
-    machine does then matters little, and neither more threads nor children are free."""
+    machine does then matters little, and neither more threads nor children are free. Time begins when a run could
+    begin: `since` for the wall's, for the processor's the birth of the family (by hand, when it brings us to life)."""
 
-    def __init__(self, kind: str, peer: int):
+    def __init__(self, kind: str, peer: int, since: float):
         self.tick = 1 / os.sysconf("SC_CLK_TCK")
         self.root = family(peer) if kind == "cpu" and peer and os.path.isdir("/proc/self") else 0
-        self.began = None
+        self.lock, self.seen, self.most = threading.Lock(), {}, 0.0
+        self.began, self.born = None, 0.0 if self.root else since
+        if self.root:
+            self.born = self.processor() if self.root == os.getppid() else 0.0
+            threading.Thread(target=self.watch, daemon=True).start()
 
     def start(self) -> None:
-        self.began, self.wall = self.now(), time.monotonic()
+        self.began = self.now()
 
     def elapsed(self) -> float:
         return 0.0 if self.began is None else self.now() - self.began
 
     def now(self) -> float:
-        return self.processor() if self.root else time.monotonic()
+        return (self.processor() if self.root else time.monotonic()) - self.born
+
+    def watch(self) -> None:
+        """Look at all processes now and then: one whose end nobody waits for takes its time with it."""
+        while True:
+            self.processor()
+            time.sleep(LOOK)
 
     def processor(self) -> float:
         """Processor seconds of all processes below `root` but the judge, the ended ones included."""
-        total, waiting, me = 0.0, [self.root], os.getpid()
-        while waiting:
-            pid = waiting.pop()
-            if pid == me:
-                continue
-            try:
-                with open(f"/proc/{pid}/stat", "rb") as f:
-                    total += sum(map(int, f.read().rpartition(b")")[2].split()[11:15])) * self.tick
-                for thread in os.listdir(f"/proc/{pid}/task"):
-                    with open(f"/proc/{pid}/task/{thread}/children", "rb") as f:
-                        waiting += map(int, f.read().split())
-            except OSError:
-                continue  # it ended this moment; its time is in its parent's
-        return total
+        with self.lock:
+            total, waiting, me = 0.0, [self.root], os.getpid()
+            while waiting:
+                pid = waiting.pop()
+                if pid == me:
+                    continue
+                try:
+                    with open(f"/proc/{pid}/stat", "rb") as f:
+                        fields = f.read().rpartition(b")")[2].split()
+                    for thread in os.listdir(f"/proc/{pid}/task"):
+                        with open(f"/proc/{pid}/task/{thread}/children", "rb") as f:
+                            waiting += map(int, f.read().split())
+                except OSError:
+                    continue  # it ended this moment; its time is in its parent's
+                own, ended = sum(map(int, fields[11:13])), sum(map(int, fields[13:15]))
+                total += own + ended
+                self.seen[pid, fields[19]] = own  # field 19 is when it began: a pid may be used again
+            self.most = max(self.most, total, sum(self.seen.values()))
+            return self.most * self.tick
 
 def family(peer: int) -> int:
     """The process whose descendants are the run: the last one above it that is not above the judge, too."""
@@ -255,12 +279,13 @@ def nats_of(logits, targets: np.ndarray) -> np.ndarray:
     parts = [score(flat[i : i + step], wanted[i : i + step]) for i in range(0, len(wanted), step)]
     nats = np.concatenate(parts)
     if not np.isfinite(nats).all():
-        raise Refused("invalid", "non-finite logits in the evaluation")
+        raise Refused("invalid", "non-finite logits")
     return nats.reshape(targets.shape)
 
+@np.errstate(all="ignore")  # what is not finite is told by its result
 def cpu_nats(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    top = logits.max(axis=1)
-    part = logits - top[:, None]
+    part = logits.astype(np.float32)  # our own copy, read once: the run can write to what it shares with us at any time
+    part -= part.max(axis=1)[:, None]
     least = part.min()
     at = np.take_along_axis(part, targets[:, None], axis=1)[:, 0]
     np.exp(part, out=part)
@@ -269,7 +294,7 @@ def cpu_nats(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 def gpu_nats(logits, targets: np.ndarray) -> np.ndarray:
     import torch
-    part = logits.float()
+    part = logits.to(torch.float32, copy=True)  # our own copy, as above
     nats = torch.nn.functional.cross_entropy(part, torch.from_numpy(targets).to(part.device), reduction="none")
     return (nats + 0 * part.sum()).cpu().numpy()  # zero times what is not finite is not finite
 
@@ -279,29 +304,36 @@ def gpu_nats(logits, targets: np.ndarray) -> np.ndarray:
 class Examiner:
     """One run's examination, from hello to score."""
 
-    def __init__(self, exam: Exam, sock: socket.socket):
+    def __init__(self, exam: Exam, sock: socket.socket, since: float):
         self.exam, self.wire = exam, Wire(sock)
-        self.clock = Clock(exam.clock, peer_of(sock))
+        self.clock = Clock(exam.clock, peer_of(sock), since)
+        self.ready_by = since + (max(PATIENCE, exam.warm_up) if self.clock.root else exam.warm_up)
         self.numbers: dict[str, float] = {}
         self.buffer = None  # of logits, [rows, T, vocabulary]; with it the ids, [rows, T]
 
     def examine(self) -> dict:
         """The whole conversation. Returns each set's score; raises Refused, or EOFError when the run is gone."""
         exam = self.exam
-        self.expect("hello", None)
-        self.wire.send(hello=VERSION, seed=exam.seed, budget=exam.budget, rows=exam.rows, seq_len=exam.seq_len,
-                       vocab=exam.n_vocab)
         try:
-            wish = self.expect("start", WARM_UP)
+            if (version := self.expect("hello", self.left())["hello"]) != VERSION:
+                raise Refused("invalid", f"the run speaks version {version!r:.20} of this protocol; it is {VERSION} here")
+            self.wire.send(hello=VERSION, seed=exam.seed, budget=exam.budget, rows=exam.rows, seq_len=exam.seq_len,
+                           vocab=exam.n_vocab)
+            self.first_look(self.expect("start", self.left()))
         except TimeoutError:
-            raise Refused("overtime", f"no start within {WARM_UP:.0f} s: warming up has its own limit") from None
-        self.first_look(wish)
+            raise self.late() from None
         self.clock.start()
+        self.numbers["judge_warm_up_seconds"] = self.clock.began
+        if self.clock.began > exam.warm_up:
+            raise self.late()
         self.wire.send(go=True)
-        wish = self.wait_for_submit()
-        scores = self.evaluate(wish)
-        self.wire.send(score=next(iter(scores.values())))
-        return scores
+        return self.evaluate(self.wait_for_submit())
+
+    def left(self) -> float:
+        return self.ready_by - time.monotonic()
+
+    def late(self) -> Refused:
+        return Refused("overtime", f"not started within {self.exam.warm_up:g} s: warming up has its own limit")
 
     def expect(self, kind: str, timeout: float | None) -> dict:
         message = self.wire.receive(timeout)
@@ -376,16 +408,16 @@ class Examiner:
         self.ids[:] = ids
         self.wire.send(batch=True)
 
-    def answered(self) -> None:
-        self.expect("done", None)
+    def answered(self, timeout: float | None = None) -> None:
+        self.expect("done", timeout)
 
     def first_look(self, wish: dict) -> None:
         """One row, before anything was learned: weights that know the language already come from elsewhere."""
-        rows = next(iter(self.exam.sets.values()))
+        rows = next(iter(self.exam.sets.values())) if self.exam.look is None else self.exam.look
         row = rows[random.SystemRandom().randrange(len(rows))][None].astype(np.int64)
         self.open_buffers(wish, 1)
         self.ask(row[:, :-1])
-        self.answered()
+        self.answered(self.left())
         nats = nats_of(self.logits(), row[:, 1:])[self.exam.token_bytes[row[:, 1:]] > 0].mean()
         self.numbers["judge_first_nats"] = float(nats)
         self.close_buffer()
@@ -395,71 +427,112 @@ class Examiner:
 
     def evaluate(self, wish: dict) -> dict:
         """Score every set; batches of one fixed shape, with two probes among them."""
-        began, exam = time.monotonic(), self.exam
+        began, asked, exam = time.monotonic(), self.clock.now(), self.exam
         self.open_buffers(wish, exam.rows)
-        self.took = []
+        self.took = [self.clock.now() - asked]
         scores = {name: self.score(name, rows) for name, rows in exam.sets.items()}
         slowest, usual = max(self.took), statistics.median(self.took)
         if slowest > 3 * usual + PAUSE[0] + PAUSE[1] * exam.budget:
             raise Refused("overtime", f"one batch of the evaluation took {slowest:.1f} s, the others {usual:.2f} s: "
                                       "the time between submitting and answering is not for training")
+        total, most = sum(self.took), len(exam.sets) * (ANSWERS[0] + ANSWERS[1] * exam.budget)
+        if total > most:
+            raise Refused("overtime", f"the evaluation took {total:.1f} s, more than the {most:.0f} s that it may")
         self.numbers["judge_evaluation_seconds"] = time.monotonic() - began
         return scores
 
     def score(self, name: str, rows: np.ndarray) -> float:
-        """Bits per byte of one set. Among its batches, at a place nobody can guess, one for the probe of causality; at
-        the end the first batch once more. While we score a batch, the run is at work on the next one already."""
-        exam, count = self.exam, len(rows) // self.exam.rows
-        probe_at = random.SystemRandom().randrange(count)
-        plan = [i for i in range(count) for i in ([-1, i] if i == probe_at else [i])] + [0]
-        nats = n_bytes = 0.0
-        first, question = None, self.question(rows, plan[0])
+        """Bits per byte of one set. Among its batches, at places nobody can guess, a few that probe causality; at the
+        end the first batch once more. While we score a batch, the run is at work on the next one already."""
+        exam, plan = self.exam, self.plan(len(rows) // self.exam.rows)
+        nats = n_bytes = n_tokens = 0.0
+        blind = []  # nats of each row's last token: no input ever holds it, so nobody can have looked
+        answers: dict[tuple, np.ndarray] = {}  # nats of the batches that are asked twice
+        question = self.question(rows, *plan[0])
         self.ask(question[0])
-        for turn, which in enumerate(plan):
-            ids, targets, twins = question
+        for turn, (kind, which) in enumerate(plan):
+            ids, targets, cuts = question
             asked = self.clock.now()
             self.answered()
             self.took.append(self.clock.now() - asked)
             if turn + 1 < len(plan):
-                question = self.question(rows, plan[turn + 1])
+                question = self.question(rows, *plan[turn + 1])
                 self.ask(question[0])  # its answer may be computed now, and written when we say "free"
-            logits = self.logits()
-            if which < 0:
-                self.check_causal(logits, targets, twins)
+            if kind == "twins":
+                self.check_twins(self.logits(), targets, cuts)
             else:
-                part, lengths = nats_of(logits, targets), exam.token_bytes[targets]
-                if turn + 1 == len(plan):
-                    check_same(first, part)
-                else:
-                    first = part if first is None else first
+                part, lengths = nats_of(self.logits(), targets), exam.token_bytes[targets]
+                if kind == "altered" or any(other == which for _, other in plan if _ != "score"):
+                    answers[kind, which] = part
+                if kind == "altered":
+                    self.cuts[which] = cuts
+                if kind == "score":
                     nats += part[lengths > 0].astype(np.float64).sum()
                     n_bytes += int(lengths.sum())
+                    n_tokens += int((lengths > 0).sum())
+                    blind += part[:, -1][lengths[:, -1] > 0].tolist()
             self.wire.send(free=True)
+        check_same(answers["score", 0], answers["again", 0])
+        for kind, which in answers:
+            if kind == "altered":
+                check_before(answers["score", which], answers["altered", which], self.cuts[which])
+        if 0 < len(blind) < n_tokens:  # for the record of the first set: about 0, much more where a model looks ahead
+            others = (nats - sum(blind)) / (n_tokens - len(blind))
+            self.numbers.setdefault("judge_blind_gap", sum(blind) / len(blind) - others)
         return nats / n_bytes / math.log(2)
 
-    def question(self, rows: np.ndarray, which: int):
-        """(ids, targets, twins): batch number `which`, or for -1 the probe: pairs of rows that part at some column."""
-        n = self.exam.rows
-        if which >= 0:
-            batch = rows[which * n : (which + 1) * n].astype(np.int64)
-            return batch[:, :-1].copy(), batch[:, 1:].copy(), None
-        dice = random.SystemRandom()
-        batch = rows[dice.sample(range(len(rows)), min(n, len(rows)))].astype(np.int64)
-        order, twins = dice.sample(range(n), n), []
-        for a, b in zip(order[::2], order[1::2]):
-            column = dice.randrange(self.exam.seq_len // 4, self.exam.seq_len * 3 // 4 + 1)
-            batch[b, :column] = batch[a, :column]  # up to here the two are one text
-            twins.append((a, b, column))
-        return batch[:, :-1].copy(), batch[:, 1:].copy(), twins
+    def plan(self, count: int) -> list[tuple[str, int]]:
+        """What is asked, in order: every batch; twins; some batches once more, with another end to every row; the first
+        batch as it was, at last."""
+        dice, self.cuts = random.SystemRandom(), {}
+        plan = [("score", i) for i in range(count)]
+        for probe in [("twins", -1)] * TWINS + [("altered", i) for i in dice.sample(range(count), min(ALTERED, count))]:
+            plan.insert(dice.randrange(len(plan) + 1), probe)
+        return plan + [("again", 0)]
 
-    def check_causal(self, logits, targets: np.ndarray, twins) -> None:
-        """What comes later must not change what was said before."""
-        for a, b, column in twins:
-            one, two = nats_of(logits[a, :column], targets[a, :column]), nats_of(logits[b, :column], targets[a, :column])
-            gap, most = abs(one - two).mean(), float(abs(logits[a, :column] - logits[b, :column]).max())
-            if gap > SAME_MEAN or most > SAME_MOST * max(1.0, float(abs(logits[a, :column]).max())):
+    def question(self, rows: np.ndarray, kind: str, which: int):
+        """(ids, targets, cuts). Twins are rows that begin as one of them does, each up to a column of its own; of an
+        altered batch every row goes on with another text, from a column of its own on."""
+        n, dice = self.exam.rows, random.SystemRandom()
+        others = rows[dice.sample(range(len(rows)), n)].astype(np.int64)
+        columns = np.array([[dice.randrange(1, self.exam.seq_len)] for _ in range(n)])
+        if kind == "twins":
+            one = dice.randrange(n)
+            columns[one] = 0
+            batch = np.where(np.arange(others.shape[1]) < columns, others[one], others)
+            return batch[:, :-1].copy(), batch[:, 1:].copy(), (one, columns)
+        batch = rows[which * n : (which + 1) * n].astype(np.int64)
+        ids = batch[:, :-1].copy()
+        if kind == "altered":
+            ids = np.where(np.arange(ids.shape[1]) < columns, ids, others[:, :-1])
+        return ids, batch[:, 1:].copy(), columns
+
+    def check_twins(self, logits, targets: np.ndarray, cuts) -> None:
+        """In one batch: up to where two rows are one text, their logits must be the same."""
+        one, columns = cuts
+        for other in range(len(targets)):
+            column = int(columns[other, 0])
+            if other == one:
+                continue
+            first, second = own(logits[one, :column]), own(logits[other, :column])
+            gaps = abs(nats_of(first, targets[one, :column]) - nats_of(second, targets[one, :column]))
+            most = float(abs(first - second).max())
+            if gaps.sum() / max(column, 64) > SAME_MEAN or most > SAME_MOST * max(1.0, float(abs(first).max())):
                 raise Refused("tampered", f"not causal: with another text after token {column} the logits before it "
                                           f"differ by up to {most:.3g}")
+
+def check_before(real: np.ndarray, altered: np.ndarray, cuts: np.ndarray) -> None:
+    """In two batches: what comes later must not change what was said before. At the last place it would show most."""
+    gaps = abs(real - altered)
+    before = gaps[np.arange(gaps.shape[1]) < cuts].mean()
+    at = np.take_along_axis(gaps, cuts - 1, axis=1).mean()
+    if before > SAME_MEAN or at > SAME_MOST:
+        raise Refused("tampered", f"not causal: with another text later on, the loss before it differs by {before:.3g} "
+                                  f"nats per token, by {at:.3g} in the last one")
+
+def own(logits):
+    """Our own copy of what the run can write to."""
+    return logits.copy() if isinstance(logits, np.ndarray) else logits.clone()
 
 def check_same(first: np.ndarray, again: np.ndarray) -> None:
     gap = abs(first - again).mean()
@@ -487,24 +560,27 @@ def listen() -> socket.socket:
 
 def main(exam: Exam) -> int:
     """Judge one run; the verdict is one JSON object in the file that AUTORESEARCH_RESULT names."""
+    since = time.monotonic()
     sock = listen()
-    examiner = Examiner(exam, sock)
+    examiner = Examiner(exam, sock, since)
     try:
         scores = examiner.examine()
         verdict = {"metric": next(iter(scores.values())), "scores": scores}
+        last = {"score": verdict["metric"]}
     except Refused as e:
         verdict = {"reason": e.reason, "detail": e.detail}
-        tell(examiner.wire, verdict)
+        last = {"refused": verdict}
     except (EOFError, OSError):
-        verdict = {"reason": "no_metric", "detail": "the run ended before it was scored"}
-    write_verdict(verdict | {"numbers": examiner.numbers})
+        verdict, last = {"reason": "no_metric", "detail": "the run ended before it was scored"}, {"refused": {}}
+    write_verdict(verdict | {"numbers": examiner.numbers})  # before the run is told: it may end at once
+    tell(examiner.wire, last)
     sock.close()
     return 0
 
-def tell(wire: Wire, verdict: dict) -> None:
+def tell(wire: Wire, last: dict) -> None:
     try:
         wire.sock.settimeout(5.0)
-        wire.send(refused=verdict)
+        wire.send(**last)
     except OSError:
         pass
 
@@ -517,18 +593,18 @@ def write_verdict(verdict: dict) -> None:
         os.replace(path + ".tmp", path)
 
 # ----------------------------------------------------------------------------------------------------------------------
-# The run's side. `forward(ids)` gives logits for ids [rows, T]; `write(logits, buffer)` puts them where the judge looks.
+# The run's side. `forward(ids)` gives logits for ids [rows, T]; `write(logits, buffer)` puts them where they are read.
 
 class Link:
-    """What a run says to its judge. Without one in the environment it starts its own: `command`, on a pair of sockets."""
+    """What a run says to its judge. Without one in the environment it starts its own by `command`."""
 
     def __init__(self, command: list[str]):
         path = os.environ.get("AUTORESEARCH_SOCKET")
-        self.wire = Wire(reach(path) if path else self.own(command))
+        self.wire = Wire(reach(path) if path else self.own(command), takes_files=True)
         self.wire.send(hello=VERSION)
         self.told = self.hear("hello", 120.0)
         self.ids = self.buffer = None
-        self.last = 0.0
+        self.asked, self.last = math.inf, 0.0  # before the start no time has passed
 
     def own(self, command: list[str]) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)

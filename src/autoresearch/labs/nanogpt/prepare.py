@@ -53,6 +53,7 @@ NUM_SHARDS = 0            # training files of a downloaded data set; 0 is as man
 VOCAB_SIZE = 2048         # token ids, the beginning-of-document token included; 256 means plain bytes (257 ids)
 MAX_SEQ_LEN = 256         # context length T in tokens
 TIME_BUDGET = 20          # seconds of training
+WARM_UP = 30              # seconds, of the same kind, until the training starts: importing, compiling, warming up
 CLOCK = "cpu"             # what the budget counts: "cpu" (processor seconds of all its threads) or "wall" (seconds)
 EVAL_TOKENS = 2**17       # tokens of validation text that decide val_bpb
 EVAL_BATCH_SIZE = 8       # rows per evaluation batch, whatever the batch of the training is
@@ -872,6 +873,8 @@ def exam() -> judge.Exam:
     if sha256_of(folder / "train" / "tokenizer.json") != known["tokenizer"]["sha256"]:
         raise Problem(f"{folder / 'train' / 'tokenizer.json'} was changed; delete {folder} and run prepare.py again")
     token_bytes = Tokenizer(read_json(folder / "train" / "tokenizer.json")).token_bytes
+    if EVAL_BATCH_SIZE < 2:
+        raise Problem(f"EVAL_BATCH_SIZE is {EVAL_BATCH_SIZE}; it must be 2 or more: some questions compare two rows")
     wanted = [name for name in ("validation", "holdout") if name in os.environ.get("AUTORESEARCH_SETS", "validation")]
     sets = {}
     for name in wanted:
@@ -885,7 +888,8 @@ def exam() -> judge.Exam:
         sets[name] = rows[:count]
     seed = from_environment("AUTORESEARCH_SEED", 42, int)
     budget = from_environment("AUTORESEARCH_BUDGET", TIME_BUDGET, float)
-    return judge.Exam(sets, token_bytes, EVAL_BATCH_SIZE, seed, budget, CLOCK)
+    look = open_rows(folder / "train", "train.bin")
+    return judge.Exam(sets, token_bytes, EVAL_BATCH_SIZE, seed, budget, CLOCK, WARM_UP, look)
 
 def blocks(rows: np.ndarray, size: int = 2**12):
     return (rows[i : i + size] for i in range(0, len(rows), size))
