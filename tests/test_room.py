@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from autoresearch.errors import NoRoom
-from autoresearch.room import GpuGuard, Reserve, check_disk, gpu_memory
+from autoresearch.room import GpuGuard, Reserve, alone, check_disk, gpu_memory, take_lock
 
 
 @pytest.fixture
@@ -80,3 +82,35 @@ def test_without_a_gpu_there_is_nothing_to_wait_for(
     broken.write_text("#!/bin/sh\nexit 9\n")
     broken.chmod(0o755)
     assert gpu_memory() == []
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from autoresearch.room import alone
+with alone(Path(sys.argv[1]), print):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_one_measures_at_a_time_and_who_waits_is_told_for_whom(tmp_path: Path) -> None:
+    """The lock names its holder, and is free when that one dies, however it dies."""
+    lock, told = tmp_path / "cache" / "measuring.lock", list[str]()
+    words = [sys.executable, "-c", HOLD, str(lock)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+
+        def on_wait(who: str) -> None:
+            told.append(who)
+            holder.kill()
+
+        with alone(lock, on_wait):
+            assert lock.read_text() == f"process {os.getpid()}"
+    assert told == [f"process {holder.pid}"]
+    with alone(lock, told.append), lock.open("r+") as other:
+        assert not take_lock(other)
+    with lock.open("r+") as other:
+        assert take_lock(other)
+    assert len(told) == 1

@@ -31,6 +31,19 @@ print("step 1 | progress 50% | loss 2.0")
 print("---")
 print("score:", train.SCORE)
 """
+# The same lab with noise: a score that differs by about one from seed to seed.
+NOISY = {
+    "task_toml": TASK.replace("[0.0, 100.0]", "[-100.0, 1000.0]").replace(
+        "[metric]", 'sandbox = "off"\n[metric]'
+    ),
+    "run_py": """
+import os
+import random
+import train
+print("score:", train.SCORE + random.Random(int(os.environ["AUTORESEARCH_SEED"])).gauss(0, 1))
+""",
+    "train_py": "SCORE = 50\n",
+}
 FILES = {
     "task.toml": TASK,
     "run.py": RUN,

@@ -2,7 +2,7 @@
 
 The study must end byte for byte as that of an undisturbed run: results.tsv, refs, ledger.
 
-    python benchmarks/faults/kill.py [--kills 200] [--trials 60] [--seed 0]
+    python benchmarks/faults/kill.py [--kills 200] [--trials 60] [--seed 0] [--noisy]
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--noisy", action="store_true", help="steps and proofs, not keeps at once")
     args = parser.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as root:
-        calm, shaken = make_lab(Path(root, "calm")), make_lab(Path(root, "shaken"))
+        calm, shaken = (make_lab(Path(root, name), noisy=args.noisy) for name in ("calm", "shaken"))
         finish(calm, args.trials)
         hits = shake(shaken, args.kills, args.trials, random.Random(args.seed))
         finish(shaken, args.trials)

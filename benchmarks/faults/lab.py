@@ -25,6 +25,7 @@ timeout = 20
 [limits]
 free_disk_gb = 0.000001
 """
+NOISY = """awk -v s="$AUTORESEARCH_SEED" '{ srand(s); print $1, $2 + 2 * rand() }' score.txt"""
 
 
 class Script:
@@ -55,10 +56,11 @@ def environment(trials: int, **more: str) -> dict[str, str]:
     }
 
 
-def make_lab(folder: Path) -> Path:
-    """A committed lab, the same commit every time."""
+def make_lab(folder: Path, *, noisy: bool = False) -> Path:
+    """A committed lab, the same commit every time; with noise a keep takes steps and proofs."""
     folder.mkdir(parents=True)
-    (folder / "task.toml").write_text(TASK)
+    command = f"'''{NOISY}'''" if noisy else '"cat score.txt"'
+    (folder / "task.toml").write_text(TASK.replace('"cat score.txt"', command))
     (folder / "score.txt").write_text("score: 1000\n")
     identity = ("-c", "user.name=f", "-c", "user.email=f@localhost")
     for words in (("init", "-q", "-b", "main"), ("add", "-A"), ("commit", "-qm", "lab")):
@@ -87,7 +89,7 @@ def outcome(lab: Path) -> dict[str, str]:
     export = [sys.executable, "-m", "autoresearch", "export", "--tag", "f"]
     said = subprocess.run(export, cwd=lab, capture_output=True, check=True).stdout.decode()
     trials = [json.loads(line) for line in said.splitlines()]
-    clocks = ("created", "seconds", "memory_gb")
+    clocks = ("created", "seconds", "memory_gb", "load")
     for trial in trials:
         for record in (trial, *trial["attempts"]):
             for clock in clocks:

@@ -84,7 +84,7 @@ def research(
             patience.forget()
             study.reserve.hold()
         except ProposerError as error:
-            if done == 0:
+            if study.close() is None and done == 0:
                 raise
             return str(error)
         except (ExecutorError, GitError, LedgerError, NoRoom, OSError) as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import platform
 import time
@@ -29,6 +28,7 @@ from autoresearch.paths import (
     state_folder,
     tags,
 )
+from autoresearch.room import take_lock
 from autoresearch.strategies import Strategy
 from autoresearch.study import Study
 from autoresearch.task import PROGRAM, Task
@@ -114,7 +114,7 @@ def running(paths: StudyPaths) -> str | None:
     """Which process holds a study, or None."""
     try:
         with paths.lock.open("r+") as stream:
-            return None if _lock(stream) else stream.read().strip() or "another process"
+            return None if take_lock(stream) else stream.read().strip() or "another process"
     except FileNotFoundError:
         return None
 
@@ -138,17 +138,9 @@ def _locked(path: Path) -> Iterator[None]:
 def _lock_soon(stream: IO[str], patience: float = 0.5) -> bool:
     """Lock, allowing for those who only look whether it is locked."""
     deadline = time.monotonic() + patience
-    while not (held := _lock(stream)) and time.monotonic() < deadline:
+    while not (held := take_lock(stream)) and time.monotonic() < deadline:
         time.sleep(0.02)
     return held
-
-
-def _lock(stream: IO[str]) -> bool:
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _check_disks(git: Git, task: Task) -> None:
@@ -234,7 +226,9 @@ def begun_with(task: Task, tag: str) -> str | None:
 
 
 def _check_same_rule(ledger: Ledger, strategy: Strategy, task: Task) -> None:
-    """A verdict rests on all before it: one study, one rule."""
+    """A verdict rests on all before it: one study, one rule, from its first keep on."""
+    if ledger.best() is None and ledger.unfinished() is None:
+        ledger.remember(strategy=strategy.name, keep=_settings(task))
     facts = ledger.facts
     if facts["strategy"] != strategy.name:
         raise TaskError(

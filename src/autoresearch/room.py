@@ -1,14 +1,19 @@
-"""Room to run for weeks: free disk before each attempt, a reserve for the ledger, a quiet GPU."""
+"""Room to run for weeks: free disk before each attempt, a reserve for the ledger, a quiet GPU.
+
+Where time is measured also a quiet machine: one such attempt at a time.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from autoresearch.errors import NoRoom
 
@@ -16,6 +21,7 @@ RESERVE = 16 * 2**20  # bytes set aside, so that a full disk can still take the 
 FLOOR = 2 * 2**30  # free bytes below which no attempt is started
 GPU_SLACK = 300  # MiB above the memory that was in use at the start
 GPU_PATIENCE = 60.0  # seconds for the memory of the last attempt to come back
+LOCK_PAUSE = 0.1  # seconds between two looks at a lock that another process holds
 
 
 class Reserve:
@@ -85,6 +91,31 @@ class GpuGuard:
             if used > before + GPU_SLACK:
                 return index, used
         return None
+
+
+@contextlib.contextmanager
+def alone(path: Path, on_wait: Callable[[str], None]) -> Iterator[None]:
+    """Hold a lock that all studies of this user share; `on_wait` is told once who holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as stream:
+        if not take_lock(stream):
+            stream.seek(0)
+            on_wait(stream.read().strip() or "another process")
+            while not take_lock(stream):
+                time.sleep(LOCK_PAUSE)
+        stream.truncate(0)
+        stream.write(f"process {os.getpid()}")
+        stream.flush()
+        yield
+
+
+def take_lock(stream: IO[str]) -> bool:
+    """Whether it is ours now; the kernel lets it go when this process ends, however it ends."""
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def gpu_memory() -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -38,9 +39,8 @@ def _lines(name: str, content: bytes) -> int:
 
 def _nodes(content: bytes) -> int | None:
     """Nodes of a Python file without its docstrings; None when it cannot be parsed."""
-    try:
-        tree = ast.parse(content)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    tree = _parsed(content)
+    if tree is None:
         return None
     nodes = list(ast.walk(tree))
     return len(nodes) - 2 * sum(_has_docstring(node) or _is_negative(node) for node in nodes)
@@ -68,9 +68,8 @@ def fingerprint(files: Mapping[str, bytes]) -> str:
 def _meaning(name: str, content: bytes) -> bytes:
     if not name.endswith(".py"):
         return content
-    try:
-        tree = ast.parse(content)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    tree = _parsed(content)
+    if tree is None:
         return content
     for node in ast.walk(tree):
         if _has_docstring(node) and isinstance(
@@ -78,3 +77,13 @@ def _meaning(name: str, content: bytes) -> bytes:
         ):
             node.body = node.body[1:] or [ast.Pass()]
     return ast.dump(tree).encode()
+
+
+def _parsed(content: bytes) -> ast.Module | None:
+    """The syntax tree; what Python warns of in a candidate's code is not for us to say."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(content)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None

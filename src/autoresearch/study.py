@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from autoresearch.git import Git
 from autoresearch.heartbeat import beat
 from autoresearch.ledger import Attempt, Ledger, State, Status, Trial
 from autoresearch.measure import (
+    cache_folder,
     clean_line,
     measured,
     out_of_bounds,
@@ -27,7 +29,7 @@ from autoresearch.paths import StudyPaths
 from autoresearch.proposers import Brief, Proposal, Proposer
 from autoresearch.report.results import results_tsv
 from autoresearch.report.rows import from_trials
-from autoresearch.room import Reserve, machine_load
+from autoresearch.room import Reserve, alone, machine_load
 from autoresearch.simplicity import fingerprint, size
 from autoresearch.strategies import PROVER, Look, Strategy, Verdict
 from autoresearch.task import Task
@@ -38,6 +40,8 @@ BASELINE = "baseline"
 CRASH_LINES, CRASH_CHARACTERS = 60, 4096  # of a crashed run's log that a proposer sees
 PROOF_RUNS = 8  # that a proof takes, as a rule
 PROPOSE_LIMIT = 3600.0  # seconds after which a proposer that says nothing looks stalled
+WAIT_LIMIT = 24 * 3600.0  # and a study that waits for others who measure time
+MEASURING = "measuring.lock"  # in the cache folder
 
 Edit = Mapping[str, bytes] | OSError  # editable path -> content, or why there is none
 
@@ -46,7 +50,7 @@ Edit = Mapping[str, bytes] | OSError  # editable path -> content, or why there i
 class Stage:
     """Something begins that takes a while."""
 
-    verb: str  # "propose", "run" or "check"
+    verb: str  # "propose", "run", "check", or "wait": then the note says for whom
     number: int  # of the trial
     note: str = ""
     log: Path | None = None
@@ -139,13 +143,18 @@ class Study:
         """Run the unedited lab: the number that all others are compared with."""
         added = self._add(self.base, BASELINE, BASELINE)
         trial = self._finish(self._pin(added, self.base, self.git.tree(self.base)))
-        if trial.status is not Status.KEEP:
-            log = self.paths.log(trial.number, len(trial.attempts) - 1)
+        if trial.status is Status.KEEP:
+            return trial
+        if trial.value is not None:
             raise RunFailed(
-                f"The baseline does not run ({trial.reason}): {trial.detail or 'no output'}. "
-                f"Its log: {log}. Mend the lab, commit it, and run again."
+                f"The baseline runs, and is refused: {trial.reason}. "
+                "Mend the lab or its task.toml, commit it, and run again."
             )
-        return trial
+        log = self.paths.log(trial.number, len(trial.attempts) - 1)
+        raise RunFailed(
+            f"The baseline does not run ({trial.reason}): {trial.detail or 'no output'}. "
+            f"Its log: {log}. Mend the lab, commit it, and run again."
+        )
 
     def prove(self, commit: str) -> Trial:
         """Measure what was climbed since the last keep against it: a trial without an edit."""
@@ -163,8 +172,8 @@ class Study:
         """About how long `close` would take now."""
         if self.strategy.unproven(self.ledger, last=True) is None:
             return 0.0
-        first = self.ledger.trial(0)
-        return PROOF_RUNS * first.seconds / max(1, len(first.attempts))
+        baseline = self.ledger.kept()[0]
+        return PROOF_RUNS * baseline.seconds / len(baseline.attempts)
 
     def recover(self) -> Trial | None:
         """Finish, or take back, the one trial that an earlier process left on the way."""
@@ -274,17 +283,28 @@ class Study:
         look = self._look(trial)
         trial = self.ledger.advance(trial, State.RUNNING)
         number = len(trial.attempts)
-        seed = int(self.ledger.facts["seed"]) + 1000 * trial.number + look.draw
+        seed = int(self.ledger.facts["seed"]) + 1000 * trial.number + _seed(look)
         log = self.paths.log(trial.number, number)
         stage = Stage("run", trial.number, trial.note, log, again=_again(look, number))
-        self._begin(stage, self.task.budget.timeout)
-        load = machine_load()
-        execution = self.bench.run(look.commit or trial.commit, self.base, log, seed)
+        with self._quiet(trial.number):
+            self._begin(stage, self.task.budget.timeout)
+            load = machine_load()
+            execution = self.bench.run(look.commit or trial.commit, self.base, log, seed)
         if execution.ending == "suspended":  # the machine slept: its clock says nothing
             return trial
         attempt = ran(number, seed, execution, self.task.source)
         attempt = replace(attempt, commit=look.commit, role=look.role, load=load)
         return self.ledger.add_attempt(trial, attempt)
+
+    def _quiet(self, number: int) -> contextlib.AbstractContextManager[None]:
+        """Where time is measured: while no other such run is under way on this machine."""
+        if self.task.keep.noise != "timing":
+            return contextlib.nullcontext()
+
+        def wait(holder: str) -> None:
+            self._begin(Stage("wait", number, holder), WAIT_LIMIT)
+
+        return alone(cache_folder() / MEASURING, wait)
 
     def _look(self, trial: Trial) -> Look:
         """What is to be run now; after a kill it is what was asked for before."""
@@ -293,9 +313,11 @@ class Study:
 
     def measure(self, commit: str, seed: int, log: Path, *, holdout: bool = False) -> Measured:
         """Run any commit once more, beside the record: nothing of it enters the ledger."""
-        self._begin(Stage("run", 0, f"{commit[:8]}, seed {seed}", log), self.task.budget.timeout)
+        stage = Stage("run", 0, f"{commit[:8]}, seed {seed}", log)
         sets = ALL_SETS if holdout else VALIDATION
-        execution = self.bench.run(commit, self.base, log, seed, sets)
+        with self._quiet(0):
+            self._begin(stage, self.task.budget.timeout)
+            execution = self.bench.run(commit, self.base, log, seed, sets)
         verdict = self.bench.verdict(log)
         attempt = measured(ran(0, seed, execution, self.task.source), log, self.task, verdict)
         return Measured(attempt, verdict.scores if verdict else {})
@@ -330,8 +352,9 @@ class Study:
         if self.task.checks is None:
             return True
         log = self.paths.trial(trial.number) / "checks.log"
-        self._begin(Stage("check", trial.number, trial.note, log), self.task.checks.timeout)
-        return self.bench.passes_checks(trial.commit, log)
+        with self._quiet(trial.number):
+            self._begin(Stage("check", trial.number, trial.note, log), self.task.checks.timeout)
+            return self.bench.passes_checks(trial.commit, log)
 
     def _ratchet(self, trial: Trial) -> Trial:
         """decided → applied: the branch moves, if it is a keep, from where the ledger left it."""
@@ -368,6 +391,11 @@ def restore_files(git: Git, task: Task, commit: str, replaced: Path | None = Non
         write_whole(target, content)
         changed.append(name)
     return changed
+
+
+def _seed(look: Look) -> int:
+    """Within a trial: no run shares its seed with what it is compared with."""
+    return 2 * look.draw + bool(look.commit)
 
 
 def _again(look: Look, number: int) -> str:

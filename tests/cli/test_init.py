@@ -49,7 +49,7 @@ def test_a_preset_changes_constants_and_nothing_else(tmp_path: Path, preset: str
 
 def test_every_preset_names_files_and_constants_that_exist() -> None:
     """Presets of all labs can be applied: their files are shipped."""
-    assert set(presets("nanogpt")) == {"cpu", "mac", "rtx", "h100"}
+    assert set(presets("nanogpt")) == {"cpu", "demo", "mac", "rtx", "h100"}
     for lab in shipped_labs():
         for files in presets(lab).values():
             assert set(files) <= {"train.py", "prepare.py", "task.toml"}

@@ -43,7 +43,7 @@ def test_nanogpt_trains_and_is_scored_from_nothing(tmp_path: Path) -> None:
     git(lab, "commit", "-qam", "a small budget")
     autoresearch(lab, "prepare", cache=tmp_path / "cache")
     autoresearch(lab, "run", "--trials", "1", cache=tmp_path / "cache")
-    baseline, experiment = trials(lab)
+    baseline, experiment = trials(lab)[:2]  # a proof may follow
     assert baseline["status"] == "keep"
     assert experiment["status"] in ("keep", "discard"), experiment
     for trial in (baseline, experiment):
@@ -62,10 +62,11 @@ def test_speed_finds_a_faster_way_and_keeps_what_passes_its_tests(tmp_path: Path
     """The offline proposer tries every declared method; the slowest is not the best."""
     autoresearch(tmp_path, "init", "lab", "--lab", "speed")
     lab = tmp_path / "lab"
-    autoresearch(lab, "run", "--trials", "5")
+    autoresearch(lab, "run", "--trials", "5", cache=tmp_path / "cache")
     found = trials(lab)
     best = [trial for trial in found if trial["status"] == "keep"][-1]
     assert best["value"] < found[0]["value"] / 3  # type: ignore[operator]
+    assert "load" in autoresearch(lab, "log").splitlines()[0]  # it is a time that is measured
     assert git(lab, "status", "--porcelain") == ""
 
 
@@ -75,6 +76,6 @@ def test_speed_refuses_a_fast_way_that_is_wrong(tmp_path: Path) -> None:
     lab = tmp_path / "lab"
     before = (lab / "solution.py").read_text()
     (lab / "solution.py").write_text("def primes_below(limit):\n    return [2, 3, 5]\n")
-    autoresearch(lab, "try", "-m", "the answer is short")
+    autoresearch(lab, "try", "-m", "the answer is short", cache=tmp_path / "cache")
     assert [(t["status"], t["reason"]) for t in trials(lab)][1] == ("crash", "checks_failed")
     assert (lab / "solution.py").read_text() == before

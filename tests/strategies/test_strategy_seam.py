@@ -67,6 +67,16 @@ def test_it_starts_from_the_baseline(ledger: Ledger, strategy: Strategy) -> None
     assert strategy.select(ledger) == "base"
 
 
+def test_it_wants_a_run_before_it_decides(ledger: Ledger, strategy: Strategy) -> None:
+    """Asked about a candidate that has not run, it asks for a run of it."""
+    for number in range(2):
+        judged(ledger, strategy, 3.0 - number)
+    trial = ledger.add(Trial(0, strategy.select(ledger), "note", "hand"))
+    trial = ledger.advance(trial, State.COMMITTED, commit="commit")
+    verdict = strategy.judge(trial, ledger)
+    assert (verdict.status, (verdict.look or Look()).commit) == (None, "")
+
+
 def test_it_decides_every_trial(ledger: Ledger, strategy: Strategy) -> None:
     """Keeps only numbers, names a reason for each crash, and always has a commit to go on from."""
     for value in HISTORY:

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
+_VERBS = {
+    "propose": "is proposed by",
+    "run": "runs:",
+    "check": "is checked:",
+    "wait": "waits until it has measured:",
+}
 _STYLE = {"keep": "bold green", STEP: "green", "discard": "dim", "crash": "red"}
 
 
@@ -91,8 +97,10 @@ class LineView:
         self._before = study.ledger.best()
 
     def stage(self, stage: Stage) -> None:
-        """Only runs are worth a line."""
-        if stage.verb == "run":
+        """Only runs are worth a line, and what they wait for."""
+        if stage.verb == "wait":
+            click.echo(f"#{stage.number} waits: {stage.note} is measuring.")
+        elif stage.verb == "run":
             again = f" ({stage.again})" if stage.again else ""
             click.echo(f"#{stage.number} runs{again}: {stage.note}")
 
@@ -184,7 +192,7 @@ class LiveView:
         stage = self._stage
         if stage is None:
             return [Text("…", style="dim")]
-        verb = {"propose": "is proposed by", "run": "runs:", "check": "is checked:"}[stage.verb]
+        verb = _VERBS[stage.verb]
         lines: list[RenderableType] = [Text(f"#{stage.number} {verb} {stage.note}", style="bold")]
         if stage.again:
             lines.append(Text(f"again, {stage.again}", style="dim"))

@@ -94,16 +94,20 @@ def log(kept: bool, last: int | None, tag: str | None, lab: Path) -> None:
     task = Task.load(lab)
     with read_study(task, tag) as (ledger, _, _):
         trials = ledger.kept() if kept else ledger.trials()
-    click.echo(f"{'trial':>5}  {'commit':<8}{task.metric.name:>10}  {'GiB':>5}  {'status':<8}note")
+    load = f"  {'load':>5}" if task.keep.noise == "timing" else ""
+    name = task.metric.name
+    click.echo(f"{'trial':>5}  {'commit':<8}{name:>10}  {'GiB':>5}{load}  {'status':<8}note")
     for trial in trials[-last:] if last else trials:
-        click.echo(_log_line(trial))
+        click.echo(_log_line(trial, with_load=bool(load)))
 
 
-def _log_line(trial: Trial) -> str:
+def _log_line(trial: Trial, *, with_load: bool) -> str:
     status = trial.word if trial.status else trial.state.value
+    loads = [attempt.load for attempt in trial.attempts if attempt.load is not None]
+    load = f"  {max(loads):>5.1f}" if loads else f"  {'-':>5}"
     return (
         f"{trial.number:>5}  {trial.commit[:7]:<8}{number(trial.value):>10}  "
-        f"{trial.memory_gb:>5.1f}  {status:<8}{trial.note}{trial.why}"
+        f"{trial.memory_gb:>5.1f}{load if with_load else ''}  {status:<8}{trial.note}{trial.why}"
     )
 
 
@@ -138,6 +142,7 @@ def _shown(trial: Trial, task: Task, paths: StudyPaths, lines: int) -> str:
             f"attempt:  {attempt.number}: {_purpose(attempt)}{task.metric.name} "
             f"{number(attempt.value)}, seed {attempt.seed}, {duration(attempt.seconds)}, "
             f"{attempt.memory_gb:.1f} GiB, trust level {attempt.trust}, sandbox {attempt.sandbox}"
+            f"{_load(attempt) if task.keep.noise == 'timing' else ''}"
         )
         if attempt.detail:
             said.append(f"          {attempt.detail}")
@@ -145,6 +150,11 @@ def _shown(trial: Trial, task: Task, paths: StudyPaths, lines: int) -> str:
         log = paths.log(trial.number, trial.attempts[-1].number)
         said += [f"log:      {log}", "", *tail(log, lines)]
     return "\n".join(said)
+
+
+def _load(attempt: Attempt) -> str:
+    """How busy the machine was when it began, where times are compared."""
+    return "" if attempt.load is None else f", load {attempt.load:.1f}"
 
 
 def _purpose(attempt: Attempt) -> str:

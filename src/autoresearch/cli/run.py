@@ -15,7 +15,7 @@ from autoresearch.cli.common import lab_option, tag_option
 from autoresearch.cli.live import View, make_view
 from autoresearch.errors import AutoResearchError
 from autoresearch.executors.levels import probe
-from autoresearch.ledger import STEP, Status, Trial
+from autoresearch.ledger import Trial
 from autoresearch.loop import Limits, research
 from autoresearch.opening import begun_with, default_tag, open_study
 from autoresearch.proposers import Proposal
@@ -80,8 +80,9 @@ def run(
 def try_(note: str, tag: str | None, strategy: str | None, as_json: bool, lab: Path) -> None:
     """One experiment with your own edit of the lab's files.
 
-    Commits the editable files as they stand, runs and judges them. A discard or a crash puts
-    the files back to the best; your edit stays in the study (autoresearch diff N).
+    Commits the editable files as they stand, runs and judges them. A keep or a step stays: go
+    on from there; when enough steps stand they are proven together. After a discard, a crash or
+    a failed proof the files are put back; your edit stays in the study (autoresearch diff N).
 
     \b
     $EDITOR train.py
@@ -125,24 +126,34 @@ def _try(study: Study, note: str) -> Trial:
         if first is not None:
             return first  # the baseline was what was tried
         names = ", ".join(study.task.editable)
-        raise AutoResearchError(f"{names}: no change from the best. Edit first, then try.")
+        raise AutoResearchError(f"{names}: no change from {_stands(study)}. Edit first, then try.")
     trial = study.tell(parent, edit, Proposal(note), "hand")
-    if trial.status is not Status.KEEP and trial.reason != STEP:
+    if (tip := study.strategy.unproven(study.ledger)) is not None:
+        study.prove(tip)
+    if study.ask() != trial.commit:
         restore_files(study.git, study.task, study.ask())
     return trial
+
+
+def _stands(study: Study) -> str:
+    """Where the next candidate starts, in words."""
+    tip, best = study.ask(), study.ledger.best()
+    if best is None or tip == best.commit:
+        return "the best" + (f", #{best.number}" if best else "")
+    return f"the last step, #{study.ledger.steps_to(tip, best.commit)[-1].number}"
 
 
 def _say_try(study: Study, trial: Trial, *, as_json: bool) -> None:
     best = study.ledger.best()
     if as_json or best is None:
         return
-    if trial.status is Status.KEEP:
+    if best.commit == trial.commit:
         click.echo("Kept: this is the new best. Go on from here.")
-    elif trial.reason == STEP:
+    elif study.ask() == trial.commit:
         click.echo("A step: it looks better, and is proven later. Go on from here.")
     else:
         names = ", ".join(study.task.editable)
-        click.echo(f"Put back {names} to the best, #{best.number}. Try something else.")
+        click.echo(f"Put back {names} to {_stands(study)}. Try something else.")
 
 
 @contextlib.contextmanager

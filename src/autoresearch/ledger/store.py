@@ -107,9 +107,9 @@ class Ledger:
         """What `remember` wrote."""
         return dict(self._select("SELECT key, value FROM study ORDER BY key"))
 
-    def trials(self) -> tuple[Trial, ...]:
-        """All trials, oldest first."""
-        return tuple(self._read("1"))
+    def trials(self, start: int = 0, end: int = 1 << 62) -> tuple[Trial, ...]:
+        """All trials, oldest first; of those, number `start` up to, not including, `end`."""
+        return tuple(self._read("number >= ? AND number < ?", start, end))
 
     def trial(self, number: int) -> Trial:
         """One trial; LedgerError when there is none of that number."""

@@ -111,12 +111,13 @@ class Trial:
     def value(self) -> float | None:
         """The metric: of runs that nothing was chosen by where there are any, else of all.
 
-        None when its last run has none.
+        None when its last run has none; but a keep has been proven by then, and has a number.
         """
-        if not self.own or self.own[-1].value is None:
+        known = [a.value for a in self.own if a.value is not None]
+        if not known or (self.own[-1].value is None and self.status is not Status.KEEP):
             return None
         fresh = [a.value for a in self.own if a.role in _DECIDE and a.value is not None]
-        return fmean(fresh or [a.value for a in self.own if a.value is not None])
+        return fmean(fresh or known)
 
     @property
     def memory_gb(self) -> float:

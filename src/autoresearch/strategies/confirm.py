@@ -9,8 +9,9 @@ can recompute its verdicts.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from autoresearch.errors import StrategyError
 from autoresearch.ledger import (
@@ -65,7 +66,7 @@ class Standing:
     level: Level  # of the tip
     noise: Noise
     steps: tuple[int, ...] = ()  # trials climbed since the anchor
-    grown: int = 0  # nodes of code that they added
+    grown: tuple[int, ...] = ()  # nodes of code that each of them added
     open_at: int = 0  # steps when a proof was last left open
     quiet: int = 0  # trials since the tip was last run or moved
     trials: int = 0  # not counting proofs
@@ -76,6 +77,16 @@ class Standing:
     def exact(self) -> bool:
         """Whether runs of one candidate do not differ, so that one is enough."""
         return self.noise.sd == 0
+
+    @property
+    def simplifies(self) -> bool:
+        """Whether all that was climbed is code taken away."""
+        return bool(self.grown) and max(self.grown) < 0
+
+    @property
+    def proof(self) -> Proof:
+        """A proof of it all, as the budget sees it."""
+        return Proof(self.trials, len(self.steps))
 
 
 Line = Generator[Look, float | None, tuple[Verdict, Standing | None]]
@@ -90,6 +101,7 @@ class Confirm:
         self.keep = keep or Keep()
         kept = self.keep
         self.rule = Rule(kept.confidence, kept.min_delta, steps=kept.steps)
+        self._memory: dict[Path, tuple[int, Standing | None]] = {}
 
     # ---- what a study asks ---------------------------------------------------------------------
 
@@ -107,25 +119,30 @@ class Confirm:
 
     def judge(self, trial: Trial, ledger: Ledger) -> Verdict:
         """What a trial's runs mean so far, after all that came before it."""
-        at = self._walked(ledger, (t for t in ledger.trials() if t.number < trial.number))
+        at = self._walked(ledger, trial.number)
         asked = self._told(self._line(trial, at), trial)
         return Verdict(None, look=asked) if isinstance(asked, Look) else asked[0]
 
     def standing(self, ledger: Ledger) -> Standing:
         """Where the study stands after all its finished trials."""
-        at = self._walked(ledger, ledger.trials())
+        at = self._walked(ledger, len(ledger))
         if at is None:
             raise StrategyError("A study selects only after its baseline.")
         return at
 
     # ---- walking the record --------------------------------------------------------------------
 
-    def _walked(self, ledger: Ledger, trials: Iterable[Trial]) -> Standing | None:
+    def _walked(self, ledger: Ledger, until: int) -> Standing | None:
+        """The standing before trial `until`; from where the last walk of this ledger ended."""
         self._sign = -1.0 if ledger.metric.direction == "minimize" else 1.0
-        at: Standing | None = None
-        for trial in trials:
-            if trial.state is State.APPLIED:
-                at = self._after(trial, at)
+        walked, at = self._memory.get(ledger.path, (0, None))
+        if walked > until:
+            walked, at = 0, None
+        for trial in ledger.trials(walked, until):
+            if trial.state is not State.APPLIED:
+                break
+            walked, at = trial.number + 1, self._after(trial, at)
+        self._memory = {ledger.path: (walked, at)}  # what is applied never changes
         return at
 
     def _after(self, trial: Trial, at: Standing | None) -> Standing | None:
@@ -141,7 +158,7 @@ class Confirm:
         if at is None or not trial.attempts:
             return at
         if trial.proposer == PROVER:
-            return self._dropped(at)
+            return self._dropped(replace(at, proofs=(*at.proofs, at.proof)))
         return replace(at, trials=at.trials + 1, quiet=at.quiet + 1)
 
     def _told(self, line: Line, trial: Trial) -> Look | tuple[Verdict, Standing | None]:
@@ -180,10 +197,8 @@ class Confirm:
                 return _crash(trial), None
             values.append(value)
         if self.keep.noise == "none" and values[0] != values[1]:
-            raise StrategyError(
-                f'keep.noise is "none", and two runs of the baseline gave {abs(values[0]):g} and '
-                f'{abs(values[1]):g}. Make the command deterministic, or say noise = "seed".'
-            )
+            seen = " and ".join(f"{self._sign * value:g}" for value in values)
+            return Verdict(Status.CRASH, f'keep.noise is "none", and two runs gave {seen}'), None
         level = Level.of(values)
         at = Standing(trial.commit, trial.commit, level, level, Noise.pooled([values]))
         return Verdict(Status.KEEP), at
@@ -222,10 +237,10 @@ class Confirm:
 
     def _proof(self, trial: Trial, at: Standing) -> Line:
         """Tip against anchor, in pairs A-B-B-A on fresh seeds; once kept, one more to tell by."""
-        now = Proof(at.trials, len(at.steps))
-        alpha = alpha_for(now.trials, now.steps, at.proofs, self.rule)
-        test = decide_simpler if at.grown < 0 and self._believed(at) < at.noise.sd else decide
-        at = replace(at, proofs=(*at.proofs, now))
+        alpha = alpha_for(at.proof.trials, at.proof.steps, at.proofs, self.rule)
+        simpler = at.simplifies and self._believed(at) < at.noise.sd
+        test = decide_simpler if simpler else decide
+        at = replace(at, proofs=(*at.proofs, at.proof))
         pairs: list[tuple[float, float]] = []
         verdict = "again"
         while verdict == "again":
@@ -236,14 +251,13 @@ class Confirm:
             verdict = test(_differences(pairs), at.noise, self.rule, alpha).verdict
         if verdict != "keep":
             return Verdict(Status.DISCARD, "unproven"), self._unproven(at, pairs, verdict)
-        extra = yield from self._pair(at, 0, CLAIM)
-        told = claim(
-            _differences(pairs), _differences([extra or pairs[-1]]), at.noise, self.rule, alpha
-        )
+        extra = yield from self._pair(at, len(pairs), CLAIM)
+        more = _differences([extra or pairs[-1]])
+        told = claim(_differences(pairs), more, at.noise, self.rule, alpha, simpler=simpler)
         at = self._measured(at, pairs)
         if extra is not None:
             at = replace(at, level=at.level.seen(extra[0], self.rule))
-        kept = replace(at, anchor=at.tip, anchor_level=at.level, steps=(), grown=0)
+        kept = replace(at, anchor=at.tip, anchor_level=at.level, steps=(), grown=())
         return Verdict(Status.KEEP), replace(
             kept, open_at=0, quiet=0, proven=(*at.proven, Proven(trial.number, told))
         )
@@ -279,13 +293,16 @@ class Confirm:
             tip=trial.commit,
             level=at.level.stepped(decision.estimate, at.noise, self.rule),
             steps=(*at.steps, trial.number),
-            grown=at.grown + _growth(trial),
+            grown=(*at.grown, _growth(trial)),
             quiet=0,
         )
 
     def _unproven(self, at: Standing, pairs: list[tuple[float, float]], verdict: str) -> Standing:
+        """A stack that may yet be good is climbed on; a single step is not worth a second proof."""
         at = self._measured(at, pairs)
-        return replace(at, open_at=len(at.steps)) if verdict == "open" else self._dropped(at)
+        if verdict == "open" and self.rule.steps > 1:
+            return replace(at, open_at=len(at.steps))
+        return self._dropped(at)
 
     def _measured(self, at: Standing, pairs: list[tuple[float, float]]) -> Standing:
         """What a proof's runs teach, whatever came of it: both levels, and the noise."""
@@ -298,7 +315,7 @@ class Confirm:
     def _dropped(self, at: Standing) -> Standing:
         """Back to the anchor: nothing of the climb is believed any more."""
         return replace(
-            at, tip=at.anchor, level=at.anchor_level, steps=(), grown=0, open_at=0, quiet=0
+            at, tip=at.anchor, level=at.anchor_level, steps=(), grown=(), open_at=0, quiet=0
         )
 
     def _believed(self, at: Standing) -> float:

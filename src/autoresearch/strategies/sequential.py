@@ -18,6 +18,8 @@ Verdict = Literal["keep", "discard", "again", "open"]
 
 _NORMAL = NormalDist()
 _EXACT_DF = 60  # up to here t quantiles are exact, beyond they are a series good to 1e-6
+POOLED = 0.8  # of a proof's error that its test by the study's noise may spend
+CALM = 0.1  # of the study's noise: pairs that seem to have less are believed to have this
 _FAR = 8.0  # standard deviations beyond which the normal tail is its own asymptote
 
 
@@ -124,7 +126,7 @@ class Level:
     @classmethod
     def of(cls, runs: Sequence[float]) -> Level:
         """The plain mean of runs that no choice was made by."""
-        return cls(fmean(runs), len(runs))
+        return cls(_mean(runs), len(runs))
 
     def seen(self, value: float, rule: Rule) -> Level:
         """After one more run of the tip; old runs fade, so that it follows a slow drift."""
@@ -208,12 +210,19 @@ def earns_its_lines(gain: float, added_lines: int, noise: Noise) -> bool:
 
 
 def claim(
-    differences: Sequence[float], extra: Sequence[float], noise: Noise, rule: Rule, alpha: float
+    differences: Sequence[float],
+    extra: Sequence[float],
+    noise: Noise,
+    rule: Rule,
+    alpha: float,
+    *,
+    simpler: bool = False,
 ) -> Claim:
     """The gain of what was kept: `extra` are pairs run after the keep, which nothing was chosen by.
 
     Given the mean of all pairs, the luck that a keep needed is known: the truncated normal's
     (Cohen and Sackrowitz 1989). It is taken off. Exact for a known sd and no early discard.
+    A simplification (`simpler`) had the lower bar of `decide_simpler` to pass.
     """
     if not extra:
         raise ValueError("a claim needs at least one pair that was run after the keep")
@@ -222,7 +231,8 @@ def claim(
     error = noise.sd * math.sqrt(2 / (count + more))
     if not error:
         return Claim(pooled, pooled, pooled)
-    bound = rule.min_delta + t_quantile(alpha, noise.df) * noise.sd * math.sqrt(2 / count)
+    floor = -margin(noise, rule) if simpler else rule.min_delta
+    bound = floor + _bar(differences, noise, alpha)
     tau = noise.sd * math.sqrt(2 * more / (count * (count + more)))
     far = (bound - pooled) / tau
     luck = _hazard(far)
@@ -262,11 +272,24 @@ def _test(
     over, last = mean - floor, len(differences) == rule.pairs
     low, high = _interval(mean, error, noise.df, 2 * alpha)
     verdict: Verdict = "open" if last else "again"
-    if over < (0.0 if last else rule.hopeless * error):
+    if over <= 0 if last else over < rule.hopeless * error:
         verdict = "discard"
-    elif last and over > 0 and over >= t_quantile(alpha, noise.df) * error:
+    elif last and over >= _bar(differences, noise, alpha):
         verdict = "keep"
     return Decision(verdict, mean, low, high, alpha)
+
+
+def _bar(differences: Sequence[float], noise: Noise, alpha: float) -> float:
+    """What a mean must reach: by the study's noise or by these pairs' own, each with its share.
+
+    The second helps where the study's noise is mostly that of a busy machine, which pairs share.
+    """
+    count = len(differences)
+    pooled = t_quantile(POOLED * alpha, noise.df) * noise.sd * math.sqrt(2 / count)
+    own_sd = math.sqrt(_squares(differences) / (count - 1))
+    own_sd = max(own_sd, CALM * math.sqrt(2) * noise.sd)
+    own = t_quantile((1 - POOLED) * alpha, count - 1) * own_sd / math.sqrt(count)
+    return min(pooled, own)
 
 
 def _refuse(values: Sequence[float], most: int, what: str) -> None:
@@ -279,8 +302,13 @@ def _refuse(values: Sequence[float], most: int, what: str) -> None:
 def _squares(group: Sequence[float]) -> float:
     if len(group) < 2:
         return 0.0
-    mean = fmean(group)
+    mean = _mean(group)
     return math.fsum((value - mean) ** 2 for value in group)
+
+
+def _mean(group: Sequence[float]) -> float:
+    """Never outside of its values, as a rounded sum may be: the mean of equals is each of them."""
+    return min(max(fmean(group), min(group)), max(group))
 
 
 def _interval(mean: float, error: float, df: int, both_tails: float) -> tuple[float, float]:
