@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,13 @@ import pytest
 from autoresearch.errors import ProposerError
 from autoresearch.proposers import Brief, Proposal, Proposer, Tried
 from autoresearch.proposers.fake import Edit, ScriptedProposer
+from autoresearch.proposers.fallback import Fallback
+from autoresearch.proposers.llm import LLMProposer
+from autoresearch.proposers.llm.settings import Settings
+from autoresearch.proposers.mix import Mix
 from autoresearch.proposers.offline import OfflineProposer
+from autoresearch.proposers.record import Recorder
+from model_server import ModelServer, fails, says
 
 # Two constants, four combinations: small enough for every proposer to come to its end.
 TRAIN = b"A = False  # a feature [False | True]\r\nB = 'x'  # \xc3\xa9 [x | y]\r\n"
@@ -18,27 +26,61 @@ OTHER = "print('fixed')\n"
 STATES = [("True", "x"), ("False", "y"), ("True", "y")]
 
 
+@dataclass(frozen=True)
+class Place:
+    """What a proposer under test may need: a folder, and an end for what it starts."""
+
+    stack: contextlib.ExitStack
+    folder: Path
+
+
+def edits() -> list[Edit]:
+    """The three edits that are possible at all."""
+    text = TRAIN.decode()
+    texts = [text.replace("False ", f"{a} ", 1).replace("'x'", f"'{b}'") for a, b in STATES]
+    return [Edit({"train.py": text}) for text in texts]
+
+
 def scripted() -> Proposer:
-    """The fake, with the same three edits that are possible at all."""
-    return ScriptedProposer(
-        Edit({"train.py": TRAIN.decode().replace("False ", f"{a} ", 1).replace("'x'", f"'{b}'")})
-        for a, b in STATES
-    )
+    """The fake, with these edits."""
+    return ScriptedProposer(edits())
 
 
-MAKERS: dict[str, Callable[[], Proposer]] = {
-    "offline": lambda: OfflineProposer(seed=1, tpe=False),
-    "offline with TPE": lambda: OfflineProposer(seed=1, tpe=True),
-    "scripted": scripted,
+def llm(place: Place) -> Proposer:
+    """A model that says the same three edits, as whole files, and then is busy."""
+    texts = [edit.files["train.py"] for edit in edits()]
+    replies = [says(f"NOTE: all\n<<<<<<< WHOLE train.py\n{text}>>>>>>> END") for text in texts]
+    server = place.stack.enter_context(ModelServer([*replies, fails(500)]))
+    return LLMProposer(settings=Settings("m", server.url, "", timeout=20))
+
+
+def recorded(place: Place) -> Proposer:
+    """The fake, written down."""
+    return Recorder(scripted(), place.folder / "recording")
+
+
+MAKERS: dict[str, Callable[[Place], Proposer]] = {
+    "offline": lambda _: OfflineProposer(seed=1, tpe=False),
+    "offline with TPE": lambda _: OfflineProposer(seed=1, tpe=True),
+    "scripted": lambda _: scripted(),
+    "llm": llm,
+    "fallback": lambda _: Fallback([("one", scripted())]),
+    "mix": lambda _: Mix([("one", scripted(), 1.0)], seed=1),
+    "recorder": recorded,
 }
 
 
 @pytest.fixture(params=MAKERS)
-def make(request: pytest.FixtureRequest) -> Callable[[], Proposer]:
+def make(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[], Proposer]]:
     """How to make one of the proposers."""
-    if "TPE" in request.param:
-        pytest.importorskip("optuna")
-    return MAKERS[request.param]
+    for word, needed in {"TPE": "optuna", "llm": "openai"}.items():
+        if word in request.param:
+            pytest.importorskip(needed)
+    with contextlib.ExitStack() as stack:
+        place = Place(stack, tmp_path_factory.mktemp("place"))
+        yield lambda: MAKERS[request.param](place)
 
 
 def workspace(folder: Path) -> Path:

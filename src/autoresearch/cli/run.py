@@ -18,12 +18,15 @@ from autoresearch.executors.levels import probe
 from autoresearch.ledger import Trial
 from autoresearch.loop import Limits, research
 from autoresearch.opening import begun_with, default_tag, open_study
-from autoresearch.proposers import Proposal
+from autoresearch.proposers import Proposal, Proposer
+from autoresearch.proposers.record import Recorder, Replayer
 from autoresearch.proposers.registry import make_proposer
 from autoresearch.strategies import Strategy
 from autoresearch.strategies.registry import make_strategy
 from autoresearch.study import Study, restore_files
 from autoresearch.task import Task
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()
@@ -31,7 +34,14 @@ from autoresearch.task import Task
 @click.option("--hours", type=click.FloatRange(min=0), help="Stop after this many hours.")
 @click.option("--until", metavar="TIME", help="Stop at 07:30, or at 2026-03-08T07:30.")
 @tag_option
-@click.option("--agent", default="offline", show_default=True, help="Who proposes the edits.")
+@click.option(
+    "--agent",
+    default="offline",
+    show_default=True,
+    help="Who proposes: offline, llm:MODEL, a list (llm,offline), mix:offline=0.7,llm=0.3.",
+)
+@click.option("--record", type=_FILE, help="Write every proposal to this file, for --replay.")
+@click.option("--replay", type=_FILE, help="Propose what this recording holds, not --agent.")
 @click.option("--strategy", help="Who decides what is kept: confirm, greedy (default: task.toml).")
 @click.option(
     "--seed", type=click.IntRange(0, 2**31), default=42, show_default=True, help="Of a new study."
@@ -44,6 +54,8 @@ def run(
     until: str | None,
     tag: str | None,
     agent: str,
+    record: Path | None,
+    replay: Path | None,
     strategy: str | None,
     seed: int,
     as_json: bool,
@@ -58,10 +70,11 @@ def run(
     autoresearch run                       until Ctrl-C
     autoresearch run --trials 20
     autoresearch run --tag wider --until 07:30
+    autoresearch run --agent llm:gpt-5-mini,offline
     """
     task = Task.load(lab)
     limits = Limits(trials, _deadline(hours, until))
-    proposer = make_proposer(agent, seed=seed)
+    proposer = _proposer(agent, seed, record, replay)
     name = tag or default_tag(lab)
     rule = _strategy(task, name, strategy)
     with open_study(task, name, rule, seed=seed) as study:
@@ -97,6 +110,16 @@ def try_(note: str, tag: str | None, strategy: str | None, as_json: bool, lab: P
         with _watched(study, view):
             trial = _try(study, note)
         _say_try(study, trial, as_json=as_json)
+
+
+def _proposer(agent: str, seed: int, record: Path | None, replay: Path | None) -> Proposer:
+    """Who proposes: an agent, written down on request, or a recording of one."""
+    if replay is None:
+        made = make_proposer(agent, seed=seed)
+        return made if record is None else Recorder(made, record)
+    if record is not None:
+        raise AutoResearchError("--record and --replay exclude each other: a replay is on record.")
+    return Replayer(replay)
 
 
 def _strategy(task: Task, tag: str, asked: str | None) -> Strategy:

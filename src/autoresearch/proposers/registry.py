@@ -1,28 +1,99 @@
-"""Proposers by name: a short one of ours, or the path of anybody's class."""
+"""Proposers by name: a short one of ours, the path of anybody's class, a list, or a mix."""
 
 from __future__ import annotations
 
 import inspect
+import math
 import traceback
 from typing import Any
 
 from autoresearch.errors import AutoResearchError, ProposerError
-from autoresearch.names import resolve
+from autoresearch.names import nearest, resolve
 from autoresearch.proposers import Proposer
 
-PROPOSERS = {"offline": "autoresearch.proposers.offline:OfflineProposer"}
+PROPOSERS = {
+    "offline": "autoresearch.proposers.offline:OfflineProposer",
+    "llm": "autoresearch.proposers.llm:LLMProposer",
+}
+# Short names that take more after a colon, and the argument of the constructor that it becomes.
+ARGUMENT = {"llm": "model"}
+MIX = "mix"
 
 
 def make_proposer(name: str, seed: int = 0) -> Proposer:
-    """The proposer of that name; one whose constructor takes a `seed` is given ours."""
+    """The proposer of that name; one whose constructor takes a `seed` is given ours.
+
+    `offline`, `llm:gpt-5-mini`, `package.module:Class`; `codex,llm,offline` is a list where the
+    first that can go on proposes; `mix:offline=0.7,llm=0.3` draws by weight.
+    """
+    if name.startswith(f"{MIX}:"):
+        return _mix(name, seed)
+    if "," in name:
+        return _fallback(name, seed)
+    return _one(name, seed)
+
+
+def _mix(name: str, seed: int) -> Proposer:
+    """`mix:A=WEIGHT,B=WEIGHT`; a weight is any number above nothing."""
+    from autoresearch.proposers.mix import Mix
+
+    members = []
+    for part in name.removeprefix(f"{MIX}:").split(","):
+        label, _, weight = (word.strip() for word in part.rpartition("="))
+        if not label or not 0 < _number(weight) < math.inf:
+            raise ProposerError(
+                f"{name!r}: {part.strip()!r} is no proposer and weight. A mix looks like "
+                "mix:offline=0.7,llm=0.3; weights are numbers above 0 and need not add up to 1."
+            )
+        members.append((label, _one(label, seed), _number(weight)))
+    return Mix(members, seed)
+
+
+def _fallback(name: str, seed: int) -> Proposer:
+    """`A,B,C`: in this order."""
+    from autoresearch.proposers.fallback import Fallback
+
+    labels = [label.strip() for label in name.split(",")]
+    if not all(labels):
+        raise ProposerError(f"{name!r}: a name is missing. A list looks like llm,offline.")
+    return Fallback([(label, _one(label, seed)) for label in labels])
+
+
+def _one(name: str, seed: int) -> Proposer:
+    """A single proposer."""
+    short, colon, argument = name.partition(":")
+    if colon and short in PROPOSERS:
+        return _made(short, seed, _taken(short, argument))
+    if colon and "." not in short and (hint := nearest(short, [*ARGUMENT, MIX])):
+        raise ProposerError(f"No proposer is named {short!r}{hint}.")
+    return _made(name, seed, {})
+
+
+def _taken(short: str, argument: str) -> dict[str, Any]:
+    """What stands after the colon, as an argument."""
+    if short not in ARGUMENT:
+        raise ProposerError(f"The proposer {short!r} takes nothing after a colon: {argument!r}.")
+    if not argument.strip():
+        raise ProposerError(f"After {short!r} and a colon stands its {ARGUMENT[short]}.")
+    return {ARGUMENT[short]: argument.strip()}
+
+
+def _made(name: str, seed: int, given: dict[str, Any]) -> Proposer:
     made = _find(name)
-    proposer: Proposer = made(**_arguments(name, made, seed))
+    proposer: Proposer = made(**_arguments(name, made, seed), **given)
     if not callable(getattr(proposer, "propose", None)) or not hasattr(proposer, "name"):
         raise ProposerError(
             f"{name!r} is no proposer: {made.__name__} needs a `name` and a method "
             "`propose(workspace, brief)`"
         )
     return proposer
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _find(name: str) -> type[Any]:

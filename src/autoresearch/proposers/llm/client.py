@@ -1,0 +1,228 @@
+"""One call to a server that speaks OpenAI's chat completions; bounded in time and in size."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from autoresearch.errors import ProposerError
+from autoresearch.proposers import ProposalFailed
+from autoresearch.proposers.llm import prices
+from autoresearch.proposers.llm.failures import refused
+from autoresearch.proposers.llm.settings import PREFIX, Settings, redact
+
+LARGEST = 4 << 20  # bytes of a reply, headers aside
+NO_KEY = "none"  # what local servers are sent
+_THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)  # some servers leave it in the text
+
+Message = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model said, and what that cost."""
+
+    text: str
+    cost_usd: float
+    tokens: int
+    cut: bool  # it came to the limit of tokens
+
+
+class Unbounded(Exception):
+    """A reply that does not end in time, or at all."""
+
+
+class TooMuch(Unbounded):
+    """A reply longer than any that makes sense."""
+
+
+class TooLate(Unbounded):
+    """A reply that drips on after its time."""
+
+
+class Client:
+    """A connection to one server, as a context manager. It never retries: the loop decides that."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._key = settings.key()
+        self._sdk = load_sdk()
+        self._deadline = 0.0
+        base = self._sdk.DefaultHttpxClient.__base__
+        self._httpx: Any = importlib.import_module(base.__module__.partition(".")[0])
+        self._http = self._sdk.DefaultHttpxClient(
+            timeout=settings.timeout, event_hooks={"response": [self._bound]}
+        )
+        self._api = self._sdk.OpenAI(
+            api_key=self._key or NO_KEY,
+            base_url=settings.base_url,
+            timeout=settings.timeout,
+            max_retries=0,
+            http_client=self._http,
+        )
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def ask(self, messages: Sequence[Message]) -> Answer:
+        """One call; ProposalFailed when no answer comes of it, with what it may have cost.
+
+        Lasts `timeout` seconds, twice that at the very most: from a server that drips.
+        """
+        most = prices.most(self.settings, sum(len(message["content"]) for message in messages))
+        self._refuse_dear(most)
+        spent = self.settings.max_usd_per_call if most is None else most
+        return self._answer(self._reply(messages, spent), spent)
+
+    # ---- the call ------------------------------------------------------------------------------
+
+    def _reply(self, messages: Sequence[Message], spent: float) -> bytes:
+        """The reply's bytes; every failure of the SDK as one of ours, without its request."""
+        self._deadline = time.monotonic() + self.settings.timeout
+        limit = {_limit_name(self.settings.base_url): self.settings.max_tokens}
+        create = self._api.chat.completions.with_raw_response.create
+        try:
+            raw = create(model=self.settings.model, messages=list(messages), **limit)
+            return bytes(raw.content)
+        except self._sdk.APIStatusError as error:
+            headers = {name.lower(): text for name, text in error.response.headers.items()}
+            failed = refused(self.settings, self._key, error.status_code, headers, error.body)
+        except self._sdk.APIConnectionError as error:
+            failed = self._broken_off(error.__cause__ or error, spent)
+        except (Unbounded, self._httpx.HTTPError) as error:  # while a body was read
+            failed = self._broken_off(error, spent)
+        except self._sdk.OpenAIError as error:
+            failed = self._failed("empty", f"sent what the SDK cannot read: {error}", spent)
+        raise failed from None  # the SDK's error holds the request, and that holds the key
+
+    def _broken_off(self, cause: BaseException, spent: float) -> ProposalFailed:
+        """The network's failure, or our own limit; the call may have been paid for."""
+        if isinstance(cause, TooMuch):
+            return self._failed("empty", f"sent more than {LARGEST >> 20} MiB", spent)
+        if isinstance(cause, (self._httpx.ConnectError, self._httpx.ConnectTimeout)):
+            return self._failed("busy", f"cannot be reached ({cause}). Is it running?", 0.0)
+        if isinstance(cause, (TooLate, self._httpx.TimeoutException)):
+            seconds = f"{self.settings.timeout:g} s"
+            hint = f"({PREFIX}TIMEOUT sets the limit)"
+            return self._failed("late", f"had not answered after {seconds} {hint}", spent)
+        return self._failed("busy", f"broke off: {type(cause).__name__}: {cause}", spent)
+
+    def _failed(self, kind: Any, what: str, cost: float, tokens: int = 0) -> ProposalFailed:
+        text = " ".join(redact(f"{self.settings.host} {what}", self._key).split())
+        end = "" if text.endswith((".", "?")) else "."
+        return ProposalFailed(kind, f"{text}{end}", cost_usd=cost, tokens=tokens)
+
+    def _refuse_dear(self, most: float | None) -> None:
+        cap = self.settings.max_usd_per_call
+        if most is not None and most > cap:
+            raise ProposalFailed(
+                "stop",
+                f"One call to {self.settings.model} may cost ${most:.2f}, and {PREFIX}"
+                f"MAX_USD_PER_CALL is {cap:g}. Raise it, or lower {PREFIX}MAX_TOKENS "
+                f"({self.settings.max_tokens}).",
+            )
+
+    def _bound(self, response: Any) -> None:
+        """Have the body of a response, good or bad, end at a size and at a time."""
+        response.stream = _bounded(self._httpx.SyncByteStream, response.stream, self._deadline)
+
+    # ---- the answer ----------------------------------------------------------------------------
+
+    def _answer(self, reply: bytes, spent: float) -> Answer:
+        """The text of a reply; servers differ in all else."""
+        body = _parsed(reply)
+        if not isinstance(body, dict):
+            raise self._failed("empty", "answered with something that is no JSON object", spent)
+        choices = body.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices else {}
+        if not isinstance(choice, dict) or not choice:
+            raise self._no_choice(body, spent)
+        usage = prices.read_usage(body.get("usage"))
+        dollars, tokens = prices.cost(self.settings, usage), usage.total if usage else 0
+        message = choice.get("message")
+        message = message if isinstance(message, dict) else {}
+        finish = choice.get("finish_reason")
+        if refusal := message.get("refusal") or (finish == "content_filter" and "filtered"):
+            raise self._failed("refusal", f"refused: {str(refusal)[:300]}", dollars, tokens)
+        text = _THOUGHT.sub("", redact(_text(message.get("content")), self._key))
+        if not text.strip():
+            raise self._failed("empty", _nothing(finish), dollars, tokens)
+        return Answer(text, dollars, tokens, cut=finish == "length")
+
+    def _no_choice(self, body: dict[str, Any], spent: float) -> ProposalFailed:
+        """Some gateways answer 200 and put the failure inside."""
+        error = body.get("error")
+        code = error.get("code") if isinstance(error, dict) else None
+        if isinstance(code, int) and 400 <= code < 600:
+            return refused(self.settings, self._key, code, {}, error)
+        said = f"answered without a choice: {str(error or sorted(body))[:200]}"
+        return self._failed("empty", said, spent)
+
+
+def load_sdk() -> Any:
+    """The packages of the extra, imported only now; or an error that says how to get them."""
+    try:
+        importlib.import_module("genai_prices")
+        return importlib.import_module("openai")
+    except ModuleNotFoundError as missing:
+        raise ProposerError(
+            f"The llm proposer needs {missing.name}: pip install 'autoresearch[llm]'"
+        ) from None
+
+
+def _limit_name(base_url: str) -> str:
+    """OpenAI's newer models know only the one name, other servers only the other."""
+    host = urlsplit(base_url).hostname or ""
+    newer = host.endswith((".openai.com", ".azure.com"))
+    return "max_completion_tokens" if newer else "max_tokens"
+
+
+def _bounded(base: type[Any], stream: Any, deadline: float) -> Any:
+    """A stream of bytes of the HTTP package's own kind that ends with TooMuch or TooLate."""
+
+    class Bounded(base):  # type: ignore[misc]
+        def __iter__(self) -> Iterator[bytes]:
+            size = 0
+            for chunk in stream:
+                size += len(chunk)
+                if size > LARGEST:
+                    raise TooMuch
+                if time.monotonic() > deadline:
+                    raise TooLate
+                yield chunk
+
+        def close(self) -> None:
+            stream.close()
+
+    return Bounded()
+
+
+def _parsed(reply: bytes) -> object:
+    try:
+        return json.loads(reply)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _text(content: object) -> str:
+    """A message's content: a text, or a list of parts that have one."""
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, dict)]
+        content = "".join(part for part in parts if isinstance(part, str))
+    text = content if isinstance(content, str) else ""
+    return text.encode("utf-8", "replace").decode()  # JSON can hold half a pair; a file cannot
+
+
+def _nothing(finish: object) -> str:
+    if finish == "length":
+        return f"used all its tokens and said nothing; raise {PREFIX}MAX_TOKENS"
+    return "answered with an empty text"

@@ -1,0 +1,118 @@
+"""What the llm proposer is told about its server, and where that is read."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from autoresearch.errors import ProposerError
+
+PREFIX = "AUTORESEARCH_LLM_"
+OPENAI = "https://api.openai.com/v1"
+# A key goes to the host that it is for, and to no other unless a person says so.
+KEY_OF = {
+    "api.openai.com": "OPENAI_API_KEY",
+    "api.anthropic.com": "ANTHROPIC_API_KEY",
+    "generativelanguage.googleapis.com": "GEMINI_API_KEY",
+    "openrouter.ai": "OPENROUTER_API_KEY",
+}
+REDACTED = "[key]"
+SHORT = 8  # a key below this length is no secret, and its letters stand everywhere
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One model on one server."""
+
+    model: str
+    base_url: str = OPENAI
+    key_env: str = "OPENAI_API_KEY"  # the variable that holds the key; "" for none
+    max_usd_per_call: float = 1.0  # a call that may cost more is not made; an unknown price is this
+    max_tokens: int = 16_384  # of one reply, its reasoning included
+    timeout: float = 600.0  # seconds of one call
+    context_bytes: int = 32_000  # of files that may be read, not edited
+
+    @property
+    def host(self) -> str:
+        """The server, for messages: no user, no query."""
+        parts = urlsplit(self.base_url)
+        port = f":{parts.port}" if parts.port else ""
+        return f"{parts.hostname}{port}"
+
+    def key(self) -> str:
+        """The key as it stands in the environment now; empty when none is needed."""
+        key = os.environ.get(self.key_env, "").strip() if self.key_env else ""
+        if self.key_env and not key:
+            raise ProposerError(
+                f"The llm proposer needs a key for {self.host}: set {self.key_env}, or "
+                f"{PREFIX}KEY_ENV to the name of the variable that holds it."
+            )
+        if not (key.isascii() and key.isprintable()) or " " in key:
+            raise ProposerError(
+                f"The key in {self.key_env} holds a blank or a character that no key has. "
+                "Was something else copied with it?"
+            )
+        return key
+
+
+def from_environment(model: str = "", environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings that variables give; ProposerError for one that cannot be used."""
+    model = model or environ.get(f"{PREFIX}MODEL", "").strip()
+    if not model:
+        raise ProposerError(
+            f"The llm proposer needs a model: --agent llm:MODEL, or {PREFIX}MODEL=MODEL. "
+            f"Another server than OpenAI's is {PREFIX}BASE_URL=http://127.0.0.1:11434/v1"
+        )
+    base_url, key_env = _server(environ)
+    return Settings(
+        model=model,
+        base_url=base_url,
+        key_env=key_env,
+        max_usd_per_call=_number(environ, "MAX_USD_PER_CALL", Settings.max_usd_per_call, 0),
+        max_tokens=int(_number(environ, "MAX_TOKENS", Settings.max_tokens, 1)),
+        timeout=_number(environ, "TIMEOUT", Settings.timeout, 0.1),
+        context_bytes=int(_number(environ, "CONTEXT_BYTES", Settings.context_bytes, 0)),
+    )
+
+
+def redact(text: str, key: str) -> str:
+    """A text without the key, should a server repeat it."""
+    return text.replace(key, REDACTED) if len(key) >= SHORT else text
+
+
+def _server(environ: Mapping[str, str]) -> tuple[str, str]:
+    """The base URL, and the variable of its key: the one named, else the host's own, else none."""
+    ours = environ.get(f"{PREFIX}BASE_URL", "").strip()
+    base_url = ours or environ.get("OPENAI_BASE_URL", "").strip() or OPENAI
+    usual = KEY_OF.get(_host(base_url), "" if ours else "OPENAI_API_KEY")
+    return base_url, environ.get(f"{PREFIX}KEY_ENV", usual).strip()
+
+
+def _host(base_url: str) -> str:
+    """The host of a usable base URL."""
+    try:
+        parts = urlsplit(base_url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or parts.username or parts.password or parts.query:
+        raise ProposerError(
+            f"{PREFIX}BASE_URL is no base URL. It looks like http://127.0.0.1:11434/v1: scheme, "
+            f"host and path; a key goes into a variable, which {PREFIX}KEY_ENV names."
+        )
+    return parts.hostname or ""
+
+
+def _number(environ: Mapping[str, str], name: str, default: float, least: float) -> float:
+    """A number of at least this much."""
+    text = environ.get(PREFIX + name, "").strip()
+    try:
+        number = float(text) if text else default
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number >= least):
+        raise ProposerError(f"{PREFIX}{name} is {text!r}; it is a number, at least {least:g}.")
+    return number

@@ -1,0 +1,120 @@
+"""Several proposers as one: who cannot go on now is passed over, so that the night goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from autoresearch.errors import ProposerError
+from autoresearch.files import read_regular
+from autoresearch.proposers import Brief, Proposal, ProposalFailed, Proposer
+
+PAUSE = 60.0  # seconds that a busy one is passed over when it does not say how long
+
+
+@dataclass
+class Member:
+    """One proposer of a team, by the name that it was asked for, and whether it is out."""
+
+    label: str
+    proposer: Proposer
+    out: str = ""  # why a person is needed; it stays out
+    until: float = 0.0  # the clock's time before which it is passed over
+    busy: str = ""  # what it said then
+
+
+class Team:
+    """Asks its members in a given order until one proposes.
+
+    One that says `stop` is out for the session, one that is `busy` is passed over for as long as
+    it asked, one that has nothing left is asked again next time. Any other failure is the loop's.
+    """
+
+    def __init__(
+        self, members: Iterable[tuple[str, Proposer]], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.members = [Member(label, proposer) for label, proposer in members]
+        self.last = ""  # short name of who spoke last
+        self._clock = clock
+
+    def propose(self, order: Sequence[int], workspace: Path, brief: Brief) -> Proposal:
+        """The first proposal that comes of it, with what the failed ones cost."""
+        before = {path: _content(workspace / path) for path in brief.editable}
+        spent, tokens = 0.0, 0
+        said: list[str] = []
+        for member in (self.members[index] for index in order):
+            if not self._available(member):
+                continue
+            try:
+                proposal = member.proposer.propose(workspace, brief)
+            except ProposalFailed as failed:
+                spent, tokens = spent + failed.cost_usd, tokens + failed.tokens
+                self._bench(member, failed, spent, tokens)
+            except ProposerError as error:
+                said.append(f"{member.label}: {error}")
+            else:
+                return self._told(member, proposal, spent, tokens)
+            _put_back(workspace, before)
+        raise self._nobody(said, spent, tokens)
+
+    def _available(self, member: Member) -> bool:
+        return not member.out and self._clock() >= member.until
+
+    def _bench(self, member: Member, failed: ProposalFailed, spent: float, tokens: int) -> None:
+        """Remember why a member cannot go on; a failure of another kind goes on to the loop."""
+        self.last = member.proposer.name
+        if failed.kind == "stop":
+            member.out = str(failed)
+        elif failed.kind == "busy":
+            pause = PAUSE if failed.retry_after is None else failed.retry_after
+            member.until, member.busy = self._clock() + pause, str(failed)
+        else:
+            failed.cost_usd, failed.tokens = spent, tokens
+            raise failed
+
+    def _told(self, member: Member, proposal: Proposal, spent: float, tokens: int) -> Proposal:
+        """The proposal, who made it, and who could not."""
+        self.last = member.proposer.name
+        missing = {f"without {m.label}": m.out or m.busy for m in self._benched()}
+        return replace(
+            proposal,
+            cost_usd=proposal.cost_usd + spent,
+            tokens=proposal.tokens + tokens,
+            details={**proposal.details, "proposer": member.label, **missing},
+        )
+
+    def _benched(self) -> list[Member]:
+        return [member for member in self.members if not self._available(member)]
+
+    def _nobody(self, said: list[str], spent: float, tokens: int) -> ProposerError:
+        """Nobody proposed: wait for the first that is busy, else call a person, else it is over."""
+        benched = self._benched()
+        said = [*said, *(f"{member.label}: {member.out or member.busy}" for member in benched)]
+        words = " ".join(["No proposer can go on.", *said])
+        waits = [member.until - self._clock() for member in benched if not member.out]
+        if waits:
+            seconds = max(0.0, min(waits))
+            return ProposalFailed("busy", words, retry_after=seconds, cost_usd=spent, tokens=tokens)
+        if benched:
+            return ProposalFailed("stop", words, cost_usd=spent, tokens=tokens)
+        return ProposerError(words)
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return read_regular(path)
+    except OSError:
+        return None
+
+
+def _put_back(workspace: Path, before: Mapping[str, bytes | None]) -> None:
+    """The editable files as they were: what a failed proposer left is not the next one's work."""
+    for name, content in before.items():
+        path = workspace / name
+        if content is not None and _content(path) != content:
+            if path.is_symlink():
+                path.unlink()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
