@@ -31,7 +31,7 @@ from autoresearch.paths import (
 from autoresearch.room import take_lock
 from autoresearch.strategies import Strategy
 from autoresearch.study import Study
-from autoresearch.task import PROGRAM, Task
+from autoresearch.task import FOR_AGENTS, PROGRAM, Task
 
 
 def default_tag(lab: Path) -> str:
@@ -202,7 +202,7 @@ def _check_files(git: Git, task: Task, base: str, paths: StudyPaths) -> None:
                 f"editable names {name}, and git does not know it. "
                 f"Commit it: git add {name} && git commit -m 'add {name}'"
             )
-    free = {*task.editable, PROGRAM}
+    free = {*task.editable, PROGRAM, *FOR_AGENTS}
     if changed := [name for name in git.changed_files(base) if name not in free]:
         listed = ", ".join(changed[:5]) + (", ..." if len(changed) > 5 else "")
         raise TaskError(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import string
 import tomllib
 from collections.abc import Mapping
 from importlib.resources import as_file, files
@@ -18,10 +20,13 @@ from autoresearch.files import write_whole
 from autoresearch.git import init_repository
 from autoresearch.metric import Metric
 from autoresearch.names import nearest
-from autoresearch.task import FILE, PROGRAM
+from autoresearch.task import FILE, FOR_AGENTS, PROGRAM
 
 _RENAMED = {"gitignore": ".gitignore"}  # a dotted file would act on our own repository
 _NOT_COPIED = ("presets.toml", "__pycache__")
+_TEMPLATES = dict(
+    zip(FOR_AGENTS, ("agents.md", "pointer.md", "pointer.md", "skill.md", "skill.md"), strict=True)
+)
 
 
 def shipped_labs() -> list[str]:
@@ -50,13 +55,14 @@ def create_lab(folder: Path, lab: str, preset: str | None = None) -> None:
                 target.write_bytes(path.read_bytes())
     for name, values in chosen.items():
         _set_values(folder / name, values)
+    write_for_agents(folder)
     init_repository(folder, f"{lab} lab" + (f", preset {preset}" if preset else ""))
 
 
 def create_blank(
     folder: Path, command: list[str], editable: list[str], metric: Metric, timeout: float
 ) -> list[Path]:
-    """Write task.toml and program.md around a command; the files that were written."""
+    """Write a lab's files around a command, but none that is there; those that were written."""
     if (folder / FILE).exists():
         raise TaskError(f"{folder / FILE} is there already: this folder is a lab. Edit it instead.")
     task = tomlkit.document()
@@ -68,8 +74,19 @@ def create_blank(
     written = [folder / FILE]
     write_whole(folder / FILE, tomlkit.dumps(task))
     if not (folder / PROGRAM).exists():
-        write_whole(folder / PROGRAM, _program(editable, metric))
+        write_whole(folder / PROGRAM, _program(task, editable, metric))
         written.append(folder / PROGRAM)
+    return written + write_for_agents(folder)
+
+
+def write_for_agents(folder: Path) -> list[Path]:
+    """Write the instruction and skill files that coding agents read, but none that is there."""
+    written = []
+    for name, template in _TEMPLATES.items():
+        if not os.path.lexists(folder / name):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            write_whole(folder / name, _template(template))
+            written.append(folder / name)
     return written
 
 
@@ -119,16 +136,18 @@ def _set_key(table: Any, key: str, value: Any) -> None:
         table[key] = value
 
 
-def _program(editable: list[str], metric: Metric) -> str:
-    better = "as low" if metric.direction == "minimize" else "as high"
-    return f"""# Program
+def _template(name: str) -> str:
+    return files("autoresearch").joinpath("templates", name).read_text(encoding="utf-8")
 
-Make `{metric.name}` {better} as you can by editing {", ".join(editable)}.
 
-- One change at a time, and say in one line what it is and why.
-- A simpler program with the same number is better. A tiny gain is not worth ugly code.
-- Do not change what is measured. If a change breaks the program, mend it or leave it.
-
-Write here, in plain words, what you know of the problem: what was tried, what must not change,
-where the time goes. The proposer reads this file before each experiment.
-"""
+def _program(task: Mapping[str, Any], editable: list[str], metric: Metric) -> str:
+    lower = metric.direction == "minimize"
+    return string.Template(_template("program.md")).substitute(
+        goal=f"{'lower' if lower else 'raise'} {metric.name}",
+        metric=metric.name,
+        better=f"as {'low' if lower else 'high'} as you can",
+        direction="Lower" if lower else "Higher",
+        editable=", ".join(f"`{name}`" for name in editable),
+        command=task["command"],
+        timeout=f"{task['budget']['timeout']:g}",
+    )

@@ -16,6 +16,9 @@ from autoresearch.tables import Table
 
 FILE = "task.toml"
 PROGRAM = "program.md"  # the person's instructions: neither editable by a candidate nor fixed
+SKILL = "skills/autoresearch/SKILL.md"
+# What coding agents look for by themselves; like the program neither editable nor fixed.
+FOR_AGENTS = ("AGENTS.md", "CLAUDE.md", "GEMINI.md", f".agents/{SKILL}", f".claude/{SKILL}")
 SOURCES = ("log", "score", "judge")  # who may produce the number
 FREE_DISK = 2 * 2**30  # bytes that must be free before an attempt
 GIB = 2**30

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
-from autoresearch.cli import main
+from autoresearch.cli import COMMANDS, main
 from autoresearch.scaffold import presets, shipped_labs
-from autoresearch.task import Task
+from autoresearch.task import FOR_AGENTS, Task
 from tiny_lab import TASK, git, make_lab
 
 
@@ -51,8 +53,8 @@ def test_every_preset_names_files_and_constants_that_exist() -> None:
     """Presets of all labs can be applied: their files are shipped."""
     assert set(presets("nanogpt")) == {"cpu", "demo", "mac", "rtx", "h100"}
     for lab in shipped_labs():
-        for files in presets(lab).values():
-            assert set(files) <= {"train.py", "prepare.py", "task.toml"}
+        for changed in presets(lab).values():
+            assert set(changed) <= {"train.py", "prepare.py", "task.toml"}
 
 
 @pytest.mark.parametrize(
@@ -128,6 +130,78 @@ def test_blank_never_overwrites_a_task(script: Path, capsys: pytest.CaptureFixtu
     assert call(*words) == 0
     assert call(*words) == 2
     assert "is there already" in capsys.readouterr().err
+
+
+def test_every_lab_tells_agents_where_to_begin(tmp_path: Path) -> None:
+    """The files that coding agents look for are committed, and lead to program.md."""
+    call("init", str(tmp_path / "lab"), "--lab", "speed")
+    lab = tmp_path / "lab"
+    assert set(FOR_AGENTS) <= set(git(lab, "ls-files").splitlines())
+    for name in FOR_AGENTS:
+        text = (lab / name).read_text()
+        assert "program.md" in text
+        assert "$" not in text
+    assert (lab / FOR_AGENTS[3]).read_bytes() == (lab / FOR_AGENTS[4]).read_bytes()
+
+
+def test_the_skill_has_the_form_that_agents_ask_for() -> None:
+    """A name equal to its folder, and a description of at most 1024 characters."""
+    text = files("autoresearch").joinpath("templates", "skill.md").read_text()
+    head = dict(line.split(": ", 1) for line in text.split("---\n")[1].splitlines())
+    assert head["name"] == Path(FOR_AGENTS[3]).parent.name
+    assert 100 < len(head["description"]) <= 1024
+    assert ": " not in head["description"]
+
+
+@pytest.mark.parametrize("template", ["agents.md", "skill.md", "program.md"])
+def test_what_agents_are_told_to_call_exists(template: str) -> None:
+    """Every `autoresearch COMMAND` of a template is a command."""
+    text = files("autoresearch").joinpath("templates", template).read_text()
+    told = set(re.findall(r"`autoresearch ([a-z]+)", text))
+    assert "try" in told
+    assert told <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("lab", ["nanogpt", "numpy-bigram", "speed"])
+def test_every_program_tells_the_loop(tmp_path: Path, lab: str) -> None:
+    """Setup, loop, steps and keeps, trouble, no end: in each lab's own words."""
+    call("init", str(tmp_path / "lab"), "--lab", lab)
+    text = (tmp_path / "lab" / "program.md").read_text()
+    for word in ("## Setup", "autoresearch try -m", "step", "keep", "timeout", "Never stop"):
+        assert word.lower() in text.lower(), word
+    told = set(re.findall(r"`autoresearch ([a-z]+)", text))
+    assert told <= set(COMMANDS)
+
+
+def test_blank_tells_agents_too_and_leaves_their_files_alone(
+    script: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is missing is written and named; what is there stays, a link included."""
+    (script / "AGENTS.md").write_text("mine")
+    (script / "CLAUDE.md").symlink_to("AGENTS.md")
+    (script / "GEMINI.md").symlink_to("nowhere")
+    words = ("--metric", "error", "--", "python", "solve.py")
+    assert call("init", str(script), "--lab", "blank", *words) == 0
+    out = capsys.readouterr().out
+    assert (script / "AGENTS.md").read_text() == "mine"
+    assert (script / "GEMINI.md").is_symlink()
+    assert "AGENTS.md" not in out
+    for name in FOR_AGENTS[3:]:
+        assert f"Wrote {script / name}" in out
+        assert (script / name).is_file()
+    program = (script / "program.md").read_text()
+    assert "Make `error` as low as you can by editing `solve.py`" in program
+    assert "$" not in program
+
+
+def test_what_agents_are_told_may_change_during_a_study(script: Path) -> None:
+    """Instructions are no fixed files: a study goes on after an edit of them."""
+    words = ("--metric", "error", "--", "python", "solve.py")
+    call("init", str(script), "--lab", "blank", *words)
+    git(script, "add", "-A")
+    git(script, "commit", "-qm", "lab")
+    (script / "AGENTS.md").write_text("in other words")
+    assert call("run", "--trials", "0", "--lab", str(script)) == 0
 
 
 def test_prepare_runs_the_labs_own_command(

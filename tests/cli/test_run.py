@@ -219,3 +219,78 @@ def test_try_without_an_edit_says_so(lab: Path, capsys: pytest.CaptureFixture[st
     assert descriptions(lab) == [["10.000000", "keep", "baseline"]]
     assert call(lab, "try", "-m", "nothing") == 2
     assert "no change from the best" in capsys.readouterr().err
+
+
+def test_try_says_what_became_of_it_in_a_few_lines(
+    lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Status, value, difference, why, what next: the same few lines whatever the run printed."""
+    flood = "for _ in range(5000):\n    print('noise')\n"
+    (lab / "train.py").write_text(flood + "SCORE = 7\n")
+    call(lab, "try", "-m", "good", "--tag", "t")
+    first = capsys.readouterr().out.splitlines()
+    assert first[0].split()[:4] == ["#0", "keep", "score", "10.000000"]
+    assert first[1:4] == [
+        "trial:  #1 good",
+        "status: keep",
+        "score:  7.000000 (-3.000000 against #0, the best before it)",
+    ]
+    assert first[4] == "next:   Kept: this is the new best, #1 (score 7.000000). Go on from here."
+    (lab / "train.py").write_text(flood + CRASHES)
+    call(lab, "try", "-m", "long " * 90)
+    second = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in second] == ["trial", "status", "score", "why", "next"]
+    assert second[3] == "why:    failed: RuntimeError: boom (exit code 1)"
+    assert second[4].startswith("next:   Put back train.py to the best, #1 (score 7.000000).")
+    assert all(len(line) < 330 for line in second)
+
+
+def test_try_json_is_one_object(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The trial as the export has it, and what the lines for people say beside it."""
+    (lab / "train.py").write_text("SCORE = 12\n")
+    call(lab, "try", "-m", "worse", "--json")
+    told = json.loads(capsys.readouterr().out)
+    assert (told["number"], told["status"], told["value"]) == (1, "discard", 12.0)
+    assert (told["word"], told["delta"], told["best"], told["best_trial"]) == ("discard", 2, 10, 0)
+    assert told["why"] == "it does not look better than what it started from"
+    assert "Put back train.py" in told["next"]
+
+
+NOISY = """
+import os, random
+import train
+print("score:", train.SCORE + random.Random(os.environ["AUTORESEARCH_SEED"]).gauss(0, 0.01))
+"""
+
+
+def test_steps_made_by_try_are_proven_when_enough_stand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Steps stay in place; with the last of the stack they are run again, and kept together."""
+    lab = make_lab(tmp_path / "lab", task_toml=TASK + "[keep]\nsteps = 2\n", run_py=NOISY)
+    said = []
+    for score in (9.0, 8.0):
+        (lab / "train.py").write_text(f"SCORE = {score}\n")
+        call(lab, "try", "-m", f"score {score}", "--tag", "t")
+        said.append(capsys.readouterr().out)
+    assert "status: step" in said[0]
+    assert "A step: it looks better, and is proven later" in said[0]
+    assert "proof:  #3 keep score" in said[1]
+    assert "the new best is #3" in said[1]
+    assert max(len(text.splitlines()) for text in said) <= 12
+    assert (lab / "train.py").read_text() == "SCORE = 8.0\n"
+    assert git(lab, "show", "autoresearch/t:train.py") == "SCORE = 8.0"
+
+
+def test_what_was_written_while_a_trial_ran_is_not_lost(lab: Path) -> None:
+    """A discard puts the files back, and a later edit that stood there is kept aside."""
+    later = "import pathlib\npathlib.Path({!r}).write_text('SCORE = 3  # next idea')\nSCORE = 12\n"
+    text = later.format(str(lab / "train.py"))
+    task = 'sandbox = "off"\n' + (lab / "task.toml").read_text()
+    (lab / "task.toml").write_text(task)
+    git(lab, "commit", "-qam", "no sandbox")
+    (lab / "train.py").write_text(text)
+    call(lab, "try", "-m", "edits the lab while it runs", "--tag", "t")
+    assert (lab / "train.py").read_text().startswith("SCORE = 10.0")
+    aside = lab / ".autoresearch" / "t" / "replaced" / "train.py"
+    assert aside.read_text() == "SCORE = 3  # next idea"

@@ -70,6 +70,7 @@ def init(
     if presets(lab) and preset is None and shutil.which("nvidia-smi"):
         click.echo("A GPU was found, and the default preset does not use it: --preset rtx or h100.")
     click.echo(f"Next: cd {folder} && autoresearch prepare && autoresearch run")
+    click.echo('Or open a coding agent there, and say: "read program.md and kick off".')
 
 
 def _blank(

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import click
 
 from autoresearch.cli.common import duration, lab_option, number, tag_option
-from autoresearch.heartbeat import last_beat
-from autoresearch.ledger import SCREEN, STEP, Attempt, Ledger, State, Status, Trial
+from autoresearch.ledger import SCREEN, Attempt, Ledger, Trial
 from autoresearch.measure import tail
-from autoresearch.opening import read_study, running
+from autoresearch.opening import read_study
+from autoresearch.overview import changes, overview, pulse
 from autoresearch.paths import StudyPaths
 from autoresearch.report.results import jsonl
 from autoresearch.study import restore_files
@@ -41,41 +40,35 @@ def status(as_json: bool, tag: str | None, lab: Path) -> None:
 
 
 def _standing(task: Task, ledger: Ledger, paths: StudyPaths) -> dict[str, object]:
-    trials, best = ledger.trials(), ledger.best()
-    baseline = next((t for t in trials if t.is_baseline and t.value is not None), None)
-    done = [trial for trial in trials if trial.state is State.APPLIED]
-    unfinished = ledger.unfinished()
-    steps = sum(trial.word == STEP for trial in done)
+    seen = overview(task, ledger, paths)
     return {
-        "study": paths.tag,
-        "task": task.name,
+        "study": seen.study,
+        "task": seen.task,
         "running": _pulse(paths),
-        "trials": len(done),
-        "kept": sum(trial.status is Status.KEEP for trial in done),
-        "steps": steps,
-        "discarded": sum(trial.status is Status.DISCARD for trial in done) - steps,
-        "crashed": sum(trial.status is Status.CRASH for trial in done),
-        "baseline": baseline.value if baseline else None,
-        "best": best.value if best else None,
-        "best trial": best.number if best else None,
-        "now": f"#{unfinished.number} {unfinished.state}: {unfinished.note}"
-        if unfinished
-        else None,
-        "time used": duration(sum(trial.seconds for trial in done)),
-        "branch": f"autoresearch/{paths.tag}",
+        "trials": seen.trials,
+        "kept": seen.kept,
+        "steps": seen.steps,
+        "discarded": seen.discarded,
+        "crashed": seen.crashed,
+        "baseline": seen.baseline,
+        "best": seen.best,
+        "best trial": seen.best_trial,
+        "now": seen.now,
+        "time used": duration(seen.seconds),
+        "branch": seen.branch,
     }
 
 
 def _pulse(paths: StudyPaths) -> str:
     """Whether a loop holds the study, and whether it gets on."""
-    holder, beat = running(paths), last_beat(paths.heartbeat)
-    if holder is None:
+    held = pulse(paths)
+    if held is None:
         return "no"
-    if beat is None:
-        return holder
-    doing = f"{holder}, {beat.verb} of #{beat.trial} for {duration(time.time() - beat.began)}"
-    if beat.stalled:
-        return f"stalled: {doing}, and its limit is {duration(beat.limit)}"
+    if held.beat is None:
+        return held.holder
+    doing = f"{held.holder}, {held.beat.verb} of #{held.beat.trial} for {duration(held.spent)}"
+    if held.beat.stalled:
+        return f"stalled: {doing}, and its limit is {duration(held.beat.limit)}"
     return doing
 
 
@@ -177,10 +170,7 @@ def diff(trial: int, other: int | None, tag: str | None, lab: Path) -> None:
     """
     task = Task.load(lab)
     with read_study(task, tag) as (ledger, _, git):
-        new = ledger.trial(trial if other is None else other)
-        old = new.parent if other is None else ledger.trial(trial).commit
-        paths = [git.prefix + name for name in task.editable]
-        click.echo(git.diff(old, new.commit, paths) if old and new.commit else "", nl=False)
+        click.echo(changes(task, ledger, git, trial, other), nl=False)
 
 
 @click.command()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import click
 
 from autoresearch.cli.common import lab_option, tag_option
 from autoresearch.cli.live import View, make_view
+from autoresearch.cli.tried import Outcome, as_text, try_view
+from autoresearch.cli.tried import as_json as as_json_line
 from autoresearch.errors import AutoResearchError
 from autoresearch.executors.levels import probe
 from autoresearch.ledger import Trial
@@ -106,10 +109,10 @@ def try_(note: str, tag: str | None, strategy: str | None, as_json: bool, lab: P
     task = Task.load(lab)
     name = tag or default_tag(lab)
     with open_study(task, name, _strategy(task, name, strategy)) as study:
-        view = make_view(study, Limits(trials=1), as_json=as_json)
+        view = try_view(study, as_json=as_json)
         with _watched(study, view):
-            trial = _try(study, note)
-        _say_try(study, trial, as_json=as_json)
+            outcome = _try(study, note)
+        click.echo((as_json_line if as_json else as_text)(outcome, study))
 
 
 def _proposer(agent: str, seed: int, record: Path | None, replay: Path | None) -> Proposer:
@@ -136,47 +139,60 @@ def _sandbox(study: Study) -> str:
     return f"Sandbox: {found.level}{why}."
 
 
-def _try(study: Study, note: str) -> Trial:
+def _try(study: Study, note: str) -> Outcome:
+    edit, begun = _collected(study), _begun(study)
+    before = study.ledger.best()
+    assert before is not None, "there is a baseline by now"
+    parent = study.ask()
+    if not any(study.read_bytes(parent, name) != content for name, content in edit.items()):
+        if begun:
+            return _outcome(study, begun[-1], None, begun[:-1])  # that was what was tried
+        names = ", ".join(study.task.editable)
+        raise AutoResearchError(f"{names}: no change from the best. Edit first, then try.")
+    trial = study.tell(parent, edit, Proposal(note), "hand")
+    tip = study.strategy.unproven(study.ledger)
+    proof = study.prove(tip) if tip is not None else None
+    return _restored(study, edit, _outcome(study, trial, before, begun, proof))
+
+
+def _collected(study: Study) -> Mapping[str, bytes]:
     edit = study.collect(study.task.folder)
     if isinstance(edit, OSError):
         raise AutoResearchError(
             f"The edit cannot be read: {edit}. An editable file is a regular file."
         )
-    study.recover()
+    return edit
+
+
+def _begun(study: Study) -> tuple[Trial, ...]:
+    """What comes before an edit: the trial that an earlier process left, and the baseline."""
+    left = study.recover()
     first = study.baseline() if study.ledger.best() is None else None
-    parent = study.ask()
-    if not any(study.read_bytes(parent, name) != content for name, content in edit.items()):
-        if first is not None:
-            return first  # the baseline was what was tried
-        names = ", ".join(study.task.editable)
-        raise AutoResearchError(f"{names}: no change from {_stands(study)}. Edit first, then try.")
-    trial = study.tell(parent, edit, Proposal(note), "hand")
-    if (tip := study.strategy.unproven(study.ledger)) is not None:
-        study.prove(tip)
-    if study.ask() != trial.commit:
-        restore_files(study.git, study.task, study.ask())
-    return trial
+    return tuple(trial for trial in (left, first) if trial is not None)
 
 
-def _stands(study: Study) -> str:
-    """Where the next candidate starts, in words."""
-    tip, best = study.ask(), study.ledger.best()
-    if best is None or tip == best.commit:
-        return "the best" + (f", #{best.number}" if best else "")
-    return f"the last step, #{study.ledger.steps_to(tip, best.commit)[-1].number}"
-
-
-def _say_try(study: Study, trial: Trial, *, as_json: bool) -> None:
+def _outcome(
+    study: Study,
+    trial: Trial,
+    before: Trial | None,
+    others: tuple[Trial, ...],
+    proof: Trial | None = None,
+) -> Outcome:
     best = study.ledger.best()
-    if as_json or best is None:
-        return
-    if best.commit == trial.commit:
-        click.echo("Kept: this is the new best. Go on from here.")
-    elif study.ask() == trial.commit:
-        click.echo("A step: it looks better, and is proven later. Go on from here.")
-    else:
-        names = ", ".join(study.task.editable)
-        click.echo(f"Put back {names} to {_stands(study)}. Try something else.")
+    assert best is not None
+    steps = len(study.ledger.steps_to(study.ask(), best.commit))
+    return Outcome(trial, before, best, steps, proof, others)
+
+
+def _restored(study: Study, edit: Mapping[str, bytes], outcome: Outcome) -> Outcome:
+    """Put the files back, unless the trial is what the next one starts from."""
+    stands = study.ask()
+    if stands == outcome.trial.commit:
+        return outcome
+    changed = study.collect(study.task.folder) != edit  # while it ran
+    aside = study.paths.home / "replaced" if changed else None
+    names = restore_files(study.git, study.task, stands, aside)
+    return replace(outcome, restored=tuple(names), replaced=str(aside or ""))
 
 
 @contextlib.contextmanager

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import click
 
-from autoresearch.brief import make_brief
 from autoresearch.cli.common import lab_option, tag_option
 from autoresearch.files import write_whole
-from autoresearch.opening import begun_with, read_study
-from autoresearch.strategies.registry import make_strategy
+from autoresearch.opening import read_study
+from autoresearch.overview import next_brief
 from autoresearch.study import read_steering
 from autoresearch.task import Task
 
@@ -28,14 +27,7 @@ def brief(tag: str | None, lab: Path) -> None:
     """
     task = Task.load(lab)
     with read_study(task, tag) as (ledger, paths, git):
-        rule = begun_with(task, paths.tag) or task.keep.strategy
-        parent = make_strategy(rule, task.keep).select(ledger)
-
-        def read(commit: str, path: str) -> str:
-            return git.read(commit, git.prefix + path).decode("utf-8", "surrogateescape")
-
-        made = make_brief(task, ledger, parent, read, steer=read_steering(paths))
-    click.echo(made.text.encode("utf-8", "replace").decode(), nl=False)
+        click.echo(next_brief(task, ledger, paths, git), nl=False)
 
 
 @click.command()

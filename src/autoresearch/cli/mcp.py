@@ -1,0 +1,31 @@
+"""mcp: a lab as tools for any agent that speaks the Model Context Protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from autoresearch.cli.common import lab_option, tag_option
+from autoresearch.errors import AutoResearchError
+
+
+@click.command()
+@tag_option
+@lab_option
+def mcp(tag: str | None, lab: Path) -> None:
+    """Serve a lab to agents as MCP tools, over stdin and stdout.
+
+    An agent's own configuration starts it; see docs/drive.md. A trial that is under way goes on
+    when the server ends, and the next server finds it.
+
+    \b
+    autoresearch mcp --lab my-lab
+    """
+    try:
+        from autoresearch.mcp_server import make_server
+    except ImportError as error:
+        raise AutoResearchError(
+            f"The MCP server needs the SDK, mcp 2 ({error}). Run: pip install 'autoresearch[mcp]'"
+        ) from error
+    make_server(lab, tag).run()
