@@ -78,7 +78,7 @@ def test_documented_commands_run(page: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "slow")], ids=name)
 def test_documented_commands_that_take_minutes_run(page: Path, tmp_path: Path) -> None:
     """The blocks marked slow as well, those that prepare data and train."""

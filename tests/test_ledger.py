@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoresearch.errors import LedgerError
-from autoresearch.ledger import SCHEMA_VERSION, Attempt, Ledger, State, Status, Trial
+from autoresearch.ledger import SCHEMA_VERSION, Attempt, Ledger, Spend, State, Status, Trial
 from autoresearch.metric import Metric
 
 METRIC = Metric("val_bpb")
@@ -565,3 +565,49 @@ def test_a_ledger_of_an_older_schema_is_brought_up(path: Path) -> None:
             assert ledger.trial(number) == trial
             ledger.abandon(trial) if number == 1 else None
             ledger.add(Trial(0, BASE, "note", "hand")) if number == 1 else None
+
+
+SCHEMA_2 = """
+CREATE TABLE study(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE trial(
+  number INTEGER PRIMARY KEY CHECK(number >= 0), parent TEXT NOT NULL, note TEXT NOT NULL,
+  proposer TEXT NOT NULL, state TEXT NOT NULL, "commit" TEXT NOT NULL, tree TEXT NOT NULL,
+  status TEXT, reason TEXT NOT NULL, created TEXT NOT NULL, cost_usd REAL NOT NULL,
+  lines INTEGER, nodes INTEGER) STRICT;
+CREATE TABLE attempt(
+  trial INTEGER NOT NULL REFERENCES trial(number), number INTEGER NOT NULL, seed INTEGER NOT NULL,
+  seconds REAL NOT NULL, exit_code INTEGER, value REAL, memory_gb REAL NOT NULL,
+  trust TEXT NOT NULL, sandbox TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL,
+  numbers TEXT NOT NULL, "commit" TEXT NOT NULL DEFAULT '', role TEXT NOT NULL DEFAULT 'screen',
+  load REAL, PRIMARY KEY(trial, number)) STRICT;
+INSERT INTO trial VALUES (0, 'p', 'n', 'me', 'applied', 'p', 't', 'keep', '', 'then', 0, 0, 0);
+INSERT INTO trial VALUES (1, 'p', 'n', 'me', 'applied', 'q', 'u', 'keep', '', 'then', 2.5, 1, 1);
+PRAGMA user_version = 2;
+"""
+
+
+def test_costs_of_an_older_ledger_are_carried_over(path: Path) -> None:
+    """Schema 3 has a table of what was spent; what trials cost before stands in it, once."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.executescript(SCHEMA_2)
+    for _ in range(2):
+        with contextlib.closing(Ledger(path, METRIC)) as ledger:
+            assert ledger.spends() == (Spend("then", "me", 2.5, 0, 1),)
+            assert ledger.spent() == (2.5, 0)
+
+
+def test_what_was_spent_outlives_the_trial_it_was_spent_on(ledger: Ledger) -> None:
+    """Failed proposals and abandoned trials cost what they cost."""
+    assert ledger.spent() == (0.0, 0)
+    trial = ledger.add(Trial(0, BASE, "note", "codex", created="now", cost_usd=0.5), tokens=100)
+    ledger.spend(Spend("later", "codex", 0.25, 20, None, "busy"))
+    assert ledger.spends()[0] == Spend("now", "codex", 0.5, 100, trial.number, "trial")
+    ledger.abandon(trial)
+    assert [cost.trial for cost in ledger.spends()] == [None, None]
+    assert ledger.spent() == (0.75, 120)
+
+
+def test_a_proposal_that_costs_nothing_leaves_no_row(ledger: Ledger) -> None:
+    """The offline proposer fills no table."""
+    ledger.add(Trial(0, BASE, "note", "offline"))
+    assert ledger.spends() == ()

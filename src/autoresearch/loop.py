@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from autoresearch.errors import (
     BranchMoved,
@@ -14,7 +15,9 @@ from autoresearch.errors import (
     NoRoom,
     ProposerError,
 )
-from autoresearch.proposers import Proposer
+from autoresearch.ledger import Spend
+from autoresearch.persistence import Persistence, follow
+from autoresearch.proposers import ProposalFailed, Proposer
 from autoresearch.strategies import PROVER
 from autoresearch.study import Study
 
@@ -25,6 +28,9 @@ class Limits:
 
     trials: int | None = None  # experiments, the baseline not counted
     until: float | None = None  # wall-clock time, seconds since the epoch
+    usd: float | None = None  # that the study's proposals may have cost, in all its sessions
+    tokens: int | None = None  # likewise
+    target: float | None = None  # of the metric: reached, the study is done
 
     def reached(self, done: int, reserved: float = 0.0) -> str | None:
         """Which limit ends the session, or None; `reserved` seconds are needed for its close."""
@@ -32,6 +38,20 @@ class Limits:
             return f"{done} of {self.trials} trials are done"
         if self.until is not None and time.time() + reserved >= self.until:
             return "the time is up"
+        return None
+
+    def spent(self, study: Study) -> str | None:
+        """Which limit of the study itself is reached, or None."""
+        usd, tokens = study.ledger.spent()
+        if self.usd is not None and usd >= self.usd:
+            return f"${usd:.2f} of ${self.usd:.2f} are spent"
+        if self.tokens is not None and tokens >= self.tokens:
+            return f"{tokens:,} of {self.tokens:,} tokens are spent"
+        best, metric = study.ledger.best(), study.task.metric
+        if self.target is None or best is None or best.value is None:
+            return None
+        if best.value == self.target or metric.better(best.value, self.target):
+            return f"{metric.name} {best.value:.6f} reaches the target {self.target:g}"
         return None
 
 
@@ -64,25 +84,35 @@ def research(
     limits: Limits,
     *,
     patience: Patience | None = None,
+    persistence: Persistence | None = None,
     on_note: Callable[[str], None] = lambda _: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
     """Run trials until a limit is reached; returns why it stopped. Ctrl-C is the other way out.
 
     Trouble of our own side (a full disk, a locked file, a GPU that is not free) is waited out,
-    once a trial has shown that the lab works; what time does not mend is raised.
+    once a trial has shown that the lab works; what time does not mend is raised. A proposal that
+    fails is answered as `persistence` says.
     """
-    patience = patience or Patience()
+    patience, persistence = patience or Patience(), persistence or Persistence()
     _resume(study, on_note)
     if study.ledger.best() is None:
         study.baseline()
     done = 0
-    while (why := limits.reached(done, study.closing_seconds())) is None:
+    while (why := _reached(study, limits, done)) is None:
         try:
             trial = study.recover() or study.step(proposer)  # the interrupted before the new
             done += trial.proposer != PROVER
             patience.forget()
+            persistence.forget()
             study.reserve.hold()
+        except ProposalFailed as failed:
+            study.ledger.spend(_cost(failed, proposer.name))
+            if not _persist(persistence, failed, proposer, limits, on_note, sleep):
+                if done == 0:
+                    raise
+                why = str(failed)
+                break
         except ProposerError as error:
             if study.close() is None and done == 0:
                 raise
@@ -93,6 +123,44 @@ def research(
             _wait_out(study, error, patience.after(error), limits, on_note, sleep)
     study.close()
     return why
+
+
+def _reached(study: Study, limits: Limits, done: int) -> str | None:
+    return limits.reached(done, study.closing_seconds()) or limits.spent(study)
+
+
+def _cost(failed: ProposalFailed, by: str) -> Spend:
+    """What a proposal cost that came to nothing."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Spend(now, by, failed.cost_usd, failed.tokens, None, failed.kind)
+
+
+def _persist(
+    persistence: Persistence,
+    failed: ProposalFailed,
+    proposer: Proposer,
+    limits: Limits,
+    on_note: Callable[[str], None],
+    sleep: Callable[[float], None],
+) -> bool:
+    """Say what failed, do what helps, and wait; whether to go on."""
+    advice = persistence.after(failed)
+    if advice.stop:
+        return False
+    done = follow(advice, proposer)
+    seconds = _until(limits, advice.wait)
+    again = f"trying again in {seconds:.0f} s" if seconds else "trying again"
+    on_note(f"No proposal ({failed.kind}): {failed}. {done + '; ' if done else ''}{again}.")
+    if seconds:
+        sleep(seconds)
+    return True
+
+
+def _until(limits: Limits, seconds: float) -> float:
+    """A wait that does not go beyond the session's end."""
+    if limits.until is None:
+        return seconds
+    return min(seconds, max(0.0, limits.until - time.time()))
 
 
 def _resume(study: Study, on_note: Callable[[str], None]) -> None:
@@ -114,8 +182,7 @@ def _wait_out(
 ) -> None:
     """Say what is wrong, free the reserve for what the ledger must still write, and wait."""
     freed = " The reserve was freed." if study.reserve.give_up() else ""
-    if limits.until is not None:
-        seconds = min(seconds, max(0.0, limits.until - time.time()))
+    seconds = _until(limits, seconds)
     again = f"trying again in {seconds:.0f} s" if seconds else "trying again"
     on_note(f"{error}{freed} Paused: {again}.")
     sleep(seconds)

@@ -68,6 +68,11 @@ class StudyPaths:
         return self.home / "export"
 
     @property
+    def agent(self) -> Path:
+        """Where a coding agent has its HOME, its brief and its log."""
+        return self.home / "agent"
+
+    @property
     def pristine(self) -> Path:
         """Where a judge or a score command runs: the files that the study began with."""
         return self.home / "pristine"

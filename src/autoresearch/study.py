@@ -136,8 +136,9 @@ class Study:
 
     def tell(self, parent: str, edit: Edit, proposal: Proposal, by: str) -> Trial:
         """Commit an edit, run, measure, judge and record it; move the branch if it is kept."""
-        trial = self._add(parent, proposal.note, by, proposal.cost_usd)
-        return self._finish(self._commit(trial, edit))
+        trial = self._add(parent, proposal.note, by, proposal.cost_usd, proposal.tokens)
+        refused = self._refuse(trial, proposal.fault) if proposal.fault else None
+        return self._finish(refused or self._commit(trial, edit))
 
     def baseline(self) -> Trial:
         """Run the unedited lab: the number that all others are compared with."""
@@ -241,10 +242,12 @@ class Study:
         wanted = {trial.number, trial.number - 1} | ({best.number} if best else set())
         artefacts.prune(self.paths.trials, wanted)
 
-    def _add(self, parent: str, note: str, by: str, cost_usd: float = 0.0) -> Trial:
+    def _add(
+        self, parent: str, note: str, by: str, cost_usd: float = 0.0, tokens: int = 0
+    ) -> Trial:
         words = clean_line(note, NOTE) or "(no note)"
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        return self.ledger.add(Trial(0, parent, words, by, created=now, cost_usd=cost_usd))
+        return self.ledger.add(Trial(0, parent, words, by, created=now, cost_usd=cost_usd), tokens)
 
     def _climbed(self, tip: str, since: str) -> str:
         """The steps from one commit up to another, in words."""

@@ -100,6 +100,36 @@ class Table:
         names = list(self._values)
         return [(name, table) for name in names if (table := self.table(name)) is not None]
 
+    def words(self, key: str) -> tuple[str | tuple[str, ...], ...]:
+        """A list of strings, and of lists of strings; not an empty one."""
+        value = self._take(key, None, required=True)
+        found = [tuple(v) if isinstance(v, list) else v for v in value] if _is_list(value) else []
+        inner = [word for v in found for word in (v if isinstance(v, tuple) else (v,))]
+        if not found or not all(isinstance(word, str) and word for word in inner):
+            raise self.error(key, value, 'a list of words, such as ["agent", "-p", "{prompt}"]')
+        return tuple(found)
+
+    def list_of_tables(self, key: str) -> list[Table]:
+        """Tables that stand in a list: [[key]]."""
+        value = self._take(key, [], required=False)
+        if not _is_list(value) or not all(isinstance(inner, dict) for inner in value):
+            raise self.error(key, value, f"a list of tables: [[{self.prefix}{key}]]")
+        return [
+            Table(inner, self.path, f"{self.prefix}{key}.{number}.")
+            for number, inner in enumerate(value)
+        ]
+
+    def strings(self) -> dict[str, str]:
+        """All that is left, freely named, each a string."""
+        for key, value in self._values.items():
+            if not isinstance(value, str) or "\0" in value:
+                raise self.error(key, value, "a string, no NUL in it")
+        return dict(self._values)
+
+    def anything(self) -> dict[str, Any]:
+        """All that is left, as it is."""
+        return dict(self._values)
+
     def variables(self) -> dict[str, str]:
         """All that is left, as environment variables."""
         for key, value in self._values.items():
@@ -127,6 +157,10 @@ class Table:
         if required and key not in self._values:
             raise TaskError(f"{self.path}: {self.prefix}{key} is missing, and a task needs it.")
         return self._values.pop(key, default)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list)
 
 
 def _float(value: object) -> float | None:

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from autoresearch.errors import TaskError
 from autoresearch.executors import Limits
@@ -124,6 +124,7 @@ class Task:
     access: Access = field(default_factory=Access)
     free_disk: int = FREE_DISK  # bytes; below it no attempt is started
     sandbox: Policy = "auto"
+    agents: Mapping[str, Any] = field(default_factory=dict)  # [agent.NAME], as it stands there
 
     @classmethod
     def load(cls, folder: Path) -> Task:
@@ -166,6 +167,7 @@ def _task(table: Table, folder: Path) -> Task:
     access = _access(table.table("access"))
     variables = table.table("env")
     env = variables.variables() if variables else {}
+    agents = table.table("agent")
     table.finish()
     assert name and command
     _check_editable(table, folder, editable)
@@ -188,6 +190,7 @@ def _task(table: Table, folder: Path) -> Task:
         access,
         free_disk,
         policy,
+        agents.anything() if agents else {},
     )
 
 

@@ -30,6 +30,7 @@ COMMANDS = {
     "ablate": ("verify", "Take each kept change out of the best: what does it still bring?"),
     "replay": ("verify", "Run a trial again from its commit, and compare."),
     "report": ("report", "A page and pictures of the study, or of any results.tsv."),
+    "agents": ("agents", "The coding agents that can propose, and whether they work here."),
     "doctor": ("doctor", "What this machine offers, and whether the study is sound."),
     "export": ("report", "All trials as results.tsv or JSON lines."),
 }

@@ -55,7 +55,19 @@ def _standing(task: Task, ledger: Ledger, paths: StudyPaths) -> dict[str, object
         "best trial": seen.best_trial,
         "now": seen.now,
         "time used": duration(seen.seconds),
+        **_spent(ledger),
         "branch": seen.branch,
+    }
+
+
+def _spent(ledger: Ledger) -> dict[str, object]:
+    """What the proposals cost, and what they may cost."""
+    facts, (usd, tokens) = ledger.facts, ledger.spent()
+    most_usd, most_tokens = facts.get("max_usd"), facts.get("max_tokens")
+    return {
+        "dollars": f"{usd:.2f}" + (f" of {float(most_usd):.2f}" if most_usd else ""),
+        "tokens": f"{tokens}" + (f" of {most_tokens}" if most_tokens else ""),
+        "target": facts.get("target") or None,
     }
 
 

@@ -21,7 +21,8 @@ from autoresearch.executors.levels import probe
 from autoresearch.ledger import Trial
 from autoresearch.loop import Limits, research
 from autoresearch.opening import begun_with, default_tag, open_study
-from autoresearch.proposers import Proposal, Proposer
+from autoresearch.paths import StudyPaths
+from autoresearch.proposers import Ground, Proposal, Proposer
 from autoresearch.proposers.record import Recorder, Replayer
 from autoresearch.proposers.registry import make_proposer
 from autoresearch.strategies import Strategy
@@ -36,12 +37,17 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--trials", type=click.IntRange(min=0), help="Stop after this many experiments.")
 @click.option("--hours", type=click.FloatRange(min=0), help="Stop after this many hours.")
 @click.option("--until", metavar="TIME", help="Stop at 07:30, or at 2026-03-08T07:30.")
+@click.option("--max-usd", type=click.FloatRange(min=0), help="Stop when proposals cost this much.")
+@click.option(
+    "--max-tokens", type=click.IntRange(min=0), help="Stop when they took as many tokens."
+)
+@click.option("--target", type=float, help="Stop when the metric is this good.")
 @tag_option
 @click.option(
     "--agent",
     default="offline",
     show_default=True,
-    help="Who proposes: offline, llm:MODEL, a list (llm,offline), mix:offline=0.7,llm=0.3.",
+    help="Who: offline, llm:MODEL, codex (see `agents`), codex,llm, mix:offline=0.7,llm=0.3.",
 )
 @click.option("--record", type=_FILE, help="Write every proposal to this file, for --replay.")
 @click.option("--replay", type=_FILE, help="Propose what this recording holds, not --agent.")
@@ -55,6 +61,9 @@ def run(
     trials: int | None,
     hours: float | None,
     until: str | None,
+    max_usd: float | None,
+    max_tokens: int | None,
+    target: float | None,
     tag: str | None,
     agent: str,
     record: Path | None,
@@ -67,20 +76,24 @@ def run(
     """Research until stopped: propose, run, measure, keep or put aside.
 
     The first trial is the unedited baseline. A study goes on where it stopped; Ctrl-C is clean.
-    Your own files are left alone: the best stands on the branch autoresearch/TAG.
+    Your own files are left alone: the best stands on the branch autoresearch/TAG. Dollars and
+    tokens are those of the whole study, of failed proposals too, as the agents themselves tell.
 
     \b
     autoresearch run                       until Ctrl-C
     autoresearch run --trials 20
     autoresearch run --tag wider --until 07:30
+    autoresearch run --agent claude --max-usd 20
     autoresearch run --agent llm:gpt-5-mini,offline
     """
     task = Task.load(lab)
-    limits = Limits(trials, _deadline(hours, until))
-    proposer = _proposer(agent, seed, record, replay)
+    limits = Limits(trials, _deadline(hours, until), max_usd, max_tokens, target)
     name = tag or default_tag(lab)
+    ground = Ground(StudyPaths(lab, name).agent, task.sandbox, task.agents)
+    proposer = _proposer(agent, seed, ground, record, replay)
     rule = _strategy(task, name, strategy)
     with open_study(task, name, rule, seed=seed) as study:
+        study.ledger.remember(**_budget(limits))
         view = make_view(study, limits, as_json=as_json)
         with _watched(study, view):
             view.note(_sandbox(study))
@@ -115,14 +128,22 @@ def try_(note: str, tag: str | None, strategy: str | None, as_json: bool, lab: P
         click.echo((as_json_line if as_json else as_text)(outcome, study))
 
 
-def _proposer(agent: str, seed: int, record: Path | None, replay: Path | None) -> Proposer:
+def _proposer(
+    agent: str, seed: int, ground: Ground, record: Path | None, replay: Path | None
+) -> Proposer:
     """Who proposes: an agent, written down on request, or a recording of one."""
     if replay is None:
-        made = make_proposer(agent, seed=seed)
+        made = make_proposer(agent, seed=seed, ground=ground)
         return made if record is None else Recorder(made, record)
     if record is not None:
         raise AutoResearchError("--record and --replay exclude each other: a replay is on record.")
     return Replayer(replay)
+
+
+def _budget(limits: Limits) -> dict[str, str]:
+    """What `status` shows of the limits; empty: none."""
+    named = {"max_usd": limits.usd, "max_tokens": limits.tokens, "target": limits.target}
+    return {name: "" if value is None else f"{value:.15g}" for name, value in named.items()}
 
 
 def _strategy(task: Task, tag: str, asked: str | None) -> Strategy:

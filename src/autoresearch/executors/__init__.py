@@ -18,7 +18,7 @@ class Limits:
     memory: int | None = None  # bytes, of all its processes together; ending "memory"
     processes: int | None = None  # at a time, a sandbox's own two among them; ending "processes"
     file_size: int | None = None  # bytes of one file: the write fails
-    disk: int | None = None  # bytes of the job's folder; ending "disk"
+    disk: int | None = None  # bytes of its folder and of what it may write; ending "disk"
     open_files: int | None = None  # of one process: the open fails
 
 

@@ -38,7 +38,7 @@ def supervise(job: Job, level: Level) -> dict[str, Any]:
     log = BoundedLog(job.log)
     launch = _launcher(level)(job)
     group = memory_group(job.limits.memory)
-    watchdog = Watchdog(job.limits, job.folder, group)
+    watchdog = Watchdog(job.limits, job.folder, *job.writable, group=group)
     child = start(launch if group is None else _within(group, launch))
     try:
         leftover.note(job.log, child.pid)

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -25,11 +25,11 @@ TOO_DEEP = 1 << 62  # bytes that a folder counts for whose path no call can name
 class Watchdog:
     """Says when a job takes more than it may; remembers the most memory it held."""
 
-    def __init__(self, limits: Limits, folder: Path, group: MemoryGroup | None = None) -> None:
+    def __init__(self, limits: Limits, *folders: Path, group: MemoryGroup | None = None) -> None:
         self.peak_memory = 0
         self._limits = limits
         self._group = group
-        self._disk = DiskMeter(folder)
+        self._disk = DiskMeter(*folders)
         self._next = 0.0
         self._asleep = slept()
 
@@ -74,10 +74,10 @@ class Watchdog:
 
 
 class DiskMeter:
-    """Counts the bytes below a folder, a little at a time, again and again."""
+    """Counts the bytes below folders, a little at a time, again and again."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, *folders: Path) -> None:
+        self._folders = folders
         self._last = 0
         self._count = 0
         self._walk: Iterator[int] | None = None
@@ -86,7 +86,7 @@ class DiskMeter:
     def look(self, now: float) -> int:
         """Bytes as far as known: the count under way, or the last whole one if that is more."""
         if self._walk is None and now >= self._next:
-            self._walk, self._count = _sizes(self._folder), 0
+            self._walk, self._count = _sizes(self._folders), 0
         if self._walk is not None:
             sizes = list(islice(self._walk, DISK_STEP))
             self._count += sum(sizes)
@@ -101,9 +101,9 @@ def slept() -> float:
     return 0.0 if boottime is None else time.clock_gettime(boottime) - time.monotonic()
 
 
-def _sizes(folder: Path) -> Iterator[int]:
-    """Bytes on disk of all below a folder, links not followed; one number per entry."""
-    waiting = [str(folder)]
+def _sizes(folders: Iterable[Path]) -> Iterator[int]:
+    """Bytes on disk of all below folders, links not followed; one number per entry."""
+    waiting = [str(folder) for folder in folders]
     while waiting:
         try:
             with os.scandir(waiting.pop()) as entries:

@@ -6,6 +6,17 @@ from autoresearch.ledger.trial import SCREEN, State, Status
 
 VERSION = 3
 TABLES = {"study", "trial", "attempt"}
+# What proposals cost, those that came to nothing included. A cost outlives its trial's row.
+SPEND = """
+CREATE TABLE IF NOT EXISTS spend(
+  at TEXT NOT NULL,
+  proposer TEXT NOT NULL,
+  usd REAL NOT NULL CHECK(usd >= 0),
+  tokens INTEGER NOT NULL CHECK(tokens >= 0),
+  trial INTEGER REFERENCES trial(number) ON DELETE SET NULL,
+  kind TEXT NOT NULL
+) STRICT;
+"""
 SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS study(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS trial(
@@ -44,6 +55,7 @@ CREATE TABLE IF NOT EXISTS attempt(
   PRIMARY KEY(trial, number),
   CHECK(value IS NULL OR reason = '')
 ) STRICT;
+{SPEND}
 PRAGMA user_version = {VERSION};
 """
 
@@ -57,8 +69,11 @@ ALTER TABLE attempt ADD COLUMN role TEXT NOT NULL DEFAULT '{SCREEN}';
 ALTER TABLE attempt ADD COLUMN load REAL;
 PRAGMA user_version = 2;
 """,
-    2: """
+    2: f"""
 ALTER TABLE trial ADD COLUMN code TEXT NOT NULL DEFAULT '';
+{SPEND}
+INSERT INTO spend
+  SELECT created, proposer, cost_usd, 0, number, 'trial' FROM trial WHERE cost_usd > 0;
 PRAGMA user_version = 3;
 """,
 }
@@ -67,6 +82,7 @@ TRIAL_COLUMNS = (
     "number", "parent", "note", "proposer", "state", "commit", "tree",
     "status", "reason", "created", "cost_usd", "lines", "nodes", "code",
 )  # fmt: skip
+SPEND_COLUMNS = ("at", "proposer", "usd", "tokens", "trial", "kind")
 ATTEMPT_COLUMNS = (
     "number", "seed", "seconds", "exit_code", "value", "memory_gb",
     "trust", "sandbox", "reason", "detail", "numbers", "commit", "role", "load",

@@ -18,12 +18,13 @@ from autoresearch.errors import LedgerError
 from autoresearch.ledger.schema import (
     ATTEMPT_COLUMNS,
     SCHEMA,
+    SPEND_COLUMNS,
     TABLES,
     TRIAL_COLUMNS,
     UPGRADES,
     VERSION,
 )
-from autoresearch.ledger.trial import NEXT, Attempt, State, Status, Trial
+from autoresearch.ledger.trial import NEXT, Attempt, Spend, State, Status, Trial
 from autoresearch.metric import Metric
 
 
@@ -48,13 +49,21 @@ class Ledger:
 
     # ---- writing -------------------------------------------------------------------------------
 
-    def add(self, trial: Trial) -> Trial:
-        """Write a new trial; its number is the next free one."""
+    def add(self, trial: Trial, tokens: int = 0) -> Trial:
+        """Write a new trial and what it cost; its number is the next free one."""
         with self._transaction():
             row = self._db.execute("SELECT coalesce(max(number) + 1, 0) FROM trial").fetchone()
             trial = replace(trial, number=row[0])
             self._insert("trial", TRIAL_COLUMNS, _trial_row(trial))
+            if trial.cost_usd or tokens:
+                cost = Spend(trial.created, trial.proposer, trial.cost_usd, tokens, trial.number)
+                self._insert("spend", SPEND_COLUMNS, _spend_row(cost))
         return trial
+
+    def spend(self, cost: Spend) -> None:
+        """Write what a proposal cost that no trial came of."""
+        with self._transaction():
+            self._insert("spend", SPEND_COLUMNS, _spend_row(cost))
 
     def advance(self, trial: Trial, state: State, **changes: Any) -> Trial:
         """Write a trial's next state, and what came to be known with it."""
@@ -168,6 +177,16 @@ class Ledger:
             steps.append(made_by[tip])
             tip = made_by[tip].parent
         return tuple(reversed(steps))
+
+    def spends(self) -> tuple[Spend, ...]:
+        """What proposals cost, oldest first, those that came to nothing included."""
+        columns = ", ".join(SPEND_COLUMNS)
+        return tuple(Spend(*row) for row in self._select(f"SELECT {columns} FROM spend"))
+
+    def spent(self) -> tuple[float, int]:
+        """Dollars and tokens of all proposals together."""
+        usd, tokens = self._select("SELECT total(usd), total(tokens) FROM spend")[0]
+        return float(usd), int(tokens)
 
     def integrity(self) -> str:
         """What SQLite says of the file: "ok", or the first trouble it finds."""
@@ -300,6 +319,10 @@ def _attempt_row(attempt: Attempt) -> tuple[Any, ...]:
     return tuple(
         numbers if name == "numbers" else getattr(attempt, name) for name in ATTEMPT_COLUMNS
     )
+
+
+def _spend_row(cost: Spend) -> tuple[Any, ...]:
+    return tuple(getattr(cost, name) for name in SPEND_COLUMNS)
 
 
 def _trial_row(trial: Trial) -> tuple[Any, ...]:

@@ -66,6 +66,18 @@ class Attempt:
 
 
 @dataclass(frozen=True)
+class Spend:
+    """What one proposal cost, whether anything came of it or not."""
+
+    at: str  # UTC, ISO 8601
+    proposer: str
+    usd: float = 0.0
+    tokens: int = 0
+    trial: int | None = None  # None when it came to nothing
+    kind: str = "trial"  # or why it came to nothing: busy, stop, refusal, empty, late
+
+
+@dataclass(frozen=True)
 class Trial:
     """One candidate: proposed, run, measured and judged."""
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from autoresearch.errors import ProposerError
+from autoresearch.executors import Executor
 
 Outcome = Literal["keep", "discard", "crash"]
 # What helps against a failure. busy: time (429, 5xx, network); stop: a person (key, billing, a
@@ -67,6 +68,33 @@ class Proposal:
     cost_usd: float = 0.0
     tokens: int = 0  # of input and output together
     details: Mapping[str, str] = field(default_factory=dict)
+    fault: str = ""  # why the edit must not run, such as disk: the trial is a crash for that reason
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a proposer that starts processes is given of the study: where, and under what rules."""
+
+    home: Path | None = None  # a folder of its own, made anew by it; None: a temporary one
+    policy: Literal["auto", "required", "off"] = "auto"  # of the sandbox
+    agents: Mapping[str, Any] = field(default_factory=dict)  # [agent.NAME] of task.toml
+    executor: Executor | None = None  # instead of the one that the policy asks for
+
+
+@runtime_checkable
+class Renewable(Protocol):
+    """A proposer that can begin anew when it led nowhere."""
+
+    def renew(self) -> None:
+        """Begin the next proposal otherwise: another session, another opening."""
+
+
+@runtime_checkable
+class Yielding(Protocol):
+    """A proposer of several that take turns."""
+
+    def give_way(self) -> str | None:
+        """Let the next one propose; its name, or None when there is no other."""
 
 
 class Proposer(Protocol):

@@ -9,7 +9,8 @@ from typing import Any
 
 from autoresearch.errors import AutoResearchError, ProposerError
 from autoresearch.names import nearest, resolve
-from autoresearch.proposers import Proposer
+from autoresearch.proposers import Ground, Proposer
+from autoresearch.proposers.command import CommandProposer, load_presets
 
 PROPOSERS = {
     "offline": "autoresearch.proposers.offline:OfflineProposer",
@@ -20,20 +21,20 @@ ARGUMENT = {"llm": "model"}
 MIX = "mix"
 
 
-def make_proposer(name: str, seed: int = 0) -> Proposer:
-    """The proposer of that name; one whose constructor takes a `seed` is given ours.
+def make_proposer(name: str, seed: int = 0, ground: Ground | None = None) -> Proposer:
+    """The proposer of that name; one whose constructor takes a `seed` or a `ground` is given ours.
 
     `offline`, `llm:gpt-5-mini`, `package.module:Class`; `codex,llm,offline` is a list where the
     first that can go on proposes; `mix:offline=0.7,llm=0.3` draws by weight.
     """
     if name.startswith(f"{MIX}:"):
-        return _mix(name, seed)
+        return _mix(name, seed, ground)
     if "," in name:
-        return _fallback(name, seed)
-    return _one(name, seed)
+        return _fallback(name, seed, ground)
+    return _one(name, seed, ground)
 
 
-def _mix(name: str, seed: int) -> Proposer:
+def _mix(name: str, seed: int, ground: Ground | None) -> Proposer:
     """`mix:A=WEIGHT,B=WEIGHT`; a weight is any number above nothing."""
     from autoresearch.proposers.mix import Mix
 
@@ -45,28 +46,33 @@ def _mix(name: str, seed: int) -> Proposer:
                 f"{name!r}: {part.strip()!r} is no proposer and weight. A mix looks like "
                 "mix:offline=0.7,llm=0.3; weights are numbers above 0 and need not add up to 1."
             )
-        members.append((label, _one(label, seed), _number(weight)))
+        members.append((label, _one(label, seed, ground), _number(weight)))
     return Mix(members, seed)
 
 
-def _fallback(name: str, seed: int) -> Proposer:
+def _fallback(name: str, seed: int, ground: Ground | None) -> Proposer:
     """`A,B,C`: in this order."""
     from autoresearch.proposers.fallback import Fallback
 
     labels = [label.strip() for label in name.split(",")]
     if not all(labels):
         raise ProposerError(f"{name!r}: a name is missing. A list looks like llm,offline.")
-    return Fallback([(label, _one(label, seed)) for label in labels])
+    return Fallback([(label, _one(label, seed, ground)) for label in labels])
 
 
-def _one(name: str, seed: int) -> Proposer:
+def _one(name: str, seed: int, ground: Ground | None) -> Proposer:
     """A single proposer."""
     short, colon, argument = name.partition(":")
     if colon and short in PROPOSERS:
-        return _made(short, seed, _taken(short, argument))
+        return _made(short, seed, ground, _taken(short, argument))
     if colon and "." not in short and (hint := nearest(short, [*ARGUMENT, MIX])):
         raise ProposerError(f"No proposer is named {short!r}{hint}.")
-    return _made(name, seed, {})
+    if name not in PROPOSERS and "." not in name and not colon:
+        agents = load_presets(ground.agents if ground else None)
+        if name in agents:
+            return CommandProposer(agents[name], ground)
+        resolve("proposer", name, dict.fromkeys((*PROPOSERS, *agents), ""), ProposerError)
+    return _made(name, seed, ground, {})
 
 
 def _taken(short: str, argument: str) -> dict[str, Any]:
@@ -78,9 +84,9 @@ def _taken(short: str, argument: str) -> dict[str, Any]:
     return {ARGUMENT[short]: argument.strip()}
 
 
-def _made(name: str, seed: int, given: dict[str, Any]) -> Proposer:
+def _made(name: str, seed: int, ground: Ground | None, given: dict[str, Any]) -> Proposer:
     made = _find(name)
-    proposer: Proposer = made(**_arguments(name, made, seed), **given)
+    proposer: Proposer = made(**_arguments(name, made, seed, ground), **given)
     if not callable(getattr(proposer, "propose", None)) or not hasattr(proposer, "name"):
         raise ProposerError(
             f"{name!r} is no proposer: {made.__name__} needs a `name` and a method "
@@ -115,15 +121,17 @@ def _place(error: Exception) -> str:
     return f" ({theirs[-1].filename}:{theirs[-1].lineno})" if len(theirs) > 1 else ""
 
 
-def _arguments(name: str, made: type[Any], seed: int) -> dict[str, int]:
-    """What the constructor is called with: the seed, or nothing."""
+def _arguments(name: str, made: type[Any], seed: int, ground: Ground | None) -> dict[str, Any]:
+    """What the constructor is called with, as far as it asks for it."""
     signature = inspect.signature(made)
-    given = {"seed": seed} if "seed" in signature.parameters else {}
+    ours = {"seed": seed, "ground": ground or Ground()}
+    given = {key: value for key, value in ours.items() if key in signature.parameters}
     try:
         signature.bind(**given)
     except TypeError as error:
         raise ProposerError(
-            f"the proposer {name!r} cannot be made by name: {error}. Only an argument called "
-            "`seed` is given; give the others a default, or name a class that fills them in"
+            f"the proposer {name!r} cannot be made by name: {error}. Only arguments called "
+            "`seed` and `ground` are given; give the others a default, or name a class that fills "
+            "them in"
         ) from error
     return given

@@ -1,0 +1,78 @@
+"""What to do when no proposal comes: wait, begin anew, let another one try, or stop."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from autoresearch.proposers import ProposalFailed, Proposer, Renewable, Yielding
+
+LONGEST = 24 * 3600.0  # seconds of any one wait, whatever the other side asks for
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to do now."""
+
+    wait: float = 0.0  # seconds
+    renew: bool = False  # another session, another beginning
+    give_way: bool = False  # the next proposer, where there are several
+    stop: bool = False  # only a person can mend it
+
+
+@dataclass
+class Persistence:
+    """Keeps a night going over proposals that fail; made for one session of the loop.
+
+    busy      waits, ever longer, at random within the limit; never less than was asked for
+    stop      ends it
+    others    count; the `renew`-th in a row begins anew, the `give_way`-th lets the next proposer
+              try, the `pause`-th and each after it pauses, ever longer
+    """
+
+    first: float = 5.0  # seconds that the first wait takes at most; doubles up to `longest`
+    longest: float = 1800.0
+    renew: int = 3
+    give_way: int = 6
+    pause: int = 12
+    pause_first: float = 600.0  # seconds of the first pause; doubles up to `pause_longest`
+    pause_longest: float = 7200.0
+    chance: Callable[[float, float], float] = random.uniform
+    _busy: int = field(default=0, init=False)
+    _empty: int = field(default=0, init=False)
+
+    def after(self, failed: ProposalFailed) -> Advice:
+        """What helps against this failure, coming after those before it."""
+        if failed.kind == "stop":
+            return Advice(stop=True)
+        if failed.kind == "busy":
+            self._busy += 1
+            return Advice(wait=self._backoff(failed.retry_after or 0.0))
+        self._empty += 1
+        over = self._empty - self.pause
+        wait = (
+            min(self.pause_first * 2.0 ** min(over, 60), self.pause_longest) if over >= 0 else 0.0
+        )
+        return Advice(
+            wait, renew=self._empty % self.renew == 0, give_way=self._empty == self.give_way
+        )
+
+    def forget(self) -> None:
+        """A proposal came."""
+        self._busy = self._empty = 0
+
+    def _backoff(self, asked: float) -> float:
+        """At random up to a limit that doubles: many who wait must not come back together."""
+        limit = min(self.first * 2.0 ** min(self._busy - 1, 60), self.longest)
+        return min(asked + self.chance(0.0, limit), LONGEST)
+
+
+def follow(advice: Advice, proposer: Proposer) -> str:
+    """Do what was advised with a proposer, as far as it can; in words."""
+    if advice.give_way and isinstance(proposer, Yielding) and (other := proposer.give_way()):
+        return f"{other} goes on"
+    if advice.renew and isinstance(proposer, Renewable):
+        proposer.renew()
+        return "it begins anew"
+    return ""

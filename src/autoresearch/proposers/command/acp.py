@@ -1,0 +1,313 @@
+"""A client of the Agent Client Protocol, run inside the sandbox beside the agent it drives.
+
+A script of its own that needs nothing but Python: `python -I -S acp.py order.json`. It speaks
+JSON-RPC over the agent's stdin and stdout, one object a line; what it hears it prints as events.
+Files may be read and written inside the workspace, an edit inside the workspace is allowed when
+the agent asks, everything else is refused. The sandbox holds whatever the agent does unasked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+VERSION = 1
+LINE = 16 * 2**20  # bytes of one message
+FILE = 4 * 2**20  # bytes of one file that is read or written for the agent
+GRACE = 2.0  # seconds for an agent to end its turn after it was cancelled
+NO_METHOD, BAD_PARAMS, REFUSED = -32601, -32602, -32000
+PATH_KEYS = ("path", "filepath", "file", "abspath", "absolutepath", "targetfile", "filename")
+STOPS = {  # reasons other than end_turn, in words that say what helps
+    "refusal": "refusal: the model refused to go on",
+    "max_tokens": "max_tokens: context length exceeded",
+    "max_turn_requests": "max_turn_requests",
+    "cancelled": "cancelled",
+}
+
+
+class Failed(Exception):
+    """The agent answered with an error, or not at all."""
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Silent(Exception):
+    """The agent said nothing for too long."""
+
+
+class Wire:
+    """Messages to and from the agent's process."""
+
+    def __init__(self, argv: list[str], silence: float, deadline: float) -> None:
+        self.agent = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self.agent.stdout
+        self._silence, self._deadline, self._rest = silence, deadline, bytearray()
+        os.set_blocking(self.agent.stdout.fileno(), False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self.agent.stdout, selectors.EVENT_READ)
+
+    def send(self, message: dict[str, Any]) -> None:
+        """One message; a broken pipe means that the agent is gone."""
+        assert self.agent.stdin
+        try:
+            self.agent.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+            self.agent.stdin.flush()
+        except OSError as error:
+            raise Failed(f"the agent ended: {error.strerror}") from error
+
+    def messages(self) -> Iterator[dict[str, Any]]:
+        """Messages as they come, until the agent ends or says nothing for too long."""
+        while chunk := self._read():
+            self._rest += chunk
+            if len(self._rest) > LINE:
+                raise Failed(f"the agent sent a message of more than {LINE} bytes")
+            *lines, rest = bytes(self._rest).split(b"\n") if b"\n" in chunk else (self._rest,)
+            self._rest = bytearray(rest)
+            for line in lines:
+                message = parsed(line)
+                if message is not None:
+                    yield message
+
+    def hurry(self, seconds: float) -> None:
+        """Wait no longer than this from now on."""
+        self._deadline = time.monotonic() + seconds
+        self._silence = seconds
+
+    def _read(self) -> bytes:
+        assert self.agent.stdout
+        now = time.monotonic()
+        if not self._selector.select(max(0.0, min(self._silence, self._deadline - now))):
+            raise Silent
+        return os.read(self.agent.stdout.fileno(), 1 << 16)
+
+
+class Client:
+    """One session with one prompt."""
+
+    def __init__(self, wire: Wire, workspace: Path) -> None:
+        self.wire, self.workspace = wire, workspace.resolve()
+        self.usd, self.used, self.asked = 0.0, 0.0, 0
+        self.session = ""
+
+    def converse(self, prompt: str) -> str:
+        """From the handshake to the end of the turn; why it ended."""
+        files = {"readTextFile": True, "writeTextFile": True}
+        hello = self.call(
+            "initialize",
+            protocolVersion=VERSION,
+            clientCapabilities={"fs": files, "terminal": False},
+            clientInfo={"name": "autoresearch", "version": "1"},
+        )
+        if hello.get("protocolVersion") != VERSION:
+            raise Failed(f"the agent speaks ACP {hello.get('protocolVersion')}, and not {VERSION}")
+        made = self.call("session/new", cwd=str(self.workspace), mcpServers=[])
+        self.session = str(made.get("sessionId", ""))
+        words = [{"type": "text", "text": prompt}]
+        told = self.call("session/prompt", sessionId=self.session, prompt=words)
+        self.used = max(self.used, tokens_of(told))
+        return str(told.get("stopReason", "end_turn"))
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        """Ask the agent, and serve it until it answers."""
+        self.asked += 1
+        number_of_this = self.asked
+        self.wire.send({"id": number_of_this, "method": method, "params": params})
+        for message in self.wire.messages():
+            if "method" in message:
+                self.serve(message)
+            elif message.get("id") == number_of_this:
+                return answer(message, method)
+        raise Failed(f"the agent ended before it answered {method}")
+
+    def cancel(self) -> None:
+        """Tell the agent to stop, and give it a moment."""
+        try:
+            self.wire.hurry(GRACE)
+            self.wire.send({"method": "session/cancel", "params": {"sessionId": self.session}})
+            for message in self.wire.messages():
+                if "method" in message:
+                    self.serve(message)
+                else:
+                    return
+        except (Failed, Silent):
+            return
+
+    def serve(self, message: dict[str, Any]) -> None:
+        """Answer a request, or take a notification."""
+        params = message.get("params")
+        params = params if isinstance(params, dict) else {}
+        if "id" not in message:
+            if message["method"] == "session/update":
+                self.update(params.get("update"))
+            return
+        handlers = {
+            "session/request_permission": self.permit,
+            "fs/read_text_file": self.read,
+            "fs/write_text_file": self.write,
+        }
+        handler = handlers.get(str(message["method"]))
+        if handler is None:
+            self.refuse(message, NO_METHOD, f"{message['method']} is not offered")
+            return
+        try:
+            self.wire.send({"id": message["id"], "result": handler(params)})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            self.refuse(message, BAD_PARAMS, str(error))
+
+    def refuse(self, message: dict[str, Any], code: int, words: str) -> None:
+        """Answer with an error, and note it."""
+        say(type="acp.refused", what=str(message["method"]), why=words)
+        self.wire.send({"id": message["id"], "error": {"code": code, "message": words}})
+
+    def update(self, update: object) -> None:
+        """What the agent tells of its turn."""
+        if not isinstance(update, dict):
+            return
+        kind, content = update.get("sessionUpdate"), update.get("content")
+        if kind == "agent_message_chunk" and isinstance(content, dict):
+            say(type="acp.text", text=str(content.get("text", "")))
+        elif kind == "tool_call":
+            say(type="acp.tool", title=str(update.get("title", ""))[:200], kind=update.get("kind"))
+        elif kind == "usage_update":
+            cost = update.get("cost")
+            money = cost if isinstance(cost, dict) else {}
+            if str(money.get("currency", "USD")).upper() == "USD":
+                self.usd = max(self.usd, number(money.get("amount")))
+            self.used = max(self.used, number(update.get("used")))
+            say(type="acp.usage", usd=self.usd, tokens=self.used)
+
+    def permit(self, params: dict[str, Any]) -> dict[str, Any]:
+        """An edit of files that all lie in the workspace: this once. Anything else: no."""
+        call = params.get("toolCall")
+        call = call if isinstance(call, dict) else {}
+        paths = list(paths_of(call))
+        allowed = call.get("kind") == "edit" and bool(paths) and all(map(self.inside, paths))
+        wanted = ("allow_once", "allow_always") if allowed else ("reject_once", "reject_always")
+        if not allowed:
+            say(
+                type="acp.refused", what=str(call.get("title", ""))[:200], why=str(call.get("kind"))
+            )
+        offered = {o.get("kind"): o.get("optionId") for o in params.get("options") or ()}
+        chosen = next((offered[kind] for kind in wanted if kind in offered), None)
+        if chosen is None:
+            return {"outcome": {"outcome": "cancelled"}}
+        return {"outcome": {"outcome": "selected", "optionId": chosen}}
+
+    def inside(self, name: str) -> bool:
+        """Whether a path, its links followed, lies in the workspace."""
+        return (self.workspace / name).resolve().is_relative_to(self.workspace)
+
+    def file(self, params: dict[str, Any]) -> Path:
+        """The file that a request names."""
+        if not self.inside(str(params["path"])):
+            raise ValueError(f"{params['path']} is outside the workspace")
+        return (self.workspace / str(params["path"])).resolve()
+
+    def read(self, params: dict[str, Any]) -> dict[str, Any]:
+        """A text file of the workspace, or some lines of it."""
+        path = self.file(params)
+        if not path.is_file() or path.stat().st_size > FILE:
+            raise ValueError(f"{path} is no file, or too large")
+        text = path.read_bytes().decode(errors="replace")
+        first, most = params.get("line"), params.get("limit")
+        if first is None and most is None:
+            return {"content": text}
+        lines = text.splitlines(keepends=True)[max(0, int(first or 1) - 1) :]
+        return {"content": "".join(lines if most is None else lines[: int(most)])}
+
+    def write(self, params: dict[str, Any]) -> None:
+        """Replace a text file of the workspace."""
+        path, content = self.file(params), params["content"]
+        if not isinstance(content, str) or len(content) > FILE:
+            raise ValueError("content must be a text, and not too large")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode())
+
+
+def parsed(line: bytes) -> dict[str, Any] | None:
+    """A message, or None for a line that is none: agents print other things as well."""
+    try:
+        message = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return message if isinstance(message, dict) else None
+
+
+def answer(message: dict[str, Any], method: str) -> dict[str, Any]:
+    """The result of a request; Failed when it is an error."""
+    error = message.get("error")
+    if error is not None:
+        error = error if isinstance(error, dict) else {"message": error}
+        data = error.get("data")
+        more = f" {json.dumps(data)}" if data else ""
+        auth = " (authentication required)" if error.get("code") == REFUSED else ""
+        raise Failed(f"{method}: {error.get('message')}{auth}{more}")
+    result = message.get("result")
+    return result if isinstance(result, dict) else {}
+
+
+def paths_of(call: dict[str, Any]) -> Iterator[str]:
+    """All files that a tool call names."""
+    for key in ("locations", "content"):
+        for item in call.get(key) or ():
+            if isinstance(item, dict) and isinstance(item.get("path"), str):
+                yield item["path"]
+    raw = call.get("rawInput")
+    for key, value in raw.items() if isinstance(raw, dict) else ():
+        if key.lower().replace("_", "") in PATH_KEYS and isinstance(value, str):
+            yield value
+
+
+def tokens_of(told: dict[str, Any]) -> float:
+    """Tokens of a turn, where its answer tells them: as the protocol has it, or as Gemini does."""
+    usage = told.get("usage")
+    total = number(usage.get("totalTokens")) if isinstance(usage, dict) else 0.0
+    found: Any = told
+    for key in ("_meta", "quota", "token_count"):
+        found = found.get(key) if isinstance(found, dict) else None
+    both = found.values() if isinstance(found, dict) else ()
+    return max(total, sum(map(number, both)))
+
+
+def number(value: object) -> float:
+    """A number, or 0."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+
+
+def say(**event: object) -> None:
+    """One event, on a line."""
+    print(json.dumps(event), flush=True)
+
+
+def drive(order: dict[str, Any]) -> None:
+    """Start the agent, talk with it, and say how it ended."""
+    try:
+        wire = Wire(order["argv"], order["silence"], time.monotonic() + order["seconds"])
+    except OSError as error:
+        say(type="acp.error", message=f"cannot start {order['argv'][0]}: {error.strerror}")
+        return
+    client = Client(wire, Path(order["workspace"]))
+    try:
+        stop = client.converse(order["prompt"])
+        if stop in STOPS:
+            say(type="acp.error", message=STOPS[stop])
+    except Failed as error:
+        say(type="acp.error", message=str(error), code=error.code)
+    except Silent:
+        client.cancel()
+        print(json.dumps({"type": "autoresearch", "silent": order["silence"]}), flush=True)
+    say(type="acp.end", usd=client.usd, tokens=client.used)
+    wire.agent.kill()
+
+
+if __name__ == "__main__":
+    drive(json.loads(Path(sys.argv[1]).read_text()))

@@ -1,0 +1,94 @@
+"""What kind of failure an agent's error is, by its words and its HTTP status."""
+
+from __future__ import annotations
+
+import re
+
+from autoresearch.proposers import Kind
+
+LONGEST = 24 * 3600.0  # seconds that an error may ask us to wait
+
+# The first that matches decides. Words of many CLIs and APIs; the order matters.
+_WORDS: tuple[tuple[Kind, str], ...] = (
+    (
+        "late",
+        r"max_turns|max_budget_usd|max_turn_requests|LimitsExceeded|TimeExceeded|turn limit"
+        r"|aborted$|cancelled",
+    ),
+    (
+        "refusal",
+        r"refusal|refused to (?:go|answer|help|comply|respond)|content.?(?:policy|filter)|safety"
+        r"|PROHIBITED_CONTENT|usage policy|too (?:long|large)"
+        r"|(?:context|token).{0,20}(?:length|window|limit).{0,20}(?:exceed|too long)"
+        r"|exceeds the .{0,40}(?:token|context)|maximum context|ContextWindowExceeded"
+        r"|context_length",
+    ),
+    (
+        "stop",
+        r"api.?key|unauthorized|authenticat|not logged in|log ?in|forbidden"
+        r"|permission.?(?:denied|error)|billing|credit|insufficient.?(?:quota|funds|balance)|payment"
+        r"|spend(?:ing)?.?(?:cap|limit)|not_found_error"
+        r"|model.{0,80}(?:not (?:found|exist|supported)|does not exist|may not exist)"
+        r"|command not found|no such file|cannot start",
+    ),
+    (
+        "busy",
+        r"rate.?limit|too many requests|overloaded|unavailable|RESOURCE_EXHAUSTED|usage limit|quota"
+        r"|internal.?server|server.?error|bad gateway|timed? ?out|network|connection|fetch failed"
+        r"|ECONN\w+|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|stream.{0,20}disconnect|try again",
+    ),
+)
+_PATTERNS = tuple((kind, re.compile(words, re.IGNORECASE)) for kind, words in _WORDS)
+_STATUS = re.compile(
+    r"(?:status|code|error|HTTP)\W{0,4}(?:code\W{0,3})?([45]\d\d)\b|^\W*([45]\d\d)\b", re.IGNORECASE
+)
+_AFTER = re.compile(
+    r"(?:retry|try again|retry_?delay|reset)[^\d\n]{0,30}?(\d+(?:\.\d+)?)\s*"
+    r"(ms|milliseconds?|s|sec(?:ond)?s?|m|min(?:ute)?s?|h|hours?|d|days?)?\b",
+    re.IGNORECASE,
+)
+_UNITS = {"ms": 0.001, "mi": 60.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def kind_of(words: str, code: int | None = None) -> Kind | None:
+    """What helps against an error, or None when its words say nothing that is known."""
+    code = code or _status(words)
+    by_words = next((kind for kind, pattern in _PATTERNS if pattern.search(words)), None)
+    if by_words in ("late", "refusal"):
+        return by_words
+    if by_words == "stop" and retry_after(words) is None and code not in (429, *range(500, 600)):
+        return "stop"
+    if code == 429 and re.search(r"billing|credit|insufficient|spend", words, re.IGNORECASE):
+        return "stop"  # a rate limit that no waiting lifts
+    return _by_code(code) or ("busy" if by_words == "stop" else by_words)
+
+
+def retry_after(words: str) -> float | None:
+    """The seconds after which an error invites to try again."""
+    found = _AFTER.search(words)
+    if found is None:
+        return None
+    unit = (found[2] or "s").lower()
+    factor = _UNITS[
+        "ms"
+        if unit in ("ms", "millisecond", "milliseconds")
+        else unit[:2]
+        if unit[:2] == "mi"
+        else unit[0]
+    ]
+    return min(float(found[1]) * factor, LONGEST)
+
+
+def _by_code(code: int | None) -> Kind | None:
+    if code is None:
+        return None
+    if code in (401, 402, 403, 404):
+        return "stop"
+    if code in (408, 409, 425, 429) or code >= 500:
+        return "busy"
+    return "refusal" if code in (400, 413, 422) else None
+
+
+def _status(words: str) -> int | None:
+    found = _STATUS.search(words)
+    return int(found[1] or found[2]) if found else None

@@ -1,0 +1,102 @@
+"""Rules that say what an event means: a note, a cost, an error. Data, from a preset's lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from autoresearch.tables import Table
+
+Wanted = Mapping[str, Any]  # path -> value, list of values, or "*" for any
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What one kind of event tells. Paths are dotted; `*` stands for all members."""
+
+    where: Wanted = field(default_factory=dict)  # all must hold
+    unless: Wanted = field(default_factory=dict)  # none may hold
+    match: re.Pattern[str] | None = None  # of a line of text; its groups are named as the keys
+    note: str = ""  # the agent's words, instead of those before
+    piece: str = ""  # the agent's words, after those before
+    fresh: bool = False  # forget the words so far
+    usd: str = ""  # added
+    tokens: tuple[str, ...] = ()  # added
+    error: tuple[str, ...] = ()  # the first of these that is there ends it badly
+    code: str = ""  # the HTTP status that goes with it
+    ok: bool = False  # an error before this was overcome
+
+    def holds(self, event: object) -> bool:
+        """Whether an event is of this kind."""
+        fits = all(_fits(event, path, value) for path, value in self.where.items())
+        return fits and not any(_fits(event, path, value) for path, value in self.unless.items())
+
+
+ACP_RULES = (
+    Rule(where={"type": "acp.text"}, piece="text"),
+    Rule(where={"type": "acp.tool"}, fresh=True),
+    Rule(where={"type": "acp.end"}, usd="usd", tokens=("tokens",)),
+    Rule(where={"type": "acp.error"}, error=("message",), code="code"),
+)
+
+
+def values(event: object, path: str) -> Iterator[Any]:
+    """All that stands at a path; nothing where there is none."""
+    found = [event]
+    for part in path.split("."):
+        found = [inner for outer in found for inner in _members(outer, part)]
+    yield from (value for value in found if value is not None)
+
+
+def read_rules(table: Table, style: str) -> tuple[Rule, ...]:
+    """A preset's [[events]]."""
+    return tuple(_rule(inner, style) for inner in table.list_of_tables("events"))
+
+
+def _rule(table: Table, style: str) -> Rule:
+    rule = Rule(
+        where=_wanted(table, "where"),
+        unless=_wanted(table, "unless"),
+        match=_pattern(table) if style == "text" else None,
+        note=table.text("note") or "",
+        piece=table.text("piece") or "",
+        fresh=table.flag("fresh"),
+        usd=table.text("usd") or "",
+        tokens=table.texts("tokens", required=False),
+        error=table.texts("error", required=False),
+        code=table.text("code") or "",
+        ok=table.flag("ok"),
+    )
+    table.finish()
+    return rule
+
+
+def _pattern(table: Table) -> re.Pattern[str]:
+    text = table.text("match", required=True)
+    assert text
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise table.error("match", text, f"a regular expression ({error})") from error
+
+
+def _wanted(table: Table, key: str) -> Wanted:
+    inner = table.table(key)
+    return inner.anything() if inner else {}
+
+
+def _fits(event: object, path: str, value: object) -> bool:
+    wanted = value if isinstance(value, list) else [value]
+    return any(value == "*" or found in wanted for found in values(event, path))
+
+
+def _members(outer: object, part: str) -> list[Any]:
+    if isinstance(outer, dict):
+        return list(outer.values()) if part == "*" else [outer[part]] if part in outer else []
+    if isinstance(outer, list):
+        if part == "*":
+            return list(outer)
+        return [outer[int(part)]] if part.isdigit() and int(part) < len(outer) else []
+    return []

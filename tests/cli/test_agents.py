@@ -1,0 +1,142 @@
+"""agents: what is there, what is installed, and whether it works; and `run --agent`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from agent_streams import EDIT, NOTE, PROGRAMS, bad, first_on_path, good, script, stand_in
+from autoresearch.cli import cli
+from tiny_lab import TASK, make_lab
+
+MINE = '\n[agent.mine]\ncommand = ["mine", "{prompt}"]\nkeys = ["MY_KEY"]\ninstall = "make mine"\n'
+FIX = "Path('value.py').write_text('VALUE = 2\\n')"
+
+
+@pytest.fixture
+def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of programs, the only one beside the system's; no keys, no configuration."""
+    folder = tmp_path / "tools" / "bin"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("PATH", first_on_path(folder))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    for key in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "CODEX_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"):
+        monkeypatch.delenv(key, raising=False)
+    return folder
+
+
+def call(*args: str) -> Result:
+    """The command line, in this process."""
+    return CliRunner().invoke(cli, args)
+
+
+def listed(lab: Path | None = None) -> dict[str, dict[str, object]]:
+    """What `agents --json` says, by name."""
+    result = call("agents", "--json", *(["-C", str(lab)] if lab else []))
+    assert result.exit_code == 0, result.output
+    return {row["name"]: row for row in json.loads(result.stdout)}
+
+
+def test_all_are_listed_with_how_to_get_them(tools: Path, tmp_path: Path) -> None:
+    """Also where none is installed and there is no lab."""
+    found = listed(tmp_path)
+    assert set(PROGRAMS) <= set(found)
+    assert found["cursor"]["key"] is None
+    assert "cursor.com" in str(found["cursor"]["install"])
+
+
+def test_version_and_key_are_shown(
+    tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the program tells it; a key by its name only."""
+    stand_in(tools, "codex", "")
+    monkeypatch.setenv("CODEX_API_KEY", "sk-test-secret")
+    row = listed(tmp_path)["codex"]
+    assert (row["installed"], row["version"]) == (True, "stand-in 1.2.3")
+    assert row["key"] == "CODEX_API_KEY"
+    table = call("agents", "-C", str(tmp_path)).stdout
+    assert "stand-in 1.2.3" in table
+    assert "sk-test-secret" not in table
+
+
+def test_a_program_that_only_asks_for_its_version_gets_no_key_and_no_home_of_ours(
+    tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look costs nothing and leaves nothing."""
+    monkeypatch.setenv("CODEX_API_KEY", "sk-test-secret")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    script(tools, "codex", '#!/bin/sh\nprintf "%s" "$CODEX_API_KEY"\ntouch "$HOME/seen"\n')
+    assert listed(tmp_path)["codex"]["version"] == ""
+    assert not (tmp_path / "seen").exists()
+
+
+def test_a_labs_own_agents_are_listed(tools: Path, tmp_path: Path) -> None:
+    """From task.toml, with where they come from."""
+    lab = make_lab(tmp_path / "lab", task_toml=TASK + MINE)
+    row = listed(lab)["mine"]
+    assert (row["install"], row["from"], row["installed"]) == ("make mine", "task.toml", False)
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_smoke_test_is_one_proposal(
+    as_json: bool, tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It edits a line of a scratch folder; note and cost are told."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
+    stand_in(tools, "claude", good("claude"), FIX)
+    result = call("agents", "-C", str(tmp_path), "test", "claude", *(["--json"] * as_json))
+    assert result.exit_code == 0, result.output
+    if as_json:
+        told = json.loads(result.stdout)
+        assert (told["works"], told["note"], told["usd"]) == (True, NOTE, 0.25)
+    else:
+        assert NOTE in result.stdout
+
+
+def test_a_smoke_test_that_fails_says_why(
+    tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 1 and the agent's own words."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
+    stand_in(tools, "claude", bad("claude", "401"), "pass")
+    result = call("agents", "-C", str(tmp_path), "test", "claude")
+    assert result.exit_code == 1
+    assert "Invalid API key" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("cloude", "did you mean"), ("cursor", "is not installed")]
+)
+def test_an_agent_that_cannot_be_tested_is_an_error(
+    name: str, said: str, tools: Path, tmp_path: Path
+) -> None:
+    """Unknown, or not here."""
+    result = call("agents", "-C", str(tmp_path), "test", name)
+    assert said in str(result.exception)
+
+
+def test_run_takes_an_agent_and_a_budget_and_status_shows_what_it_cost(
+    tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One proposal for 25 cents is all that 20 cents allow."""
+    tmp_path.chmod(0o755)
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
+    stand_in(tools, "claude", good("claude"), EDIT)
+    lab = make_lab(tmp_path / "lab", task_toml=TASK + '\n[keep]\nstrategy = "greedy"\n')
+    ran = call("run", "-C", str(lab), "--tag", "t", "--agent", "claude", "--max-usd", "0.2")
+    assert ran.exit_code == 0, ran.output
+    assert "Ended: $0.25 of $0.20 are spent" in ran.stdout
+    told = json.loads(call("status", "-C", str(lab), "--json").stdout)
+    assert (told["trials"], told["best"]) == (2, 5.0)
+    assert (told["dollars"], told["tokens"], told["target"]) == ("0.25 of 0.20", "1200", None)
+
+
+def test_run_with_an_agent_that_is_not_there_writes_nothing(tools: Path, tmp_path: Path) -> None:
+    """The error comes before the study."""
+    lab = make_lab(tmp_path / "lab")
+    result = call("run", "-C", str(lab), "--tag", "t", "--agent", "cursor")
+    assert "is not installed" in str(result.exception)
+    assert not (lab / ".autoresearch").exists()

@@ -1,0 +1,139 @@
+"""What agents print: notes, costs and errors, in the form of each; and all that is no form."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from agent_streams import ERRORS, NOTE, PROGRAMS, TOKENS, USD, WITH_USD, bad, good
+from autoresearch.proposers.command.events import Heard, hear
+from autoresearch.proposers.command.failures import kind_of, retry_after
+from autoresearch.proposers.command.presets import load_presets
+
+
+def heard(agent: str, text: str | bytes, folder: Path) -> Heard:
+    """What is heard of an agent that printed this."""
+    log = folder / "log"
+    log.write_bytes(text.encode() if isinstance(text, str) else text)
+    return hear(load_presets()[agent], log)
+
+
+@pytest.mark.parametrize("agent", PROGRAMS)
+def test_a_success_is_read_in_every_form(agent: str, tmp_path: Path) -> None:
+    """The note is the line that was asked for, cost and tokens are all there, no error."""
+    found = heard(agent, good(agent), tmp_path)
+    assert (found.note, found.error) == (NOTE, "")
+    assert found.tokens == TOKENS
+    assert found.usd == (USD if agent in WITH_USD else 0.0)
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("agent", PROGRAMS)
+def test_an_error_is_read_in_every_form(agent: str, error: str, tmp_path: Path) -> None:
+    """Its kind says what helps, and what the other side asks for is not lost."""
+    _, _, kind, after = ERRORS[error]
+    found = heard(agent, bad(agent, error), tmp_path)
+    assert found.error
+    assert kind_of(found.error, found.code) == kind
+    assert retry_after(found.error) == after
+
+
+@pytest.mark.parametrize("agent", PROGRAMS)
+def test_what_is_no_event_is_no_error(agent: str, tmp_path: Path) -> None:
+    """Broken lines, other types, bytes that are no text: nothing is raised, nothing invented."""
+    junk = (
+        b'{"type": "result"\n\xff\xfe\n[1, 2]\n{"type": 7}\n{"type": null, "message": 3}\n"x"\n{}\n'
+    )
+    deep = b"{" + b'"a":{' * 5000 + b"\n"
+    found = heard(agent, junk + deep, tmp_path)
+    assert (found.usd, found.tokens, found.error) == (0.0, 0, "")
+
+
+@pytest.mark.parametrize("cost", [-5, "free", None, True, float("nan"), float("inf"), [1], 1e300])
+def test_a_cost_that_is_none_counts_as_nothing(cost: object, tmp_path: Path) -> None:
+    """The ledger can take whatever an agent claims."""
+    event = {"type": "result", "total_cost_usd": cost, "usage": {"input_tokens": cost}}
+    found = heard("claude", json.dumps(event) + "\n", tmp_path)
+    assert 0 <= found.usd <= 1e12
+    assert 0 <= found.tokens <= 10**12
+
+
+def test_a_tool_that_prints_an_error_is_no_error_of_the_agent(tmp_path: Path) -> None:
+    """Only the fields that a preset names are believed."""
+    item = {"type": "command_execution", "aggregated_output": "error: status 401 unauthorized"}
+    text = json.dumps({"type": "item.completed", "item": item}) + "\n" + good("codex")
+    assert heard("codex", text, tmp_path).error == ""
+
+
+def test_a_line_without_an_end_does_not_fill_the_memory(tmp_path: Path) -> None:
+    """Of 64 MB on one line the beginning is looked at, and what follows it is still read."""
+    log = tmp_path / "log"
+    with log.open("wb") as stream:
+        for _ in range(64):
+            stream.write(b"x" * 2**20)
+        stream.write(b"\n" + good("claude").encode())
+    found = hear(load_presets()["claude"], log)
+    assert (found.note, found.usd) == (NOTE, USD)
+
+
+def test_of_too_many_lines_the_first_and_the_last_are_read(tmp_path: Path) -> None:
+    """Millions of events take seconds, and how it ended is still known."""
+    cost = json.dumps({"type": "result", "total_cost_usd": 1.0}) + "\n"
+    found = heard("claude", cost + "{}\n" * 2_000_000 + good("claude"), tmp_path)
+    assert (found.note, found.usd) == (NOTE, 1.0 + USD)
+
+
+def test_a_missing_log_is_silence(tmp_path: Path) -> None:
+    """There is nothing to hear, and that is no crash of ours."""
+    assert hear(load_presets()["codex"], tmp_path / "none") == Heard()
+
+
+@pytest.mark.parametrize(
+    ("said", "note"),
+    [
+        ("NOTE: a\nmore\n**NOTE: b**\n", "b"),
+        ("\n\n## Changed the rate\nand more", "Changed the rate"),
+        ("", ""),
+        ("note: lower case", "lower case"),
+    ],
+)
+def test_the_note_is_one_line_of_the_last_words(said: str, note: str) -> None:
+    """The last marked line, else the first that says something; without decoration."""
+    assert Heard(words=said).note == note
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [
+        ("retry-after: 30", 30.0),
+        ('"retryDelay": "34s"', 34.0),
+        ("Please retry in 12.5s", 12.5),
+        ("try again in 250ms", 0.25),
+        ("try again in 5 minutes", 300.0),
+        ("limit resets in 2 hours", 7200.0),
+        ("try again in 90 days", 86400.0),
+        ("nothing of the kind", None),
+    ],
+)
+def test_what_is_asked_for_is_read_in_its_unit(words: str, seconds: float | None) -> None:
+    """Seconds, at most a day."""
+    assert retry_after(words) == seconds
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "kind"),
+    [
+        ("connect ECONNREFUSED 127.0.0.1:8080", None, "busy"),
+        ("error_max_turns", None, "late"),
+        ("You've hit your usage limit. Try again in 3 hours.", None, "busy"),
+        ("insufficient_quota: check your plan and billing details", 429, "stop"),
+        ("There's an issue with the selected model. It may not exist", 404, "stop"),
+        ("something odd", 503, "busy"),
+        ("something odd", None, None),
+    ],
+)
+def test_kinds_by_words_and_status(words: str, code: int | None, kind: str | None) -> None:
+    """What helps follows from both; unknown words say nothing."""
+    assert kind_of(words, code) == kind

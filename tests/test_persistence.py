@@ -1,0 +1,214 @@
+"""What is done when no proposal comes; no test waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from autoresearch.loop import Limits, research
+from autoresearch.persistence import LONGEST, Advice, Persistence, follow
+from autoresearch.proposers import Brief, Proposal, ProposalFailed
+from autoresearch.proposers.fake import Edit, ScriptedProposer
+from tiny_lab import make_lab, opened, scores
+
+
+def most(low: float, high: float) -> float:
+    """Chance at its worst."""
+    return high
+
+
+def fail(kind: str, **more: float) -> ProposalFailed:
+    """A failure of that kind."""
+    return ProposalFailed(kind, f"it was {kind}", **more)  # type: ignore[arg-type]
+
+
+def waits(persistence: Persistence, *failures: ProposalFailed) -> list[float]:
+    """What is waited after each."""
+    return [persistence.after(failed).wait for failed in failures]
+
+
+def test_a_busy_side_is_waited_for_ever_longer_and_at_random() -> None:
+    """The limit doubles up to the longest; the wait is anywhere below it."""
+    assert waits(Persistence(chance=most), *[fail("busy")] * 11)[:5] == [5, 10, 20, 40, 80]
+    assert waits(Persistence(chance=most), *[fail("busy")] * 2000)[-1] == 1800
+    spread = {Persistence().after(fail("busy")).wait for _ in range(20)}
+    assert len(spread) > 10
+    assert all(0 <= wait <= 5 for wait in spread)
+
+
+def test_what_the_other_side_asks_for_is_kept_and_bounded() -> None:
+    """Never sooner than it says, never more than a day."""
+    least = Persistence(chance=lambda low, _: low)
+    assert waits(least, fail("busy", retry_after=20), fail("busy", retry_after=1e9)) == [
+        20,
+        LONGEST,
+    ]
+
+
+def test_what_only_a_person_can_mend_ends_it() -> None:
+    """A key, a bill."""
+    assert Persistence().after(fail("stop")) == Advice(stop=True)
+
+
+def test_the_third_begins_anew_the_sixth_gives_way_the_twelfth_pauses() -> None:
+    """Refusals, empty hands and silence count together; a proposal forgets them."""
+    persistence = Persistence()
+    kinds = ["refusal", "empty", "late"] * 5
+    advice = [persistence.after(fail(kind)) for kind in kinds]
+    assert [n for n, a in enumerate(advice, 1) if a.renew] == [3, 6, 9, 12, 15]
+    assert [n for n, a in enumerate(advice, 1) if a.give_way] == [6]
+    assert [a.wait for a in advice] == [0.0] * 11 + [600.0, 1200.0, 2400.0, 4800.0]
+    persistence.forget()
+    assert persistence.after(fail("empty")) == Advice()
+
+
+class Troubled(ScriptedProposer):
+    """Fails as the script says, then proposes; counts what it is asked to do."""
+
+    name = "troubled"
+
+    def __init__(self, *failures: ProposalFailed, other: str | None = None) -> None:
+        super().__init__(scores(9, 8, 7))
+        self._failures = list(failures)
+        self._other = other
+        self.asked: list[str] = []
+
+    def propose(self, workspace: Path, brief: Brief) -> Proposal:
+        """Fail, or play the next step."""
+        if self._failures:
+            raise self._failures.pop(0)
+        return super().propose(workspace, brief)
+
+    def renew(self) -> None:
+        """Note it."""
+        self.asked.append("renew")
+
+    def give_way(self) -> str | None:
+        """Note it."""
+        self.asked.append("give way")
+        return self._other
+
+
+@pytest.mark.parametrize(
+    ("other", "done", "words"),
+    [("codex", ["give way"], "codex goes on"), (None, ["give way", "renew"], "it begins anew")],
+)
+def test_advice_is_followed_as_far_as_a_proposer_can(
+    other: str | None, done: list[str], words: str
+) -> None:
+    """Where nobody can take over, it begins anew; one that can do neither just goes on."""
+    proposer = Troubled(other=other)
+    assert follow(Advice(renew=True, give_way=True), proposer) == words
+    assert proposer.asked == done
+    assert follow(Advice(renew=True, give_way=True), ScriptedProposer([])) == ""
+
+
+@pytest.fixture
+def night(tmp_path: Path) -> Callable[..., tuple[str, list[float], list[str], float]]:
+    """A session of two trials; why it ended, what it waited, what it told, what it cost."""
+
+    def run(
+        proposer: ScriptedProposer, **limits: float
+    ) -> tuple[str, list[float], list[str], float]:
+        slept: list[float] = []
+        notes: list[str] = []
+        with opened(make_lab(tmp_path / "lab")) as study:
+            why = research(
+                study,
+                proposer,
+                Limits(**{"trials": 2, **limits}),  # type: ignore[arg-type]
+                persistence=Persistence(chance=most),
+                on_note=notes.append,
+                sleep=slept.append,
+            )
+            return why, slept, notes, study.ledger.spent()[0]
+
+    return run
+
+
+def test_a_night_goes_on_over_failures_and_their_cost_is_kept(
+    night: Callable[..., tuple[str, list[float], list[str], float]],
+) -> None:
+    """Waits are told in a line each, and no dollar is lost."""
+    failures = [fail("busy", cost_usd=0.5, retry_after=20), fail("empty", cost_usd=0.25)]
+    why, slept, notes, usd = night(Troubled(*failures))
+    assert why == "2 of 2 trials are done"
+    assert (slept, usd) == ([25.0], 0.75)
+    assert notes == [
+        "No proposal (busy): it was busy. trying again in 25 s.",
+        "No proposal (empty): it was empty. trying again.",
+    ]
+
+
+def test_twelve_empty_hands_are_a_pause_and_then_it_goes_on(
+    night: Callable[..., tuple[str, list[float], list[str], float]],
+) -> None:
+    """Before that it began anew three times and gave way once."""
+    proposer = Troubled(*[fail("empty")] * 12)
+    why, slept, _, _ = night(proposer)
+    assert (why, slept) == ("2 of 2 trials are done", [600.0])
+    assert proposer.asked == ["renew", "give way", "renew", "renew", "renew"]
+
+
+def test_a_stop_after_some_work_is_an_end_and_not_an_error(tmp_path: Path) -> None:
+    """What was done stands, and the reason is the agent's own words."""
+    lab = make_lab(tmp_path / "lab")
+
+    def refuse(workspace: Path, brief: Brief) -> str:
+        raise fail("stop", cost_usd=1.0)
+
+    with opened(lab) as study:
+        why = research(study, ScriptedProposer([*scores(9), refuse]), Limits())
+        assert (why, len(study.ledger), study.ledger.spent()) == ("it was stop", 2, (1.0, 0))
+    with opened(lab) as study, pytest.raises(ProposalFailed):
+        research(study, ScriptedProposer([refuse]), Limits())
+
+
+def test_dollars_of_a_study_are_counted_over_its_sessions(tmp_path: Path) -> None:
+    """The limit is looked at before each proposal, and what came before counts."""
+    steps = [Edit({"train.py": f"SCORE = {n}\n"}, "an edit", cost_usd=1.0) for n in (9, 8, 7)]
+    lab = make_lab(tmp_path / "lab")
+    for expected in (3, 3):
+        with opened(lab) as study:
+            why = research(study, ScriptedProposer(steps), Limits(usd=2.0))
+            assert (why, len(study.ledger)) == ("$2.00 of $2.00 are spent", expected)
+
+
+def test_tokens_of_a_study_are_counted(tmp_path: Path) -> None:
+    """Also where nobody tells a price."""
+
+    def step(workspace: Path, brief: Brief) -> Proposal:
+        (workspace / "train.py").write_text("SCORE = 9\n")
+        return Proposal("an edit", tokens=1500)
+
+    with opened(make_lab(tmp_path / "lab")) as study:
+        why = research(study, ScriptedProposer([step, step]), Limits(tokens=1000))
+        assert why == "1,500 of 1,000 tokens are spent"
+
+
+def test_a_target_ends_the_study_when_it_is_reached(tmp_path: Path) -> None:
+    """At or beyond it, in the metric's own direction."""
+    with opened(make_lab(tmp_path / "lab")) as study:
+        why = research(study, ScriptedProposer(scores(9, 8, 7)), Limits(target=8))
+        assert why == "score 8.000000 reaches the target 8"
+        assert research(study, ScriptedProposer([]), Limits(target=9)).startswith("score 8.0")
+
+
+def test_a_wait_does_not_go_beyond_the_sessions_end(tmp_path: Path) -> None:
+    """With a deadline that is over, nothing is waited for."""
+    import time
+
+    slept: list[float] = []
+    with opened(make_lab(tmp_path / "lab")) as study:
+        study.baseline()
+        limits = Limits(until=time.time() + 2)
+        failures = [fail("busy", retry_after=3600.0)] * 50
+
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            time.sleep(seconds)
+
+        assert research(study, Troubled(*failures), limits, sleep=sleep) == "the time is up"
+    assert sum(slept) <= 2.1
