@@ -4,14 +4,14 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 FOLDER ?= demo
-TRIALS ?= 6
+TRIALS ?= 12
 
 .PHONY: help demo test test-slow test-cheats check docs clean
 
 help:            ## list the chores
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/: .*##/ \t/' | expand -t 14
 
-demo: $(VENV)/.demo      ## install, then watch experiments on a small GPT (about ten minutes, no GPU)
+demo: $(VENV)/.demo      ## install, then watch experiments on a small GPT (about seven minutes, no GPU)
 	$(BIN)/autoresearch demo --folder $(FOLDER) --trials $(TRIALS)
 
 test: $(VENV)/.dev       ## install, then run the everyday tests

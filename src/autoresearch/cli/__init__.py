@@ -13,7 +13,7 @@ from autoresearch.errors import AutoResearchError
 
 # command -> (module, one line of help); the order is the order of use
 COMMANDS = {
-    "demo": ("demo", "Try it: a small GPT, six experiments, the staircase."),
+    "demo": ("demo", "Try it: a small GPT, a dozen experiments, the staircase."),
     "init": ("init", "Make a lab: a folder with a task, a program and a file to edit."),
     "prepare": ("init", "Run the lab's preparation: data, tokenizer."),
     "run": ("run", "Research until stopped: propose, run, measure, keep or put aside."),

@@ -13,7 +13,7 @@ from autoresearch.scaffold import create_lab
 
 
 @click.command()
-@click.option("--trials", type=click.IntRange(min=1), default=6, show_default=True)
+@click.option("--trials", type=click.IntRange(min=1), default=12, show_default=True)
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False, resolve_path=True),
@@ -23,7 +23,7 @@ from autoresearch.scaffold import create_lab
 )
 @click.pass_context
 def demo(ctx: click.Context, trials: int, folder: Path) -> None:
-    """Try it: a small GPT, six experiments, the staircase.
+    """Try it: a small GPT, a dozen experiments, the staircase.
 
     Needs no GPU, no download and no key: the text is Python's own library, the proposer is the
     offline one, and a run takes 10 seconds of CPU time. What looks better is a step; at the end
