@@ -15,9 +15,17 @@ from autoresearch.opening import open_study
 from autoresearch.proposers import Proposal
 from autoresearch.runs import Gain, Run, add_run, read_runs
 from autoresearch.strategies.greedy import Greedy
+from autoresearch.strategies.registry import make_strategy
 from autoresearch.study import Study
 from autoresearch.task import Task
-from autoresearch.verify import ablate, findings, replay, verify
+from autoresearch.verify import (
+    ablate,
+    claimed_gain,
+    findings,
+    proven_values,
+    replay,
+    verify,
+)
 from tiny_lab import TASK, git
 
 # The score is what three constants add up to, and noise that the seed decides.
@@ -195,3 +203,20 @@ def test_an_interval_of_pairs() -> None:
     assert gain.mean == 2.0
     assert gain.high == pytest.approx(2.0 + 4.302653 / 3**0.5, rel=1e-5)
     assert Gain.of([1.0]) == Gain(1.0)
+
+
+def test_a_keep_is_drawn_at_what_was_proven(lab: Path) -> None:
+    """The report's staircase goes down by the gains that were proven, whatever the machine did."""
+    task = Task.load(lab)
+    with open_study(task, "c", make_strategy("confirm", task.keep), LocalExecutor()) as study:
+        study.baseline()
+        for number in range(5):
+            now = study.read(study.ask(), "train.py")
+            edit = {"train.py": now.replace(f"A = {10.0 - number}", f"A = {9.0 - number}").encode()}
+            study.tell(study.ask(), edit, Proposal("one less"), "hand")
+        kept = study.prove(study.ask())
+        assert kept.status is Status.KEEP
+        worth = proven_values(study.ledger)
+        first = study.ledger.trial(0).value or 0.0
+        assert worth == {kept.number: pytest.approx(first - claimed_gain(study.ledger))}
+        assert claimed_gain(study.ledger) == pytest.approx(5.0, abs=0.5)

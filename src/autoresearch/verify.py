@@ -113,6 +113,21 @@ def claimed_gain(ledger: Ledger) -> float:
     return ledger.metric.gain(best.value, first.value)
 
 
+def proven_values(ledger: Ledger) -> dict[int, float]:
+    """What each keep is worth by what was proven: the baseline, less one gain after another.
+
+    A machine drifts: the plain values of two keeps, hours apart, do not compare.
+    """
+    if ledger.facts.get("strategy") != Confirm.name or ledger.best() is None:
+        return {}
+    value, sign = ledger.trial(0).value or 0.0, ledger.metric.gain(1.0, 0.0)
+    worth = {}
+    for told in Confirm().standing(ledger).proven:
+        value += sign * told.claim.estimate
+        worth[told.trial] = value
+    return worth
+
+
 def ablate(study: Study, seeds: int) -> Iterator[Ablated]:
     """Each change that is in the best, taken out of it alone: what is lost without it."""
     _, best = _ends(study)

@@ -18,6 +18,7 @@ from autoresearch.loop import Limits
 from autoresearch.report.curves import read_curve
 from autoresearch.report.results import jsonl
 from autoresearch.study import Stage, Study
+from autoresearch.verify import claimed_gain
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -260,7 +261,7 @@ def summary(study: Study) -> str:
     if best is None or first is None or best.value is None or first.value is None:
         return f"{len(trials)} trials: {told}."
     name = study.task.metric.name
-    gain = 100 * study.task.metric.gain(best.value, first.value) / abs(first.value or 1.0)
+    gain = 100 * claimed_gain(study.ledger) / abs(first.value or 1.0)  # not its values' difference
     return (
         f"{len(trials)} trials: {told}. {name} {number(first.value)} → {number(best.value)} "
         f"({gain:.2f} % better), #{best.number} on branch autoresearch/{study.paths.tag}."

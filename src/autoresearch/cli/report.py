@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -19,7 +20,7 @@ from autoresearch.report.results import jsonl, results_tsv
 from autoresearch.report.rows import Curve, from_trials, read_tsv
 from autoresearch.report.table import staircase
 from autoresearch.task import Task
-from autoresearch.verify import findings
+from autoresearch.verify import findings, proven_values
 
 
 @click.command()
@@ -74,7 +75,11 @@ def study_story(task: Task, tag: str | None) -> Story:
             for t in trials
             if t.status is Status.KEEP and not t.is_baseline
         }
-        rows = from_trials(trials, _curves(trials, paths), diffs)
+        worth = proven_values(ledger)
+        rows = tuple(
+            replace(row, value=worth.get(row.number, row.value))
+            for row in from_trials(trials, _curves(trials, paths), diffs)
+        )
         truth = findings(ledger, paths.again)
         return Story(f"{task.name} · {paths.tag}", task.metric, rows, _facts(ledger), truth)
 
