@@ -42,6 +42,7 @@ from pathlib import Path
 
 import numpy as np
 
+sys.dont_write_bytecode = True  # on a full disk half a .pyc may be left, and the next start would trip over it
 import judge
 
 # ----------------------------------------------------------------------------------------------------------------------
