@@ -896,8 +896,8 @@ def test_score_of_a_model_that_knows_nothing(
     _, judge = lab.judge(monkeypatch)
     model = Uniform(judge.vocab_size)
     assert score(judge, model) == pytest.approx(math.log2(257), abs=1e-5)
-    # one row before the start; then EVAL_TOKENS, as many batches of probes, the first batch again
-    assert model.shapes == [(1, 32)] + [(2, 32)] * (4 + 4 + 1)
+    # one row before the start; then EVAL_TOKENS, three batches of probes, the first batch again
+    assert model.shapes == [(1, 32)] + [(2, 32)] * (4 + 3 + 1)
 
 
 def test_score_against_plain_arithmetic(ready: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
