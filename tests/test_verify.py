@@ -12,7 +12,7 @@ from autoresearch.errors import VerifyError
 from autoresearch.executors.local import LocalExecutor
 from autoresearch.ledger import Status
 from autoresearch.opening import open_study
-from autoresearch.proposers import Proposal
+from autoresearch.proposers import Brief, Proposal
 from autoresearch.runs import Gain, Run, add_run, read_runs
 from autoresearch.strategies.greedy import Greedy
 from autoresearch.strategies.registry import make_strategy
@@ -220,3 +220,39 @@ def test_a_keep_is_drawn_at_what_was_proven(lab: Path) -> None:
         first = study.ledger.trial(0).value or 0.0
         assert worth == {kept.number: pytest.approx(first - claimed_gain(study.ledger))}
         assert claimed_gain(study.ledger) == pytest.approx(5.0, abs=0.5)
+
+
+@pytest.mark.parametrize("noise", ["", "noise = 'none'", "runs = 2", "steps = 1"])
+def test_a_study_is_told_by_the_rule_it_was_begun_with(
+    lab: Path, capsys: pytest.CaptureFixture[str], noise: str
+) -> None:
+    """Whatever stands under [keep], and after a first baseline that failed: run, report, replay."""
+    text = (lab / "task.toml").read_text()
+    (lab / "task.toml").write_text(f"{text}[keep]\n{noise}\n")
+    good = (lab / "train.py").read_text().replace("NOISE = 0.1", "NOISE = 0.0")
+    (lab / "train.py").write_text("boom\n")
+    git(lab, "commit", "-qam", "broken")
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "--trials", "1", "--tag", "t", "--lab", str(lab)])
+    assert ended.value.code == 1
+    (lab / "train.py").write_text(good)
+    git(lab, "commit", "-qam", "mended")
+    agent = ("--agent", "test_verify:Lower")
+    assert "Ended: 2 of 2" in said(capsys, "run", *agent, "--trials", "2", "--lab", str(lab))
+    assert "gain that the study claims: +2.0" in said(
+        capsys, "report", "-o", str(lab / "out"), "--lab", str(lab)
+    )
+    assert "agrees" in said(capsys, "replay", "2", "--lab", str(lab))
+
+
+class Lower:
+    """Takes one from A, again and again."""
+
+    name = "lower"
+
+    def propose(self, workspace: Path, brief: Brief) -> Proposal:
+        """One less."""
+        first, _, rest = (workspace / "train.py").read_text().partition("\n")
+        value = float(first.removeprefix("A = ")) - 1
+        (workspace / "train.py").write_text(f"A = {value}\n{rest}")
+        return Proposal("one less")

@@ -228,28 +228,19 @@ def begun_with(task: Task, tag: str) -> str | None:
 def _check_same_rule(ledger: Ledger, strategy: Strategy, task: Task) -> None:
     """A verdict rests on all before it: one study, one rule, from its first keep on."""
     if ledger.best() is None and ledger.unfinished() is None:
-        ledger.remember(strategy=strategy.name, keep=_settings(task))
+        ledger.remember(strategy=strategy.name, keep=task.keep.settings)
     facts = ledger.facts
     if facts["strategy"] != strategy.name:
         raise TaskError(
             f"This study was begun with the strategy {facts['strategy']}, and {strategy.name} is "
             f"asked for. Go on with --strategy {facts['strategy']}, or take another --tag."
         )
-    settings = _settings(task)
+    settings = task.keep.settings
     if facts.get("keep", settings) != settings:
         raise TaskError(
             f"This study was begun with {facts['keep']} under [keep], and task.toml now says "
             f"{settings}: its verdicts would not compare. Put it back, or take another --tag."
         )
-
-
-def _settings(task: Task) -> str:
-    """What task.toml says of keeping, in a line."""
-    keep = task.keep
-    return (
-        f"confidence {keep.confidence:g}, min_delta {keep.min_delta:g}, noise {keep.noise}, "
-        f"runs {keep.runs}, steps {keep.steps}"
-    )
 
 
 def _check_same_task(ledger: Ledger, task: Task) -> None:
@@ -276,7 +267,7 @@ def _facts(git: Git, task: Task, tag: str, strategy: Strategy, seed: int) -> dic
         "budget": f"{task.budget.seconds:g}" if task.budget.seconds else "",
         "timeout": f"{task.budget.timeout:g}",
         "strategy": strategy.name,
-        "keep": _settings(task),
+        "keep": task.keep.settings,
         "seed": str(seed),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
         "python": platform.python_version(),

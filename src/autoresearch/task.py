@@ -92,6 +92,21 @@ class Keep:
     runs: int = 4  # of the baseline, before anything else: they tell the noise
     steps: int = 5  # that are proven together; 1 proves each alone
 
+    @property
+    def settings(self) -> str:
+        """All but the strategy, in a line: what a study was begun with."""
+        return (
+            f"confidence {self.confidence:.15g}, min_delta {self.min_delta:.15g}, "
+            f"noise {self.noise}, runs {self.runs}, steps {self.steps}"
+        )
+
+    @classmethod
+    def of(cls, settings: str) -> Keep:
+        """From such a line; what it does not name has its default."""
+        told = dict(part.split(" ", 1) for part in settings.split(", ") if " " in part)
+        kinds = {"confidence": float, "min_delta": float, "noise": str, "runs": int, "steps": int}
+        return cls(**{name: kinds[name](text) for name, text in told.items() if name in kinds})
+
 
 @dataclass(frozen=True)
 class Access:

@@ -106,11 +106,16 @@ def verified(ledger: Ledger, best: Trial, pairs: Sequence[tuple[Run, Run]]) -> V
 
 def claimed_gain(ledger: Ledger) -> float:
     """What the study itself says that it gained."""
-    if ledger.facts.get("strategy") == Confirm.name:
-        return sum(told.claim.estimate for told in Confirm().standing(ledger).proven)
-    first, best = ledger.trial(0), ledger.best()
+    if (rule := Confirm.of(ledger)) is not None:
+        return sum(told.claim.estimate for told in rule.standing(ledger).proven)
+    first, best = _baseline(ledger), ledger.best()
     assert best is not None and best.value is not None and first.value is not None
     return ledger.metric.gain(best.value, first.value)
+
+
+def _baseline(ledger: Ledger) -> Trial:
+    """The first that was kept: an earlier one may have failed, and the lab been mended."""
+    return ledger.kept()[0]
 
 
 def proven_values(ledger: Ledger) -> dict[int, float]:
@@ -118,11 +123,12 @@ def proven_values(ledger: Ledger) -> dict[int, float]:
 
     A machine drifts: the plain values of two keeps, hours apart, do not compare.
     """
-    if ledger.facts.get("strategy") != Confirm.name or ledger.best() is None:
+    rule = Confirm.of(ledger)
+    if rule is None or ledger.best() is None:
         return {}
-    value, sign = ledger.trial(0).value or 0.0, ledger.metric.gain(1.0, 0.0)
+    value, sign = _baseline(ledger).value or 0.0, ledger.metric.gain(1.0, 0.0)
     worth = {}
-    for told in Confirm().standing(ledger).proven:
+    for told in rule.standing(ledger).proven:
         value += sign * told.claim.estimate
         worth[told.trial] = value
     return worth
@@ -156,7 +162,8 @@ def replay(study: Study, number: int) -> Replayed:
         raise VerifyError(f"Trial {number} never ran ({trial.reason}): there is nothing to replay.")
     was = trial.own[0]
     run = _measured(study, trial.commit, was.seed)
-    values = [a.value for a in study.ledger.trial(0).own if a.value is not None]
+    kept = study.ledger.kept()
+    values = [a.value for a in (kept[0].own if kept else ()) if a.value is not None]
     noise = Noise.pooled([values]) if len(values) > 1 else None
     return Replayed(number, was.seed, was.value, run.value, run.reason, noise)
 
@@ -178,13 +185,13 @@ def findings(ledger: Ledger, folder: Path) -> tuple[Finding, ...]:
 
 
 def _own_findings(ledger: Ledger) -> Iterator[Finding]:
-    values = [a.value for a in ledger.trial(0).own if a.value is not None]
+    values = [a.value for a in _baseline(ledger).own if a.value is not None]
     if len(values) > 1:
         remark = f"standard deviation of one run; the baseline ran {len(values)} times"
         yield Finding("noise", number(Noise.pooled([values]).sd), remark)
     yield Finding("gain that the study claims", signed(claimed_gain(ledger)))
-    if ledger.facts.get("strategy") == Confirm.name:
-        for told in Confirm().standing(ledger).proven:
+    if (rule := Confirm.of(ledger)) is not None:
+        for told in rule.standing(ledger).proven:
             claim = told.claim
             remark = f"proven on fresh seeds; {signed(claim.low)} to {signed(claim.high)}"
             yield Finding(f"of it by #{told.trial}", signed(claim.estimate), remark)
@@ -227,7 +234,7 @@ def _ends(study: Study) -> tuple[Trial, Trial]:
             "Nothing is kept beside the baseline, so there is no gain to check. "
             "Go on with autoresearch run."
         )
-    return study.ledger.trial(0), best
+    return _baseline(study.ledger), best
 
 
 def _pairs(

@@ -103,6 +103,12 @@ class Confirm:
         self.rule = Rule(kept.confidence, kept.min_delta, steps=kept.steps)
         self._memory: dict[Path, tuple[int, Standing | None]] = {}
 
+    @classmethod
+    def of(cls, ledger: Ledger) -> Confirm | None:
+        """The rule as a study was begun with it; None where that was another rule."""
+        facts = ledger.facts
+        return cls(Keep.of(facts.get("keep", ""))) if facts.get("strategy") == cls.name else None
+
     # ---- what a study asks ---------------------------------------------------------------------
 
     def select(self, ledger: Ledger) -> str:
