@@ -97,7 +97,8 @@ def read_study(task: Task, tag: str | None = None) -> Iterator[tuple[Ledger, Stu
 
 def _end_leftovers(paths: StudyPaths) -> None:
     """Kill what an earlier loop left running: we hold its lock, so it is gone."""
-    for written in (*paths.trials.glob(f"*/**/{LEFTOVER}"), paths.agent / LEFTOVER):
+    runs = (*paths.trials.glob(f"*/**/{LEFTOVER}"), *paths.again.glob(f"*/**/{LEFTOVER}"))
+    for written in (*runs, paths.agent / LEFTOVER):
         kill_leftover(written)
 
 
