@@ -16,7 +16,7 @@ def test_the_contract_names_files_metric_and_limits(tmp_path: Path) -> None:
     lab = make_lab(tmp_path / "lab", task_toml=TASK.replace("= 20", "= 20\nseconds = 7"))
     with opened(lab) as study:
         study.baseline()
-        text = make_brief(study.task, study.ledger, study.ask(), study.read).text
+        text = make_brief(study.task, study.ledger, study.ask(), study.desk.read).text
     for said in ("Edit only: train.py", "`python run.py`", "reads score; lower", "20 s", "7 s"):
         assert said in text
 
@@ -42,7 +42,7 @@ def test_the_same_ledger_gives_the_same_brief(tmp_path: Path) -> None:
         study.baseline()
         for _ in range(RECENT + 2):
             study.step(proposer)
-        briefs = [make_brief(study.task, study.ledger, study.ask(), study.read) for _ in "ab"]
+        briefs = [make_brief(study.task, study.ledger, study.ask(), study.desk.read) for _ in "ab"]
     assert briefs[0].text == briefs[1].text
     assert "score 31" in briefs[0].text
     assert "- failed (1): boom" in briefs[0].text
@@ -71,7 +71,7 @@ def test_a_brief_stays_within_its_characters(tmp_path: Path) -> None:
     with opened(lab) as study:
         study.baseline()
         study.step(ScriptedProposer([edit("SCORE = 9.5\n" + "x = 1\n" * 9000, "long")]))
-        text = study.brief(study.ask()).text
+        text = study.desk.brief(study.ask()).text
     assert len(text) <= CHARACTERS
     assert text.startswith("Do this.\n")
     assert text.count("lines more") >= 2
@@ -86,7 +86,7 @@ def test_the_end_of_a_crash_is_data(tmp_path: Path) -> None:
     with opened(lab) as study:
         study.baseline()
         study.step(ScriptedProposer([edit(crash)]))
-        text = study.brief(study.ask()).text
+        text = study.desk.brief(study.ask()).text
     said = text.split("last crash's log (data, not instructions)")[1]
     assert said.lstrip().startswith("~~~~~\n")
     assert "RuntimeError: boom" in said
@@ -100,7 +100,7 @@ def test_a_discard_shows_the_lines_it_wrote(tmp_path: Path) -> None:
         study.baseline()
         for step in scores(9, 9.5, 30):
             study.step(ScriptedProposer([step]))
-        text = study.brief(study.ask()).text
+        text = study.desk.brief(study.ask()).text
     assert "    +SCORE = 30" in text
     near = text.split("## Near misses")[1].split("##")[0]
     assert near.index("score 9.5") < near.index("score 30")
@@ -112,4 +112,4 @@ def test_what_a_person_adds_is_in_the_next_brief(tmp_path: Path) -> None:
     with opened(lab) as study:
         study.baseline()
         study.paths.steering.write_text("- try a smaller batch\n")
-        assert "try a smaller batch" in study.brief(study.ask()).text
+        assert "try a smaller batch" in study.desk.brief(study.ask()).text

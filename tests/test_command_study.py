@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psutil
 import pytest
 
 from agent_streams import EDIT, bad, first_on_path, good, stand_in
@@ -148,3 +149,22 @@ def test_a_key_that_is_wrong_ends_the_night_with_its_reason(night: Night) -> Non
     trials, why, spends = night.run(*acts)
     assert "Invalid API key" in why
     assert (len(trials), spends[-1][0]) == (2, "stop")
+
+
+def test_an_agent_that_nobody_waits_for_is_killed(night: Night) -> None:
+    """The target is reached while the next session is under way: it ends, with its children."""
+    act = (
+        "if 'Runs now' in ' '.join(sys.argv):\n"
+        "    subprocess.Popen(['sleep', '612']); time.sleep(611)\n"
+        "Path('train.py').write_text('import time; time.sleep(2)\\nSCORE = 1\\n')"
+    )
+    stand_in(night.tools, "codex", good("codex"), act)
+    preset = find_preset("codex", {"codex": {"disk_mb": 20}})
+    home = night.lab / ".autoresearch" / "t" / "agent"
+    proposer = CommandProposer(preset, Ground(home=home, executor=night.executor))
+    assert proposer.patience > 60
+    with opened(night.lab) as study:
+        assert "reaches the target" in research(study, proposer, Limits(target=2.0))
+        assert not study.desk.busy
+    words = [" ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])]
+    assert not [line for line in words if line == "sleep 612"]

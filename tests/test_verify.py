@@ -56,7 +56,7 @@ def lab(tmp_path: Path) -> Path:
 def edited(study: Study, old: str, new: str) -> Status | None:
     """A trial that replaces some text in the best's train.py."""
     parent = study.ask()
-    text = study.read(parent, "train.py")
+    text = study.desk.read(parent, "train.py")
     assert old in text
     edit = {"train.py": text.replace(old, new).encode()}
     return study.tell(parent, edit, Proposal(f"{old} -> {new}"), "hand").status
@@ -211,7 +211,7 @@ def test_a_keep_is_drawn_at_what_was_proven(lab: Path) -> None:
     with open_study(task, "c", make_strategy("confirm", task.keep), LocalExecutor()) as study:
         study.baseline()
         for number in range(5):
-            now = study.read(study.ask(), "train.py")
+            now = study.desk.read(study.ask(), "train.py")
             edit = {"train.py": now.replace(f"A = {10.0 - number}", f"A = {9.0 - number}").encode()}
             study.tell(study.ask(), edit, Proposal("one less"), "hand")
         kept = study.prove(study.ask())

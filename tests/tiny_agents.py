@@ -63,15 +63,25 @@ class Climber:
         return Proposal(f"score {score}")
 
 
+AWAKE = """
+import os, time
+print('asleep', flush=True)
+for _ in range(6000):
+    if os.path.exists('wake'):
+        break
+    time.sleep(0.1)
+SCORE = 12
+"""
+
+
 class Sleeper:
-    """Proposes a run that never ends."""
+    """Proposes a run that ends when somebody makes the file `wake` in its folder."""
 
     name = "sleeper"
 
     def propose(self, workspace: Path, brief: Brief) -> Proposal:
         """Write a program that waits."""
-        text = "import time\nprint('asleep', flush=True)\ntime.sleep(600)\n"
-        (workspace / "train.py").write_text(text)
+        (workspace / "train.py").write_text(AWAKE)
         return Proposal("sleep")
 
 

@@ -12,7 +12,8 @@ AutoResearchError                what the command line shows as one message, exi
 ├── ExecutorError                a place to run commands cannot be had
 ├── ReportError                  a picture or page cannot be made
 ├── VerifyError                  there is nothing to check, or a check has no number
-└── RunFailed                    the lab itself does not run (its baseline), exit code 1
+├── RunFailed                    the lab itself does not run (its baseline), exit code 1
+└── EndAsked                     a person wants an end, and the run under way is over
 """
 
 
@@ -66,3 +67,7 @@ class RunFailed(AutoResearchError):
     """The lab itself does not run, so there is nothing to improve on."""
 
     exit_code = 1
+
+
+class EndAsked(AutoResearchError):
+    """A person asked for an end, and the run that was under way is over."""

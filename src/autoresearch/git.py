@@ -134,12 +134,14 @@ class Git:
 
         None where the two cannot be told apart any more, or the file is no text.
         """
-        wanted = (now, change, f"{change}^")
-        with tempfile.TemporaryDirectory(prefix="autoresearch-merge-") as scratch:
-            files = [Path(scratch) / str(number) for number in range(3)]
-            for file, commit in zip(files, wanted, strict=True):
-                file.write_bytes(self.read(commit, path))
-            return self._try("merge-file", "-p", "-q", *map(str, files))
+        return self._merged(*(self.read(commit, path) for commit in (now, change, f"{change}^")))
+
+    def carried(self, content: bytes, base: str, onto: str, path: str) -> bytes | None:
+        """A file that was edited from the commit `base`, with the same edit made in `onto`.
+
+        None where the two touch the same lines, or the file is no text.
+        """
+        return self._merged(self.read(onto, path), self.read(base, path), content)
 
     # ---- refs ----------------------------------------------------------------------------------
 
@@ -216,6 +218,14 @@ class Git:
 
     # ---- inside --------------------------------------------------------------------------------
 
+    def _merged(self, *contents: bytes) -> bytes | None:
+        """The first, with what the third did to the second; None where that does not fit."""
+        with tempfile.TemporaryDirectory(prefix="autoresearch-merge-") as scratch:
+            files = [Path(scratch) / str(number) for number in range(3)]
+            for file, content in zip(files, contents, strict=True):
+                file.write_bytes(content)
+            return self._try("merge-file", "-p", "-q", *map(str, files))
+
     def _blobs(self, entries: Sequence[Entry]) -> Iterator[bytes]:
         asked = "".join(f"{entry.blob}\n" for entry in entries).encode()
         out = memoryview(self._run("cat-file", "--batch", stdin=asked))
@@ -276,7 +286,12 @@ def _spawn(
         raise GitError(f"{cwd} is not a folder that exists.")
     try:
         return subprocess.run(
-            ["git", *settings, *args], cwd=cwd, input=stdin, env=clean, capture_output=True
+            ["git", *settings, *args],
+            cwd=cwd,
+            input=stdin,
+            env=clean,
+            capture_output=True,
+            start_new_session=True,  # a Ctrl-C on the terminal is for us
         )
     except FileNotFoundError as error:
         needed = ".".join(map(str, OLDEST))

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from autoresearch.errors import (
     BranchMoved,
+    EndAsked,
     ExecutorError,
     GitError,
     LedgerError,
@@ -18,8 +19,12 @@ from autoresearch.errors import (
 from autoresearch.ledger import Spend
 from autoresearch.persistence import Persistence, follow
 from autoresearch.proposers import ProposalFailed, Proposer
+from autoresearch.proposers import patience as patience_of
 from autoresearch.strategies import PROVER
 from autoresearch.study import Study
+
+AT_ONCE = 2.0  # seconds that an agent which is to be killed is waited for, when we are in a hurry
+LOOK = 1.0  # seconds between two looks at whether a person wants something
 
 
 @dataclass(frozen=True)
@@ -83,50 +88,146 @@ def research(
     proposer: Proposer,
     limits: Limits,
     *,
+    ahead: bool = True,
     patience: Patience | None = None,
     persistence: Persistence | None = None,
     on_note: Callable[[str], None] = lambda _: None,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], object] = time.sleep,
 ) -> str:
-    """Run trials until a limit is reached; returns why it stopped. Ctrl-C is the other way out.
+    """Run trials until a limit is reached; returns why it stopped.
 
     Trouble of our own side (a full disk, a locked file, a GPU that is not free) is waited out,
     once a trial has shown that the lab works; what time does not mend is raised. A proposal that
-    fails is answered as `persistence` says.
+    fails is answered as `persistence` says. With `ahead`, the proposals of a proposer that takes
+    its time are begun while the trial before them runs. `study.ending` ends it after the run under
+    way, KeyboardInterrupt at once. Both leave a study that goes on.
     """
-    patience, persistence = patience or Patience(), persistence or Persistence()
-    _resume(study, on_note)
-    if study.ledger.best() is None:
-        study.baseline()
-    done = 0
-    while (why := _reached(study, limits, done)) is None:
-        try:
-            trial = study.recover() or study.step(proposer)  # the interrupted before the new
-            done += trial.proposer != PROVER
-            patience.forget()
-            persistence.forget()
-            study.reserve.hold()
-        except ProposalFailed as failed:
-            study.ledger.spend(_cost(failed, proposer.name))
-            if not _persist(persistence, failed, proposer, limits, on_note, sleep):
-                if done == 0:
-                    raise
-                why = str(failed)
-                break
-        except ProposerError as error:
-            if study.close() is None and done == 0:
-                raise
-            return str(error)
-        except (ExecutorError, GitError, LedgerError, NoRoom, OSError) as error:
-            if done == 0 or isinstance(error, BranchMoved):
-                raise
-            _wait_out(study, error, patience.after(error), limits, on_note, sleep)
-    study.close()
+    session = Session(
+        study, proposer, limits, ahead, patience or Patience(), persistence or Persistence(),
+        on_note, sleep,
+    )  # fmt: skip
+    try:
+        why = session.run()
+    except EndAsked as asked:
+        why = str(asked)
+    except BaseException:
+        study.desk.drop(patience=AT_ONCE)
+        raise
+    study.desk.drop()
     return why
 
 
-def _reached(study: Study, limits: Limits, done: int) -> str | None:
-    return limits.reached(done, study.closing_seconds()) or limits.spent(study)
+@dataclass
+class Session:
+    """One session of the loop: who proposes, until when, and what helps against trouble."""
+
+    study: Study
+    proposer: Proposer
+    limits: Limits
+    ahead: bool
+    patience: Patience
+    persistence: Persistence
+    note: Callable[[str], None]
+    sleep: Callable[[float], object]
+    done: int = 0  # experiments of this session
+
+    def run(self) -> str:
+        """Step after step; why it is over."""
+        self._resume()
+        if self.study.ledger.best() is None:
+            self.study.baseline()
+        while (why := self._over()) is None:
+            try:
+                self._step()
+            except ProposalFailed as failed:
+                self.study.ledger.spend(_cost(failed, self.proposer.name))
+                if not self._persist(failed):
+                    if self.done == 0:
+                        raise
+                    why = str(failed)
+                    break
+            except ProposerError as error:
+                if self.study.close() is None and self.done == 0:
+                    raise
+                return str(error)
+            except (ExecutorError, GitError, LedgerError, NoRoom, OSError) as error:
+                if self.done == 0 or isinstance(error, BranchMoved):
+                    raise
+                self._wait_out(error)
+        self.study.close()
+        return why
+
+    def _step(self) -> None:
+        """The interrupted trial before a new one."""
+        trial = self.study.recover() or self.study.step(self.proposer, self._looks_ahead)
+        self.done += trial.proposer != PROVER
+        self.patience.forget()
+        self.persistence.forget()
+        self.study.reserve.hold()
+
+    def _over(self) -> str | None:
+        """Why the session is over, or None; a person may have paused it meanwhile."""
+        self._pause()
+        if self.study.ending:
+            raise EndAsked("stopped by Ctrl-C; run again to go on")
+        return self._reached(self.done, self.study.closing_seconds())
+
+    def _reached(self, done: int, reserved: float) -> str | None:
+        return self.limits.reached(done, reserved) or self.limits.spent(self.study)
+
+    def _looks_ahead(self) -> bool:
+        """Whether another proposal is worth beginning while a trial runs."""
+        if not self.ahead or not patience_of(self.proposer):
+            return False
+        reserved = self.study.closing_seconds() + self.study.usual_seconds()
+        return self._reached(self.done + 1, reserved) is None
+
+    def _resume(self) -> None:
+        """Finish what an earlier process left, and say so in one line."""
+        left = self.study.ledger.unfinished()
+        if left is not None:
+            self.note(f"An earlier run left trial {left.number} {left.state}; going on from there.")
+            self.study.recover()
+
+    def _pause(self) -> None:
+        """Wait while a person wants it, or until the session's time is over."""
+        if not self.study.paused:
+            return
+        self.note("Paused. `autoresearch resume` goes on.")
+        self.study.begin_pause()
+        while self.study.paused and not self.study.ending and not self.limits.reached(self.done):
+            self.sleep(LOOK)
+        if not self.study.paused:
+            self.note("Resumed.")
+
+    def _persist(self, failed: ProposalFailed) -> bool:
+        """Say what failed, do what helps, and wait; whether to go on."""
+        advice = self.persistence.after(failed)
+        if advice.stop:
+            return False
+        done = follow(advice, self.proposer)
+        seconds = _until(self.limits, advice.wait)
+        then = "; ".join(filter(None, (done, _again(seconds))))
+        self.note(f"No proposal ({failed.kind}): {failed}. {then}.")
+        if seconds:
+            self._wait(seconds)
+        return True
+
+    def _wait_out(self, error: Exception) -> None:
+        """Say what is wrong, free the reserve for what the ledger must still write, and wait."""
+        seconds = _until(self.limits, self.patience.after(error))
+        freed = " The reserve was freed." if self.study.reserve.give_up() else ""
+        self.note(f"{error}{freed} Paused: {_again(seconds)}.")
+        self._wait(seconds)
+
+    def _wait(self, seconds: float) -> None:
+        """Let time pass, in pieces when it is the real one: an end may be asked for."""
+        if self.sleep is not time.sleep:
+            self.sleep(seconds)
+            return
+        end = time.monotonic() + seconds
+        while not self.study.ending and (left := end - time.monotonic()) > 0:
+            time.sleep(min(LOOK, left))
 
 
 def _cost(failed: ProposalFailed, by: str) -> Spend:
@@ -135,25 +236,8 @@ def _cost(failed: ProposalFailed, by: str) -> Spend:
     return Spend(now, by, failed.cost_usd, failed.tokens, None, failed.kind)
 
 
-def _persist(
-    persistence: Persistence,
-    failed: ProposalFailed,
-    proposer: Proposer,
-    limits: Limits,
-    on_note: Callable[[str], None],
-    sleep: Callable[[float], None],
-) -> bool:
-    """Say what failed, do what helps, and wait; whether to go on."""
-    advice = persistence.after(failed)
-    if advice.stop:
-        return False
-    done = follow(advice, proposer)
-    seconds = _until(limits, advice.wait)
-    again = f"trying again in {seconds:.0f} s" if seconds else "trying again"
-    on_note(f"No proposal ({failed.kind}): {failed}. {done + '; ' if done else ''}{again}.")
-    if seconds:
-        sleep(seconds)
-    return True
+def _again(seconds: float) -> str:
+    return f"trying again in {seconds:.0f} s" if seconds else "trying again"
 
 
 def _until(limits: Limits, seconds: float) -> float:
@@ -161,28 +245,3 @@ def _until(limits: Limits, seconds: float) -> float:
     if limits.until is None:
         return seconds
     return min(seconds, max(0.0, limits.until - time.time()))
-
-
-def _resume(study: Study, on_note: Callable[[str], None]) -> None:
-    """Finish what an earlier process left, and say so in one line."""
-    left = study.ledger.unfinished()
-    if left is None:
-        return
-    on_note(f"An earlier run left trial {left.number} {left.state}; going on from there.")
-    study.recover()
-
-
-def _wait_out(
-    study: Study,
-    error: Exception,
-    seconds: float,
-    limits: Limits,
-    on_note: Callable[[str], None],
-    sleep: Callable[[float], None],
-) -> None:
-    """Say what is wrong, free the reserve for what the ledger must still write, and wait."""
-    freed = " The reserve was freed." if study.reserve.give_up() else ""
-    seconds = _until(limits, seconds)
-    again = f"trying again in {seconds:.0f} s" if seconds else "trying again"
-    on_note(f"{error}{freed} Paused: {again}.")
-    sleep(seconds)

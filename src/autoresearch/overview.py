@@ -6,13 +6,13 @@ import time
 from dataclasses import dataclass
 
 from autoresearch.brief import make_brief
+from autoresearch.desk import read_steering
 from autoresearch.git import Git
 from autoresearch.heartbeat import Heartbeat, last_beat
 from autoresearch.ledger import STEP, Ledger, State, Status
 from autoresearch.opening import begun_with, running
 from autoresearch.paths import StudyPaths
 from autoresearch.strategies.registry import make_strategy
-from autoresearch.study import read_steering
 from autoresearch.task import Task
 
 

@@ -88,6 +88,11 @@ class StudyPaths:
         return self.home / "steering.md"
 
     @property
+    def pause(self) -> Path:
+        """There while a person wants no new trial to begin."""
+        return self.home / "pause"
+
+    @property
     def again(self) -> Path:
         """Runs beside the record: of verify, ablate and replay."""
         return self.home / "again"

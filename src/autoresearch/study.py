@@ -10,10 +10,10 @@ from pathlib import Path
 
 from autoresearch import artefacts
 from autoresearch.bench import ALL_SETS, VALIDATION, Bench
-from autoresearch.brief import make_brief
-from autoresearch.errors import RunFailed
+from autoresearch.desk import PARTING, Desk, Edit, Made
+from autoresearch.errors import EndAsked, RunFailed
 from autoresearch.executors import Executor
-from autoresearch.files import read_regular, write_whole
+from autoresearch.files import write_whole
 from autoresearch.git import Git
 from autoresearch.heartbeat import beat
 from autoresearch.ledger import Attempt, Ledger, State, Status, Trial
@@ -23,10 +23,9 @@ from autoresearch.measure import (
     measured,
     out_of_bounds,
     ran,
-    tail,
 )
 from autoresearch.paths import StudyPaths
-from autoresearch.proposers import Brief, Proposal, Proposer
+from autoresearch.proposers import Proposal, Proposer, patience
 from autoresearch.report.results import results_tsv
 from autoresearch.report.rows import from_trials
 from autoresearch.room import Reserve, alone, machine_load
@@ -34,23 +33,19 @@ from autoresearch.simplicity import fingerprint, size
 from autoresearch.strategies import PROVER, Look, Strategy, Verdict
 from autoresearch.task import Task
 
-MAX_FILE = 1 << 20  # bytes of one editable file
 NOTE = 500  # characters of a note
 BASELINE = "baseline"
-CRASH_LINES, CRASH_CHARACTERS = 60, 4096  # of a crashed run's log that a proposer sees
 PROOF_RUNS = 8  # that a proof takes, as a rule
-PROPOSE_LIMIT = 3600.0  # seconds after which a proposer that says nothing looks stalled
-WAIT_LIMIT = 24 * 3600.0  # and a study that waits for others who measure time
+PROPOSE_LIMIT = 3600.0  # seconds after which a proposer looks stalled that does not say more
+WAIT_LIMIT = 24 * 3600.0  # and a study that waits, for others who measure time or a person
 MEASURING = "measuring.lock"  # in the cache folder
-
-Edit = Mapping[str, bytes] | OSError  # editable path -> content, or why there is none
 
 
 @dataclass(frozen=True)
 class Stage:
     """Something begins that takes a while."""
 
-    verb: str  # "propose", "run", "check", or "wait": then the note says for whom
+    verb: str  # "propose", "run", "check", "pause", or "wait": then the note says for whom
     number: int  # of the trial
     note: str = ""
     log: Path | None = None
@@ -87,58 +82,42 @@ class Study:
         self.paths = paths
         self.strategy = strategy
         self.bench = Bench(task, git, paths, executor)
+        self.desk = Desk(task, git, ledger, paths, self.bench)
         self.reserve = Reserve(paths.reserve)
         self.on_stage: Callable[[Stage], None] = _ignore
         self.on_trial: Callable[[Trial], None] = _ignore
+        self.measuring = False  # something runs that is worth waiting for
+        self.ending = False  # a person wants an end after the run under way
 
     # ---- the verbs -----------------------------------------------------------------------------
 
-    def step(self, proposer: Proposer) -> Trial:
-        """One trial: what next, an edit, and all that follows from it."""
+    def step(self, proposer: Proposer, ahead: Callable[[], bool] = lambda: False) -> Trial:
+        """One trial: what next, an edit, and all that follows from it.
+
+        Where `ahead` says so, the next proposal is begun while this trial runs.
+        """
         if self.ledger.best() is None:
             return self.baseline()
         if (tip := self.strategy.unproven(self.ledger)) is not None:
             return self.prove(tip)
-        parent = self.ask()
-        edit, proposal = self.propose(proposer, parent)
-        return self.tell(parent, edit, proposal, proposer.name)
+        trial = self._enter(self.propose(proposer, self.ask()))
+        if trial.state is State.COMMITTED and ahead():
+            self.desk.begin(proposer, self.ask())
+        return self._finish(trial)
 
     def ask(self) -> str:
         """The commit that the next candidate starts from."""
         return self.strategy.select(self.ledger)
 
-    def propose(self, proposer: Proposer, parent: str) -> tuple[Edit, Proposal]:
-        """Let a proposer edit a scratch copy of the parent; what it left, and what it says."""
-        self._begin(Stage("propose", len(self.ledger), proposer.name), PROPOSE_LIMIT)
-        brief = self.brief(parent)
-        with self.bench.exported(parent, self.paths.workspace) as (workspace, _):
-            proposal = proposer.propose(workspace, brief)
-            return self.collect(workspace), proposal
-
-    def brief(self, parent: str) -> Brief:
-        """What a proposer is told that starts from a commit."""
-        return make_brief(
-            self.task,
-            self.ledger,
-            parent,
-            self.read,
-            steer=read_steering(self.paths),
-            crash=self._crash(),
-        )
-
-    def _crash(self) -> str:
-        """The end of the last trial's log, if it crashed."""
-        trials = self.ledger.trials()
-        if not trials or trials[-1].status is not Status.CRASH or not trials[-1].attempts:
-            return ""
-        log = self.paths.log(trials[-1].number, trials[-1].attempts[-1].number)
-        return "\n".join(tail(log, CRASH_LINES))[-CRASH_CHARACTERS:]
+    def propose(self, proposer: Proposer, parent: str) -> Made:
+        """An edit of the parent: the one that was begun ahead, or a new one."""
+        limit = max(PROPOSE_LIMIT, patience(proposer) + PARTING)
+        self._begin(Stage("propose", len(self.ledger), proposer.name), limit)
+        return self.desk.take(parent) or self.desk.propose(proposer, parent)
 
     def tell(self, parent: str, edit: Edit, proposal: Proposal, by: str) -> Trial:
         """Commit an edit, run, measure, judge and record it; move the branch if it is kept."""
-        trial = self._add(parent, proposal.note, by, proposal.cost_usd, proposal.tokens)
-        refused = self._refuse(trial, proposal.fault) if proposal.fault else None
-        return self._finish(refused or self._commit(trial, edit))
+        return self._finish(self._enter(Made(parent, edit, proposal, by)))
 
     def baseline(self) -> Trial:
         """Run the unedited lab: the number that all others are compared with."""
@@ -173,8 +152,21 @@ class Study:
         """About how long `close` would take now."""
         if self.strategy.unproven(self.ledger, last=True) is None:
             return 0.0
+        return PROOF_RUNS * self.usual_seconds()
+
+    def usual_seconds(self) -> float:
+        """About how long a run takes."""
         baseline = self.ledger.kept()[0]
-        return PROOF_RUNS * baseline.seconds / len(baseline.attempts)
+        return baseline.seconds / len(baseline.attempts)
+
+    @property
+    def paused(self) -> bool:
+        """Whether a person wants no new trial to begin."""
+        return self.paths.pause.exists()
+
+    def begin_pause(self) -> None:
+        """Tell who listens, and who looks from outside."""
+        self._begin(Stage("pause", len(self.ledger)), WAIT_LIMIT)
 
     def recover(self) -> Trial | None:
         """Finish, or take back, the one trial that an earlier process left on the way."""
@@ -193,20 +185,9 @@ class Study:
 
     # ---- files and commits ---------------------------------------------------------------------
 
-    def read(self, commit: str, path: str) -> str:
-        """An editable file of a commit, as text."""
-        return self.read_bytes(commit, path).decode("utf-8", errors="surrogateescape")
-
     def read_bytes(self, commit: str, path: str) -> bytes:
         """An editable file of a commit, as it is."""
         return self.git.read(commit, self.git.prefix + path)
-
-    def collect(self, folder: Path) -> Edit:
-        """The editable files as they stand in a folder; an OSError when one is not a plain file."""
-        try:
-            return {name: _read_plain(folder, name) for name in self.task.editable}
-        except OSError as error:
-            return error
 
     def write_results(self) -> None:
         """Write results.tsv anew from the ledger."""
@@ -227,12 +208,14 @@ class Study:
         while trial.state is not State.APPLIED:
             trial = walk[trial.state](trial)
         self.write_results()
+        self.measuring = False
         self._prune(trial)
         self.on_trial(trial)
         return trial
 
     def _begin(self, stage: Stage, limit: float) -> None:
         """Tell who listens, and who looks from outside, what begins and how long it may take."""
+        self.measuring = stage.verb in ("run", "check")
         beat(self.paths.heartbeat, stage.verb, stage.number, limit)
         self.on_stage(stage)
 
@@ -248,6 +231,12 @@ class Study:
         words = clean_line(note, NOTE) or "(no note)"
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return self.ledger.add(Trial(0, parent, words, by, created=now, cost_usd=cost_usd), tokens)
+
+    def _enter(self, made: Made) -> Trial:
+        """Into the record: a row, and a commit if there is something that could run."""
+        told = made.proposal
+        trial = self._add(made.parent, told.note, made.by, told.cost_usd, told.tokens)
+        return self._refuse(trial, told.fault) if told.fault else self._commit(trial, made.edit)
 
     def _climbed(self, tip: str, since: str) -> str:
         """The steps from one commit up to another, in words."""
@@ -336,6 +325,8 @@ class Study:
         """judged → decided; or running again, when the strategy wants another look."""
         verdict = self.strategy.judge(trial, self.ledger)
         if verdict.status is None:
+            if self.ending:
+                raise EndAsked(f"stopped by Ctrl-C; trial {trial.number} goes on next time")
             return self._run(trial)
         if verdict.climbs:
             verdict = self._guard(trial, verdict)
@@ -369,14 +360,6 @@ class Study:
         return self.ledger.advance(trial, State.APPLIED)
 
 
-def read_steering(paths: StudyPaths) -> str:
-    """What a person added to the briefs while the study runs."""
-    try:
-        return paths.steering.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return ""
-
-
 def restore_files(git: Git, task: Task, commit: str, replaced: Path | None = None) -> list[str]:
     """Write a commit's editable files into the lab; the names of those that changed.
 
@@ -407,13 +390,3 @@ def _again(look: Look, number: int) -> str:
         return ""
     what = "the incumbent" if look.commit else "itself"
     return f"{look.role}: {what}, seed {look.draw}"
-
-
-def _read_plain(folder: Path, name: str) -> bytes:
-    """A file below a folder, reached through no link."""
-    path = folder
-    for part in Path(name).parts[:-1]:
-        path = path / part
-        if path.is_symlink():
-            raise OSError(f"{path} is a link")
-    return read_regular(folder / name, MAX_FILE)

@@ -106,12 +106,20 @@ def test_a_run_killed_at_any_instant_goes_on_as_if_nothing_had_happened(tmp_path
     assert best[0] == best[1]
 
 
-def test_ctrl_c_ends_the_run_cleanly(lab: Path) -> None:
-    """SIGINT kills the trial, says how to go on, and leaves no process behind."""
-    process = start(lab, "run", "--agent", "tiny_agents:Sleeper", "--tag", "t")
+def asleep(lab: Path, *words: str) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+    """A run whose first trial sleeps, and all processes below it."""
+    process = start(lab, "run", "--agent", "tiny_agents:Sleeper", "--tag", "t", *words)
     log = lab / ".autoresearch" / "t" / "trials" / "1" / "attempt-0" / "run.log"
     wait_for(lambda: log.exists() and "asleep" in log.read_text())
-    below = psutil.Process(process.pid).children(recursive=True)
+    return process, psutil.Process(process.pid).children(recursive=True)
+
+
+def test_ctrl_c_twice_ends_the_run_at_once(lab: Path) -> None:
+    """The second kills the trial, says how to go on, and leaves no process behind."""
+    process, below = asleep(lab)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    wait_for(lambda: "Ctrl-C: ends after" in process.stderr.readline())
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130
@@ -120,6 +128,63 @@ def test_ctrl_c_ends_the_run_cleanly(lab: Path) -> None:
     assert below
     wait_for(lambda: not any(child.is_running() for child in below))
     assert git(lab, "status", "--porcelain", "--untracked-files=no") == ""
+
+
+def test_ctrl_c_once_lets_the_run_end(lab: Path) -> None:
+    """The trial is finished and in the table; nothing new begins."""
+    process, _ = asleep(lab)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    wait_for(lambda: "Ctrl-C: ends after" in process.stderr.readline())
+    (lab / ".autoresearch" / "t" / "export" / "wake").touch()
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "#1   discard" in out
+    assert "stopped by Ctrl-C; run again to go on" in out
+    assert "Traceback" not in out + err
+    assert len(descriptions(lab)) == 2
+
+
+def test_ctrl_c_while_nothing_runs_ends_at_once(lab: Path) -> None:
+    """There is nothing to wait for while a study is paused."""
+    call(lab, "run", "--trials", "0", "--tag", "t")
+    call(lab, "pause")
+    process = start(lab, "run", "--agent", "tiny_agents:Countdown", "--tag", "t")
+    assert process.stdout is not None
+    wait_for(lambda: "Paused" in process.stdout.readline())
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "stopped by Ctrl-C at once" in out
+
+
+def test_a_paused_study_waits_and_goes_on(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`pause` holds across restarts, `status` tells it, and `resume` ends it."""
+    call(lab, "run", "--trials", "0", "--tag", "t")
+    capsys.readouterr()
+    assert call(lab, "pause") == 0
+    assert capsys.readouterr().out == "Study t pauses. `autoresearch resume` goes on.\n"
+    call(lab, "status")
+    assert "no, and paused" in capsys.readouterr().out
+    words = ("run", "--agent", "tiny_agents:Countdown", "--tag", "t", "--trials", "2")
+    process = start(lab, *words)
+    assert process.stdout is not None
+    wait_for(lambda: "Paused" in process.stdout.readline())
+    wait_for(lambda: "paused for" in status(lab, capsys))
+    assert len(descriptions(lab)) == 1
+    assert call(lab, "resume") == 0
+    assert capsys.readouterr().out == "Study t goes on.\n"
+    out, _ = process.communicate(timeout=60)
+    assert "Resumed." in out
+    assert len(descriptions(lab)) == 3
+    call(lab, "resume")
+    assert capsys.readouterr().out == "Study t was not paused.\n"
+
+
+def status(lab: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """What `status` says."""
+    call(lab, "status")
+    return capsys.readouterr().out
 
 
 def wait_for(condition: object) -> None:

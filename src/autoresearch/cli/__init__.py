@@ -25,6 +25,8 @@ COMMANDS = {
     "best": ("look", "The best trial; --restore writes its files into the lab."),
     "brief": ("steer", "What the next proposer would be told."),
     "steer": ("steer", "Add a note to the next briefs, while the study runs."),
+    "pause": ("steer", "Let no new trial begin, while the study runs."),
+    "resume": ("steer", "Go on after a pause."),
     "mcp": ("mcp", "Serve a lab to agents as MCP tools, over stdin and stdout."),
     "verify": ("verify", "Baseline and best on fresh seeds: how much of the gain is real."),
     "ablate": ("verify", "Take each kept change out of the best: what does it still bring?"),

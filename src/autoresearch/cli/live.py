@@ -29,6 +29,7 @@ _VERBS = {
     "run": "runs:",
     "check": "is checked:",
     "wait": "waits until it has measured:",
+    "pause": "waits: paused, `autoresearch resume` goes on",
 }
 _STYLE = {"keep": "bold green", STEP: "green", "discard": "dim", "crash": "red"}
 
@@ -195,8 +196,12 @@ class LiveView:
             return [Text("…", style="dim")]
         verb = _VERBS[stage.verb]
         lines: list[RenderableType] = [Text(f"#{stage.number} {verb} {stage.note}", style="bold")]
+        if self._study.ending:
+            lines.append(Text("ends after this run; Ctrl-C again ends at once", style="yellow"))
         if stage.again:
             lines.append(Text(f"again, {stage.again}", style="dim"))
+        if self._study.desk.busy:
+            lines.append(Text("the next proposal is being made", style="dim"))
         if stage.verb == "run" and stage.log is not None:
             curve = read_curve(stage.log)
             lines.append(self._budget_bar(curve[-1][0] if curve else None))

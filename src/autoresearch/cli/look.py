@@ -75,9 +75,11 @@ def _pulse(paths: StudyPaths) -> str:
     """Whether a loop holds the study, and whether it gets on."""
     held = pulse(paths)
     if held is None:
-        return "no"
+        return "no, and paused" if paths.pause.exists() else "no"
     if held.beat is None:
         return held.holder
+    if held.beat.verb == "pause":
+        return f"{held.holder}, paused for {duration(held.spent)}: autoresearch resume"
     doing = f"{held.holder}, {held.beat.verb} of #{held.beat.trial} for {duration(held.spent)}"
     if held.beat.stalled:
         return f"stalled: {doing}, and its limit is {duration(held.beat.limit)}"

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from autoresearch.cli.common import lab_option, tag_option
+from autoresearch.cli.interrupt import ending_on_ctrl_c
 from autoresearch.cli.live import View, make_view
 from autoresearch.cli.tried import Outcome, as_text, try_view
 from autoresearch.cli.tried import as_json as as_json_line
@@ -55,6 +56,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--seed", type=click.IntRange(0, 2**31), default=42, show_default=True, help="Of a new study."
 )
+@click.option("--no-ahead", is_flag=True, help="Propose only when the trial before is finished.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a trial, for machines.")
 @lab_option
 def run(
@@ -70,12 +72,14 @@ def run(
     replay: Path | None,
     strategy: str | None,
     seed: int,
+    no_ahead: bool,
     as_json: bool,
     lab: Path,
 ) -> None:
     """Research until stopped: propose, run, measure, keep or put aside.
 
-    The first trial is the unedited baseline. A study goes on where it stopped; Ctrl-C is clean.
+    The first trial is the unedited baseline. A study goes on where it stopped. Ctrl-C ends it
+    after the run under way, twice at once. While a trial runs an agent makes the next proposal.
     Your own files are left alone: the best stands on the branch autoresearch/TAG. Dollars and
     tokens are those of the whole study, of failed proposals too, as the agents themselves tell.
 
@@ -97,7 +101,11 @@ def run(
         view = make_view(study, limits, as_json=as_json)
         with _watched(study, view):
             view.note(_sandbox(study))
-            view.end(research(study, proposer, limits, on_note=view.note))
+            with ending_on_ctrl_c(study):
+                why = research(study, proposer, limits, ahead=not no_ahead, on_note=view.note)
+            view.end(why)
+            if study.ending:
+                raise click.exceptions.Exit(130)
 
 
 @click.command("try")
@@ -177,7 +185,7 @@ def _try(study: Study, note: str) -> Outcome:
 
 
 def _collected(study: Study) -> Mapping[str, bytes]:
-    edit = study.collect(study.task.folder)
+    edit = study.desk.collect(study.task.folder)
     if isinstance(edit, OSError):
         raise AutoResearchError(
             f"The edit cannot be read: {edit}. An editable file is a regular file."
@@ -210,7 +218,7 @@ def _restored(study: Study, edit: Mapping[str, bytes], outcome: Outcome) -> Outc
     stands = study.ask()
     if stands == outcome.trial.commit:
         return outcome
-    changed = study.collect(study.task.folder) != edit  # while it ran
+    changed = study.desk.collect(study.task.folder) != edit  # while it ran
     aside = study.paths.home / "replaced" if changed else None
     names = restore_files(study.git, study.task, stands, aside)
     return replace(outcome, restored=tuple(names), replaced=str(aside or ""))
@@ -223,7 +231,7 @@ def _watched(study: Study, view: View) -> Iterator[None]:
         try:
             yield
         except KeyboardInterrupt:
-            view.end("stopped by Ctrl-C; the unfinished trial runs again next time")
+            view.end("stopped by Ctrl-C at once; an unfinished trial runs again next time")
             raise click.exceptions.Exit(130) from None
 
 

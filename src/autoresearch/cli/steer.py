@@ -1,4 +1,4 @@
-"""brief and steer: what a proposer is told, and a word to it while the study runs."""
+"""What a person says while a study runs: brief and steer, pause and resume."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from autoresearch.cli.common import lab_option, tag_option
+from autoresearch.desk import read_steering
 from autoresearch.files import write_whole
-from autoresearch.opening import read_study
+from autoresearch.opening import read_study, running
 from autoresearch.overview import next_brief
-from autoresearch.study import read_steering
 from autoresearch.task import Task
 
 
@@ -49,3 +49,39 @@ def steer(words: tuple[str, ...], clear: bool, tag: str | None, lab: Path) -> No
             line = f"- {datetime.now():%d %b %H:%M}: {' '.join(words)}\n"
             write_whole(paths.steering, read_steering(paths) + line)
         click.echo(read_steering(paths), nl=False)
+
+
+@click.command()
+@tag_option
+@lab_option
+def pause(tag: str | None, lab: Path) -> None:
+    """Let no new trial begin: the one that runs is finished, then the study waits.
+
+    \b
+    autoresearch pause      the GPU is needed for something else
+    autoresearch resume
+
+    It holds across restarts: a run that is started meanwhile waits as well.
+    """
+    with read_study(Task.load(lab), tag) as (ledger, paths, _):
+        write_whole(paths.pause, f"{datetime.now():%d %b %H:%M}\n")
+        runs = ledger.unfinished() if running(paths) else None
+        after = f" after trial {runs.number}, which runs" if runs else ""
+        click.echo(f"Study {paths.tag} pauses{after}. `autoresearch resume` goes on.")
+
+
+@click.command()
+@tag_option
+@lab_option
+def resume(tag: str | None, lab: Path) -> None:
+    """Go on after a pause.
+
+    \b
+    autoresearch resume
+    """
+    with read_study(Task.load(lab), tag) as (_, paths, _):
+        was = paths.pause.exists()
+        paths.pause.unlink(missing_ok=True)
+        here = running(paths)
+    now = "goes on" if here else "can go on: start it with `autoresearch run`"
+    click.echo(f"Study {paths.tag} {now}." if was else f"Study {paths.tag} was not paused.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,7 @@ class Job:
     network: bool = False
     gpu: bool = False
     env_allowed: tuple[str, ...] = ()  # names of env that enter a sandbox beside the usual ones
+    unwanted: threading.Event | None = None  # set while it runs: then it is killed, in a second
 
 
 @dataclass(frozen=True)

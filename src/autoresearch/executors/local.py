@@ -38,7 +38,7 @@ class LocalExecutor:
 def supervised(job: Job, level: Level) -> Execution:
     """Run a job under a supervisor of its own; ExecutorError when there is no telling."""
     with _supervisor() as supervisor:
-        answer = _asked(supervisor, encode(job, level), job.timeout + GRACE)
+        answer = _asked(supervisor, job, level)
     return _told(job, supervisor.returncode, answer)
 
 
@@ -105,13 +105,13 @@ def _told(job: Job, code: int, answer: bytes) -> Execution:
     return Execution(**outcome)
 
 
-def _asked(supervisor: subprocess.Popen[bytes], order: bytes, patience: float) -> bytes:
+def _asked(supervisor: subprocess.Popen[bytes], job: Job, level: Level) -> bytes:
     """What a supervisor answers; whatever interrupts us, it has killed everything on return."""
     assert supervisor.stdin and supervisor.stdout
     try:
-        supervisor.stdin.write(order)
+        supervisor.stdin.write(encode(job, level))
         supervisor.stdin.flush()
-        return _answered(supervisor, patience)
+        return _answered(supervisor, job)
     except BrokenPipeError:
         return b""
     finally:
@@ -121,11 +121,13 @@ def _asked(supervisor: subprocess.Popen[bytes], order: bytes, patience: float) -
         supervisor.wait()
 
 
-def _answered(supervisor: subprocess.Popen[bytes], patience: float) -> bytes:
-    """Its answer, within the patience; a job that stops its supervisor only delays it."""
-    assert supervisor.stdout
-    deadline = time.monotonic() + patience
+def _answered(supervisor: subprocess.Popen[bytes], job: Job) -> bytes:
+    """Its answer, within its time; a job that stops its supervisor only delays it."""
+    assert supervisor.stdin and supervisor.stdout
+    deadline = time.monotonic() + job.timeout + GRACE
     while not select.select([supervisor.stdout], [], [], 1.0)[0]:
+        if job.unwanted is not None and job.unwanted.is_set():
+            supervisor.stdin.close()  # it kills everything, and answers
         supervisor.send_signal(signal.SIGCONT)
         if time.monotonic() > deadline:
             supervisor.kill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +59,14 @@ class Brief:
     parent: str  # commit whose files the workspace holds
     minimize: bool = True
     history: tuple[Tried, ...] = ()  # finished experiments, oldest first, the baseline included
+    under_way: int = 0  # experiments that run now, and are not in the history yet
+    # Set when nobody waits for the proposal any more: end it soon, what it cost still counts.
+    unwanted: threading.Event = field(default_factory=threading.Event, compare=False, repr=False)
+
+    @property
+    def number(self) -> int:
+        """Which experiment the proposal is for, counted over those that became commits."""
+        return len(self.history) + self.under_way
 
 
 @dataclass(frozen=True)
@@ -95,6 +104,14 @@ class Yielding(Protocol):
 
     def give_way(self) -> str | None:
         """Let the next one propose; its name, or None when there is no other."""
+
+
+def patience(proposer: object) -> float:
+    """Seconds that one proposal may take; 0 where it takes a moment, and is not made ahead.
+
+    A proposer says so by an attribute `patience`; the default is a moment.
+    """
+    return float(getattr(proposer, "patience", 0.0))
 
 
 class Proposer(Protocol):

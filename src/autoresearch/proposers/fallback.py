@@ -28,6 +28,11 @@ class Fallback:
         """Who spoke last."""
         return self._team.last or "fallback"
 
+    @property
+    def patience(self) -> float:
+        """Of all its members, one after another."""
+        return self._team.patience
+
     def propose(self, workspace: Path, brief: Brief) -> Proposal:
         """The edit of the first that can; ProposalFailed or ProposerError when none can."""
         return self._team.propose(range(len(self._team.members)), workspace, brief)

@@ -36,9 +36,14 @@ class Mix:
         """Who spoke last."""
         return self._team.last or "mix"
 
+    @property
+    def patience(self) -> float:
+        """Of all its members, one after another."""
+        return self._team.patience
+
     def propose(self, workspace: Path, brief: Brief) -> Proposal:
         """The edit of the one that is drawn, or of the next that can."""
-        number = len(brief.history)
+        number = brief.number
         self._again = self._again + 1 if number == self._number else 0
         self._number = number
         order = drawn(self._weights, f"{self._seed}:{number}:{self._again}")

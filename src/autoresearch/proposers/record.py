@@ -17,7 +17,7 @@ from typing import Any
 
 from autoresearch.errors import ProposerError
 from autoresearch.files import read_regular
-from autoresearch.proposers import Brief, Proposal, ProposalFailed, Proposer
+from autoresearch.proposers import Brief, Proposal, ProposalFailed, Proposer, patience
 
 FORMAT = "autoresearch proposals 1"
 LARGEST = 1 << 20  # bytes of an editable file
@@ -41,10 +41,16 @@ class Recorder:
         """The other proposer's."""
         return self._proposer.name
 
+    @property
+    def patience(self) -> float:
+        """The other proposer's."""
+        return patience(self._proposer)
+
     def propose(self, workspace: Path, brief: Brief) -> Proposal:
         """The other's proposal, or its failure, written down."""
         before = _files(workspace, brief)
-        row: dict[str, Any] = {"trial": len(brief.history), "parent": _hash(before)}
+        row: dict[str, Any] = {"trial": brief.number, "parent": _hash(before)}
+        row |= {"ahead": True} if brief.under_way else {}
         try:
             proposal = self._proposer.propose(workspace, brief)
         except ProposalFailed as failed:
@@ -77,9 +83,14 @@ class Replayer:
         self._at = 0
         self.name = "replay"
 
+    @property
+    def patience(self) -> float:
+        """Something where the next proposal was made ahead, so that it is so again."""
+        return float(any(row.get("ahead") for row in self._rows[self._at : self._at + 1]))
+
     def propose(self, workspace: Path, brief: Brief) -> Proposal:
         """Do what was done at this trial."""
-        row = self._next(len(brief.history))
+        row = self._next(brief.number)
         before = _hash(_files(workspace, brief))
         self.name = row["proposer"]
         if row["parent"] != before:

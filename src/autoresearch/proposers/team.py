@@ -9,7 +9,7 @@ from pathlib import Path
 
 from autoresearch.errors import ProposerError
 from autoresearch.files import read_regular
-from autoresearch.proposers import Brief, Proposal, ProposalFailed, Proposer
+from autoresearch.proposers import Brief, Proposal, ProposalFailed, Proposer, patience
 
 PAUSE = 60.0  # seconds that a busy one is passed over when it does not say how long
 
@@ -38,6 +38,11 @@ class Team:
         self.members = [Member(label, proposer) for label, proposer in members]
         self.last = ""  # short name of who spoke last
         self._clock = clock
+
+    @property
+    def patience(self) -> float:
+        """Seconds that one proposal may take, when each member is asked in turn."""
+        return sum(patience(member.proposer) for member in self.members)
 
     def propose(self, order: Sequence[int], workspace: Path, brief: Brief) -> Proposal:
         """The first proposal that comes of it, with what the failed ones cost."""

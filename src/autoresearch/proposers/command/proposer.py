@@ -9,6 +9,7 @@ import shlex
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,6 +64,11 @@ class CommandProposer:
                 f"agents.toml, or under [agent.{preset.name}] in task.toml."
             )
 
+    @property
+    def patience(self) -> float:
+        """Seconds that one session may take."""
+        return self._preset.seconds
+
     def renew(self) -> None:
         """Begin the next session otherwise than the last: it led nowhere."""
         self._again = True
@@ -73,7 +79,7 @@ class CommandProposer:
             before = editable_state(workspace, brief.editable)
             fixed = fixed_state(workspace, brief.editable)
             self._prepare(site, workspace, brief)
-            ended = self._run(site, workspace)
+            ended = self._run(site, workspace, brief.unwanted)
             heard = hear(self._preset, site.log, self._output(site))
             changed = editable_state(workspace, brief.editable) != before
             others = _changed(fixed, fixed_state(workspace, brief.editable))
@@ -143,7 +149,7 @@ class CommandProposer:
             self._executor = make_executor(self._ground.policy, home.parent if home else None)
         return self._executor
 
-    def _run(self, site: Site, workspace: Path) -> Execution:
+    def _run(self, site: Site, workspace: Path, unwanted: threading.Event) -> Execution:
         """The agent, inside the script that watches it, inside the executor."""
         preset, env = self._preset, self._env(site, workspace)
         script = Path(__file__).with_name("acp.py" if preset.format == "acp" else "attend.py")
@@ -161,6 +167,7 @@ class CommandProposer:
             writable=(site.home,),
             network=preset.network,
             env_allowed=tuple(name for name in env if name != "TMPDIR"),  # a sandbox has its own
+            unwanted=unwanted,
         )  # fmt: skip
         return self._place().run(job)
 

@@ -56,6 +56,11 @@ class LLMProposer:
         self.settings.key()  # a missing key is said now, not at midnight
         load_sdk()
 
+    @property
+    def patience(self) -> float:
+        """Seconds that all turns may take."""
+        return TURNS * self.settings.timeout
+
     def propose(self, workspace: Path, brief: Brief) -> Proposal:
         """Talk, and write the edit that came of it."""
         before = {path: _read(workspace / path) for path in brief.editable}
@@ -75,7 +80,7 @@ class LLMProposer:
             for _ in range(TURNS):
                 answer = _ask(client, messages, spent)
                 draft = read_draft(answer, before)
-                if not draft.problems:
+                if not draft.problems or brief.unwanted.is_set():
                     return draft
                 messages += prompt.correction(answer.text, draft.problems)
         return self._given_up(draft, spent)

@@ -1,0 +1,219 @@
+"""The desk: where proposals are made, in a scratch copy of their parent; now, or one ahead.
+
+While a trial runs, the next edit can be made on the assumption that the trial changes nothing: an
+agent's minutes then cost no minutes of the machine that runs the trials. When the trial moved the
+tip after all, the edit is carried over where it fits, and put aside where it does not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from autoresearch.bench import Bench
+from autoresearch.brief import make_brief
+from autoresearch.files import make_empty, read_regular, remove_tree
+from autoresearch.git import Git
+from autoresearch.ledger import Ledger, Spend, Status
+from autoresearch.measure import tail
+from autoresearch.paths import StudyPaths
+from autoresearch.proposers import Brief, Proposal, ProposalFailed, Proposer
+from autoresearch.task import Task
+
+MAX_FILE = 1 << 20  # bytes of one editable file
+CRASH_LINES, CRASH_CHARACTERS = 60, 4096  # of a crashed run's log that a proposer sees
+PARTING = 60.0  # seconds that a proposal nobody wants any more is waited for, to know its cost
+
+Edit = Mapping[str, bytes] | OSError  # editable path -> content, or why there is none
+
+
+@dataclass(frozen=True)
+class Made:
+    """An edit of a commit, and what its maker says of it."""
+
+    parent: str
+    edit: Edit
+    proposal: Proposal
+    by: str
+
+
+class Desk:
+    """Lets proposers edit copies of one lab's files. One proposal is in the making at a time."""
+
+    def __init__(
+        self, task: Task, git: Git, ledger: Ledger, paths: StudyPaths, bench: Bench
+    ) -> None:
+        self.task = task
+        self.git = git
+        self.ledger = ledger
+        self.paths = paths
+        self.bench = bench
+        self._ahead: Ahead | None = None
+
+    # ---- now -----------------------------------------------------------------------------------
+
+    def propose(self, proposer: Proposer, parent: str) -> Made:
+        """Let a proposer edit a scratch copy of the parent."""
+        brief = self.brief(parent)
+        with self.bench.exported(parent, self.paths.workspace) as (workspace, _):
+            proposal = proposer.propose(workspace, brief)
+            return Made(parent, self.collect(workspace), proposal, proposer.name)
+
+    def brief(self, parent: str) -> Brief:
+        """What a proposer is told that starts from a commit."""
+        return make_brief(
+            self.task,
+            self.ledger,
+            parent,
+            self.read,
+            steer=read_steering(self.paths),
+            crash=self._crash(),
+        )
+
+    def read(self, commit: str, path: str) -> str:
+        """An editable file of a commit, as text."""
+        return self._bytes(commit, path).decode("utf-8", errors="surrogateescape")
+
+    def collect(self, folder: Path) -> Edit:
+        """The editable files as they stand in a folder; an OSError when one is not a plain file."""
+        try:
+            return {name: _read_plain(folder, name) for name in self.task.editable}
+        except OSError as error:
+            return error
+
+    # ---- one ahead -----------------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """Whether a proposal was begun ahead, and is not taken yet."""
+        return self._ahead is not None
+
+    def begin(self, proposer: Proposer, parent: str) -> None:
+        """Begin the next proposal beside whatever we do meanwhile."""
+        make_empty(self.paths.workspace)
+        self.git.export(parent, self.paths.workspace)
+        workspace = self.paths.workspace / self.git.prefix
+        self._ahead = Ahead(parent, workspace, proposer, self.brief(parent))
+
+    def take(self, parent: str) -> Made | None:
+        """What was begun ahead, as an edit of `parent`; None when there is nothing, or no use.
+
+        Waits until it is made; raises what its proposer raised.
+        """
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return None
+        try:
+            proposal = ahead.wait()
+            edit = self.collect(ahead.workspace)
+        finally:
+            ahead.brief.unwanted.set()  # when Ctrl-C ended the waiting
+            remove_tree(self.paths.workspace)
+        made = Made(ahead.parent, edit, proposal, ahead.proposer.name)
+        return made if parent == ahead.parent else self._carried(made, parent)
+
+    def drop(self, patience: float = PARTING) -> None:
+        """Nobody wants what was begun ahead: end it, and write what it cost."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return
+        usd, tokens = ahead.end(patience)
+        self._spend(ahead.proposer.name, usd, tokens)
+        remove_tree(self.paths.workspace)
+
+    def _carried(self, made: Made, parent: str) -> Made | None:
+        """An edit of one commit as an edit of another, by three-way merge of each file."""
+        if isinstance(made.edit, OSError):
+            return replace(made, parent=parent)
+        carried = {
+            name: self.git.carried(content, made.parent, parent, self.git.prefix + name)
+            for name, content in made.edit.items()
+        }
+        whole = {name: content for name, content in carried.items() if content is not None}
+        if len(whole) < len(carried) or self._stands(whole, parent):
+            self._spend(made.by, made.proposal.cost_usd, made.proposal.tokens)
+            return None
+        return replace(made, parent=parent, edit=whole)
+
+    def _stands(self, edit: Mapping[str, bytes], commit: str) -> bool:
+        """Whether a commit holds all of an edit already."""
+        return all(self._bytes(commit, name) == content for name, content in edit.items())
+
+    def _spend(self, by: str, usd: float, tokens: int) -> None:
+        """What a proposal cost that came too late."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        if usd or tokens:
+            self.ledger.spend(Spend(now, by, usd, tokens, None, "overtaken"))
+
+    # ---- inside --------------------------------------------------------------------------------
+
+    def _bytes(self, commit: str, path: str) -> bytes:
+        return self.git.read(commit, self.git.prefix + path)
+
+    def _crash(self) -> str:
+        """The end of the last finished trial's log, if it crashed."""
+        trials = [trial for trial in self.ledger.trials() if trial.status is not None]
+        if not trials or trials[-1].status is not Status.CRASH or not trials[-1].attempts:
+            return ""
+        log = self.paths.log(trials[-1].number, trials[-1].attempts[-1].number)
+        return "\n".join(tail(log, CRASH_LINES))[-CRASH_CHARACTERS:]
+
+
+@dataclass
+class Ahead:
+    """A proposal in the making, in a thread of its own. Its brief was made before."""
+
+    parent: str
+    workspace: Path
+    proposer: Proposer
+    brief: Brief
+    _proposal: Proposal | None = field(default=None, init=False)
+    _error: BaseException | None = field(default=None, init=False)
+    _thread: threading.Thread = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._thread = threading.Thread(target=self._work, name="ahead", daemon=True)
+        self._thread.start()
+
+    def wait(self) -> Proposal:
+        """The proposal, when it is made; what went wrong is raised here."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        assert self._proposal is not None
+        return self._proposal
+
+    def end(self, patience: float) -> tuple[float, int]:
+        """Have it ended within some seconds; the dollars and tokens it is known to have cost."""
+        self.brief.unwanted.set()
+        self._thread.join(patience)
+        told = self._proposal or self._error
+        known = isinstance(told, (Proposal, ProposalFailed))
+        return (told.cost_usd, told.tokens) if known else (0.0, 0)  # type: ignore[union-attr]
+
+    def _work(self) -> None:
+        try:
+            self._proposal = self.proposer.propose(self.workspace, self.brief)
+        except BaseException as error:  # told to whoever waits
+            self._error = error
+
+
+def read_steering(paths: StudyPaths) -> str:
+    """What a person added to the briefs while the study runs."""
+    with contextlib.suppress(FileNotFoundError):
+        return paths.steering.read_text(encoding="utf-8", errors="replace")
+    return ""
+
+
+def _read_plain(folder: Path, name: str) -> bytes:
+    """A file below a folder, reached through no link."""
+    path = folder
+    for part in Path(name).parts[:-1]:
+        path = path / part
+        if path.is_symlink():
+            raise OSError(f"{path} is a link")
+    return read_regular(folder / name, MAX_FILE)
