@@ -226,7 +226,7 @@ def test_a_study_is_run_by_a_model(
     with ModelServer(replies) as server:
         monkeypatch.setenv("AUTORESEARCH_LLM_BASE_URL", server.url)
         monkeypatch.setenv("AUTORESEARCH_LLM_KEY_ENV", KEY_ENV)
-        words = ("--agent", "llm:scripted-1", "--strategy", "greedy", "--trials", "3")
+        words = ("--agent", "llm:scripted-1", "--strategy", "greedy", "--trials", "3", "--no-ahead")
         assert run(lab, *words, "--tag", "t", "--json") == 0
     out, err = capsys.readouterr()
     trials = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
@@ -249,7 +249,7 @@ def test_a_night_is_recorded_and_run_again_without_a_model(
     """--record writes it, --replay gives the same study: table, files and costs."""
     first, second = make_lab(tmp_path / "first"), make_lab(tmp_path / "second")
     night = tmp_path / "night.jsonl"
-    words = ("--strategy", "greedy", "--trials", "3", "--tag", "t")
+    words = ("--strategy", "greedy", "--trials", "3", "--tag", "t", "--no-ahead")
     bad = says(block("nowhere", "x"))
     with ModelServer([score(9.0, 10.0), bad, bad, bad, score(8.0, 9.0)]) as server:
         monkeypatch.setenv("AUTORESEARCH_LLM_BASE_URL", server.url)
