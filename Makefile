@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 FOLDER ?= demo
 TRIALS ?= 12
 
-.PHONY: help demo test test-slow test-cheats check docs clean
+.PHONY: help demo test test-slow test-cheats test-agents check docs clean
 
 help:            ## list the chores
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/: .*##/ \t/' | expand -t 14
@@ -22,6 +22,9 @@ test-slow: $(VENV)/.dev  ## the tests that take minutes
 
 test-cheats: $(VENV)/.dev  ## candidates that cheat, and what becomes of them (two minutes)
 	$(BIN)/python -m pytest -n 2 -m cheats tests/cheats
+
+test-agents: $(VENV)/.dev  ## real coding agents, installed outside the repository (five minutes)
+	$(BIN)/python -m pytest -n 2 -m agents tests/agents
 
 check: $(VENV)/.dev      ## format, lint, types, generated docs
 	$(BIN)/ruff format --check src tests benchmarks

@@ -47,6 +47,7 @@ class Night:
 
     def __init__(self, root: Path, executor: Executor) -> None:
         self.tools, self.lab, self.executor = root / "tools" / "bin", root / "lab", executor
+        self.disk_mb = 20
         make_lab(self.lab)
 
     def run(self, *acts: tuple[str, str, int]) -> tuple[list[Trial], str, list[tuple[str, float]]]:
@@ -78,7 +79,7 @@ class _Changing:
         act, text, code = self._acts.pop(0)
         stand_in(self._night.tools, "codex", text, act or "pass", code)
         home = self._night.lab / ".autoresearch" / "t" / "agent"
-        preset = find_preset("codex", {"codex": {"disk_mb": 20, "silence": 1}})
+        preset = find_preset("codex", {"codex": {"disk_mb": self._night.disk_mb, "silence": 1}})
         ground = Ground(home=home, executor=self._night.executor)
         return CommandProposer(preset, ground).propose(workspace, brief)
 
@@ -125,6 +126,37 @@ def test_what_cannot_enter_does_not_matter(night: Night) -> None:
     assert git(night.lab, "rev-parse", "main") == before
     assert git(night.lab, "show", "autoresearch/t:run.py") == git(night.lab, "show", "main:run.py")
     assert git(night.lab, "status", "--porcelain") == "?? results.tsv"
+
+
+def test_100_mb_that_it_may_write_are_no_part_of_a_candidate(night: Night) -> None:
+    """Beside the editable file they do not enter; in its place they are no edit that can be."""
+    night.disk_mb = 1024
+    write = "Path({!r}).write_bytes(b'#' * 100 * 2**20)"
+    beside = f"{score(5)}\n{write.format('big')}"
+    trials, _, _ = night.run(
+        (write.format("train.py"), good("codex"), 0), (beside, good("codex"), 0)
+    )
+    assert [(t.status, t.reason) for t in trials[1:]] == [
+        (Status.CRASH, "invalid_edit"),
+        (Status.KEEP, ""),
+    ]
+    assert git(night.lab, "ls-tree", "--name-only", "autoresearch/t").count("big") == 0
+
+
+def test_children_end_with_the_session(night: Night) -> None:
+    """Each begins to sleep before the agent ends, in a session of its own; none is left."""
+    mark = f"left-by-{night.lab}"
+    child = (
+        "child = subprocess.Popen([sys.executable, '-ISc', "
+        f"'print(1, flush=True); import time; time.sleep(300)', {mark!r}], "
+        "start_new_session=True, stdout=subprocess.PIPE)\nchild.stdout.readline()"
+    )
+    acts = [(f"{score(9 - n)}\n{child}", good("codex"), 0) for n in range(2)]
+    trials, _, _ = night.run(*acts)
+    assert [t.value for t in trials[1:]] == [9.0, 8.0]
+    assert [
+        p.pid for p in psutil.process_iter(["cmdline"]) if mark in (p.info["cmdline"] or ())
+    ] == []
 
 
 def test_failures_are_no_trials_and_their_cost_is_written_down(night: Night) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -134,9 +135,24 @@ def test_run_takes_an_agent_and_a_budget_and_status_shows_what_it_cost(
     assert (told["dollars"], told["tokens"], told["target"]) == ("0.25 of 0.20", "1200", None)
 
 
-def test_run_with_an_agent_that_is_not_there_writes_nothing(tools: Path, tmp_path: Path) -> None:
-    """The error comes before the study."""
+@pytest.mark.parametrize(
+    ("agent", "said"),
+    [
+        ("cursor", r"cursor is not installed.*Install it: curl https://cursor.com/install"),
+        ("claude", r"claude needs a key: set ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN"),
+        ("mini-swe-agent", r"mini-swe-agent needs a model: set `model` under \[mini-swe-agent\]"),
+        ("cloude", r'did you mean "claude".*offline, llm, claude, codex, gemini, .*cursor'),
+    ],
+)
+def test_run_with_an_agent_that_cannot_propose_writes_nothing(
+    agent: str, said: str, tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not installed, without a key, without a model, unknown: the error comes before the study."""
     lab = make_lab(tmp_path / "lab")
-    result = call("run", "-C", str(lab), "--tag", "t", "--agent", "cursor")
-    assert "is not installed" in str(result.exception)
+    stand_in(tools, "claude", "")
+    stand_in(tools, "mini-swe-agent", "")
+    if agent == "mini-swe-agent":
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    result = call("run", "-C", str(lab), "--tag", "t", "--agent", agent)
+    assert re.search(said, str(result.exception)), result.exception
     assert not (lab / ".autoresearch").exists()

@@ -236,6 +236,8 @@ def test_only_what_is_named_enters_its_environment(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its own key, its own HOME, no stdin; no other variable of ours."""
+    for name in filter(lambda name: name.lower().endswith("_proxy"), list(os.environ)):
+        monkeypatch.delenv(name)
     monkeypatch.setenv("OTHER_SECRET", "x")
     monkeypatch.setenv("GITHUB_TOKEN", "x")
     act = "env = {**os.environ, 'stdin': sys.stdin.read()}\n"
@@ -256,6 +258,26 @@ def test_only_what_is_named_enters_its_environment(
     assert env["CODEX_API_KEY"] == "sk-test-secret"
     assert env["HOME"] != os.environ.get("HOME")
     assert not Path(env["HOME"]).exists()
+
+
+@pytest.mark.parametrize("network", [True, False])
+def test_the_way_through_a_proxy_is_told_where_there_is_a_network(
+    network: bool, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In capitals and in small letters, as programs differ; without a network none is needed."""
+    told = {"HTTPS_PROXY": "http://127.0.0.1:9", "no_proxy": "localhost"}
+    for name, text in told.items():
+        monkeypatch.setenv(name, text)
+    bench.play(act="Path('train.py').write_text(json.dumps(dict(os.environ)))", network=network)
+    env = json.loads(bench.train())
+    assert {name: env.get(name) for name in told} == (told if network else dict.fromkeys(told))
+
+
+def test_a_key_that_is_refused_is_named_and_not_shown(bench: Bench) -> None:
+    """The variable that it came from, so that a person knows what to mend."""
+    failed = failure(lambda: bench.play(text=bad("codex", "401"), act="pass"))
+    assert failed.kind == "stop"
+    assert str(failed).endswith("(its key is that of OPENAI_API_KEY)")
 
 
 def test_the_brief_arrives_whole_however_long(bench: Bench) -> None:

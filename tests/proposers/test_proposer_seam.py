@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from agent_streams import good, stand_in
 from autoresearch.errors import ProposerError
-from autoresearch.proposers import Brief, Proposal, Proposer, Tried
+from autoresearch.executors.local import LocalExecutor
+from autoresearch.proposers import Brief, Ground, Proposal, Proposer, Tried
+from autoresearch.proposers.command import CommandProposer, load_presets
 from autoresearch.proposers.fake import Edit, ScriptedProposer
 from autoresearch.proposers.fallback import Fallback
 from autoresearch.proposers.llm import LLMProposer
@@ -54,6 +59,25 @@ def llm(place: Place) -> Proposer:
     return LLMProposer(settings=Settings("m", server.url, "", timeout=20))
 
 
+def command(place: Place) -> Proposer:
+    """An agent's program that makes the same three edits, and then none."""
+    root = place.folder / "command"
+    (root / "left.json").parent.mkdir(exist_ok=True)
+    (root / "left.json").write_text(json.dumps([edit.files["train.py"] for edit in edits()]))
+    act = (
+        f"path = Path({str(root / 'left.json')!r})\n"
+        "text, *left = json.loads(path.read_text()) or [None]\n"
+        "path.write_text(json.dumps(left))\n"
+        "if text: Path('train.py').write_bytes(text.encode())"
+    )
+    program = stand_in(root / "bin", "codex", good("codex"), act)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+        patch.setenv("CODEX_API_KEY", "sk-test")
+        ground = Ground(home=root / "agent", executor=LocalExecutor())
+        return CommandProposer(load_presets()["codex"], ground)
+
+
 def recorded(place: Place) -> Proposer:
     """The fake, written down."""
     return Recorder(scripted(), place.folder / "recording")
@@ -64,6 +88,7 @@ MAKERS: dict[str, Callable[[Place], Proposer]] = {
     "offline with TPE": lambda _: OfflineProposer(seed=1, tpe=True),
     "scripted": lambda _: scripted(),
     "llm": llm,
+    "command": command,
     "fallback": lambda _: Fallback([("one", scripted())]),
     "mix": lambda _: Mix([("one", scripted(), 1.0)], seed=1),
     "recorder": recorded,

@@ -40,6 +40,7 @@ from autoresearch.proposers.command.session import (
 GRACE = 10.0  # seconds after an agent's own deadline in which its client may end it in peace
 SECRET = 8  # characters from which a key is struck out of an error
 MIB = 2**20
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")  # in small letters as well
 FAULTS = {"memory": "oom", "disk": "disk", "processes": "processes"}  # ending -> reason of a crash
 
 
@@ -173,7 +174,8 @@ class CommandProposer:
 
     def _env(self, site: Site, workspace: Path) -> dict[str, str]:
         """The whole environment: nothing of ours enters that is not named here."""
-        mine = ("PATH", "LANG", "LC_ALL", "TZ", *self._preset.passes)
+        proxies = (*PROXIES, *map(str.lower, PROXIES)) if self._preset.network else ()
+        mine = ("PATH", "LANG", "LC_ALL", "TZ", *proxies, *self._preset.passes)
         first = next(iter(self._keys.values()), "")
         return {
             **{name: os.environ[name] for name in mine if name in os.environ},
@@ -211,6 +213,8 @@ class CommandProposer:
         line = " ".join(words.split())[:300]
         for key in self._keys.values():
             line = line.replace(key, "***") if len(key) >= SECRET else line
+        if kind == "stop" and self._keys:
+            line += f" (its key is that of {' and '.join(self._keys)})"
         return ProposalFailed(
             kind,  # type: ignore[arg-type]
             f"{self.name}: {line}",
