@@ -28,6 +28,7 @@ FLOORS = {
     "proposers": 2,
     "task": 3,
     "ledger": 3,
+    "hub": 3,
     "paths": 3,
     "heartbeat": 3,
     "artefacts": 3,

@@ -1,0 +1,1 @@
+"""The hub: agents push commits into one graph, find its frontier, and talk on a board."""

@@ -1,0 +1,87 @@
+"""When a claim is true: what the hub makes of the numbers that others measured.
+
+With `worse` = how far the replicated mean lies on the wrong side of the claimed value (negative
+when it is better), `se` = sd / sqrt(runs), and noise = how far two runs of one tree lie apart:
+
+    tolerance     the larger of noise and 2 se, and 0.001 % of the claim, which was printed rounded
+    confirmed     worse <= tolerance
+    refuted       worse > 2 x tolerance, and worse > 2 sd sqrt(1 + 1/runs): the claim is no lucky
+                  run of the same thing; without a known noise three runs are needed to say so
+    inconclusive  in between; or 2 se over both 3 x noise and 5 % of the claim: too wide to say
+
+Only runs on the claim's own tier count. If a trusted runner is among the verifiers, the trusted
+ones alone count; one of them suffices. Else one independent agent does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+SURE = 2.0  # standard errors
+WIDE = 0.05  # of the claim
+ROUNDED = 1e-5  # of the claim
+FEWEST = 3  # runs that refute where the noise is not known
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What some runs of the exact tree gave."""
+
+    runs: int
+    mean: float
+    sd: float | None  # None for a single run
+    trusted: bool = False
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What counts, taken together, and what it says."""
+
+    verdict: str
+    runs: int
+    mean: float | None
+    sd: float | None
+
+
+def measured(values: Sequence[float], trusted: bool = False) -> Runs:
+    """Number, mean and standard deviation of some values."""
+    mean = math.fsum(values) / len(values)
+    if len(values) == 1:
+        return Runs(1, mean, None, trusted)
+    squares = math.fsum((value - mean) ** 2 for value in values)
+    return Runs(len(values), mean, math.sqrt(squares / (len(values) - 1)), trusted)
+
+
+def pooled(parts: Sequence[Runs]) -> Runs:
+    """Several verifiers' runs as if they were one's."""
+    runs = sum(part.runs for part in parts)
+    mean = math.fsum(part.runs * part.mean for part in parts) / runs
+    if runs == 1:
+        return Runs(1, mean, None)
+    within = math.fsum((part.runs - 1) * (part.sd or 0.0) ** 2 for part in parts)
+    between = math.fsum(part.runs * (part.mean - mean) ** 2 for part in parts)
+    return Runs(runs, mean, math.sqrt((within + between) / (runs - 1)))
+
+
+def judge(claim: float, direction: str, parts: Sequence[Runs], noise: float) -> Judgement:
+    """The verdict on a claim; `claimed` when nobody's runs count yet."""
+    counting = [part for part in parts if part.trusted] or list(parts)
+    if not counting:
+        return Judgement("claimed", 0, None, None)
+    found = pooled(counting)
+    worse = found.mean - claim if direction == "lower" else claim - found.mean
+    return Judgement(_verdict(worse, claim, found, noise), found.runs, found.mean, found.sd)
+
+
+def _verdict(worse: float, claim: float, found: Runs, noise: float) -> str:
+    spread = 0.0 if found.sd is None else SURE * found.sd / math.sqrt(found.runs)
+    if spread > max(3 * noise, WIDE * abs(claim)):
+        return "inconclusive"
+    tolerance = max(noise, spread) + ROUNDED * abs(claim)
+    if worse <= tolerance:
+        return "confirmed"
+    lucky = SURE * (found.sd or 0.0) * math.sqrt(1 + 1 / found.runs)
+    known = noise > 0 or found.runs >= FEWEST
+    return "refuted" if known and worse > max(2 * tolerance, lucky) else "inconclusive"
