@@ -1,16 +1,21 @@
-"""What candidates leave beside their files (checkpoints, plots): of the best and the last two."""
+"""What candidates leave beside their files (checkpoints, plots): of the best and the last two.
+
+And what their proposers said of them beside the note, of all.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from autoresearch.files import remove_tree
+from autoresearch.files import remove_tree, write_whole
 
 FOLDER = "artefacts"
+DETAILS = "proposal.json"
 DEPTH = 16  # folders below the export that are looked into
 MOST = 1000  # files that are kept of one attempt
 
@@ -53,3 +58,22 @@ def prune(trials: Path, wanted: Collection[int]) -> None:
         number = found.parent.parent.name
         if not number.isdigit() or int(number) not in wanted:
             remove_tree(found)
+
+
+def write_details(trial: Path, details: Mapping[str, str]) -> None:
+    """Write what a proposer said of its edit into its trial's folder, as far as the disk allows."""
+    with contextlib.suppress(OSError):
+        if details:
+            trial.mkdir(parents=True, exist_ok=True)
+            write_whole(trial / DETAILS, json.dumps(dict(details), indent=1), durable=False)
+        else:  # a number is given again where a power cut took its trial back
+            (trial / DETAILS).unlink(missing_ok=True)
+
+
+def read_details(trial: Path) -> dict[str, str]:
+    """What was written; nothing where there is none."""
+    try:
+        told = json.loads((trial / DETAILS).read_text(encoding="utf-8"))
+        return {str(name): str(value) for name, value in told.items()}
+    except (OSError, ValueError, AttributeError):
+        return {}

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import unified_diff
+from functools import lru_cache
 
 from autoresearch.ledger import STEP, Ledger, State, Status, Trial
 from autoresearch.proposers import Brief, Tried
@@ -133,7 +134,8 @@ def _contract(task: Task) -> str:
         f"- A run is killed after {task.budget.timeout:g} s of wall clock{seconds}.\n"
         "- What looks better is a step: you start from it, and it is proven later on fresh seeds.\n"
         "- Of equals the simpler code is kept; a gain below the noise that adds code is not.\n"
-        "- Code that was tried before is not run again, whatever its comments and layout.\n"
+        "- Code that was tried before is not run again, whatever its comments and layout;\n"
+        "  a note that says (brings back a line ...) is of code that was worse before.\n"
         "- Make one change, say in one line what it is and why; do not run the experiment yourself."
     )
 
@@ -150,6 +152,7 @@ def _line(task: Task, trial: Trial) -> str:
 
 def _recent(task: Task, trials: Sequence[Trial], read: ReadFile) -> str:
     """The last trials, the newest first, with the lines that each of them wrote."""
+    read = lru_cache(maxsize=2 * RECENT)(read)  # many have one parent
     told = []
     for trial in reversed(trials):
         told.append(_line(task, trial))
@@ -173,7 +176,14 @@ def _written(task: Task, trial: Trial, read: ReadFile) -> list[str]:
 
 def _near(task: Task, finished: Sequence[Trial], best: float) -> list[Trial]:
     """Discards that came closest to the best, or beat it and could not be kept."""
-    discards = [t for t in finished if t.status is Status.DISCARD and t.value is not None]
+    code = {trial.commit: trial.code for trial in finished}
+    discards = [
+        t
+        for t in finished
+        if t.status is Status.DISCARD
+        and t.value is not None
+        and not (t.code and t.code == code.get(t.parent))  # a control that changed nothing
+    ]
     return sorted(discards, key=lambda t: -task.metric.gain(t.value or 0.0, best))[:NEAR]
 
 

@@ -37,6 +37,7 @@ _BARE_WORD = re.compile(r"[A-Za-z_][\w.+-]*")
 _POWER_OF_TWO = re.compile(r"(2\s*\*\*\s*|1\s*<<\s*)\d+")
 _BOM = "\ufeff"
 _EXACT = 2**53  # every integer up to this one is a float as well
+_NUMBER = set(".0123456789")  # one of these begins a number
 _MOST_BITS = 128  # of a computed integer such as 2**17; larger ones are not read
 
 
@@ -121,6 +122,19 @@ def replace(source: str, values: Mapping[str, object], path: str = "<source>") -
             raise ConstantError(_no_such(name, source, path, constants))
     edits = [(constants[name].span, constants[name].written(values[name])) for name in values]
     return _splice(source, edits)
+
+
+def numbers(source: str, path: str = "<source>") -> list[Constant]:
+    """Every finite number that is written anywhere in a source, named by its line."""
+    found = []
+    for node in ast.walk(_parse(source.removeprefix(_BOM), path)):
+        value = node.value if isinstance(node, ast.Constant) else None
+        if isinstance(node, ast.Constant) and isinstance(value, int | float):
+            start, end = span = _span(source, node)
+            text = source[start:end]
+            if text[:1] in _NUMBER and math.isfinite(value):  # no True, nothing of an f-string
+                found.append(Constant(f"line {node.lineno}:", value, span, text))
+    return sorted(found, key=lambda constant: constant.span)
 
 
 def _splice(source: str, edits: Sequence[tuple[tuple[int, int], str]]) -> str:

@@ -127,7 +127,7 @@ class Desk:
 
     def _carried(self, made: Made, parent: str) -> Made | None:
         """An edit of one commit as an edit of another, by three-way merge of each file."""
-        if isinstance(made.edit, OSError):
+        if isinstance(made.edit, OSError) or made.proposal.again:
             return replace(made, parent=parent)
         carried = {
             name: self.git.carried(content, made.parent, parent, self.git.prefix + name)

@@ -11,6 +11,7 @@ from pathlib import Path
 from autoresearch import artefacts
 from autoresearch.bench import ALL_SETS, VALIDATION, Bench
 from autoresearch.desk import PARTING, Desk, Edit, Made
+from autoresearch.echoes import Echoes
 from autoresearch.errors import EndAsked, RunFailed
 from autoresearch.executors import Executor
 from autoresearch.files import write_whole
@@ -84,6 +85,7 @@ class Study:
         self.bench = Bench(task, git, paths, executor)
         self.desk = Desk(task, git, ledger, paths, self.bench)
         self.reserve = Reserve(paths.reserve)
+        self.echoes = Echoes(self._files)
         self.on_stage: Callable[[Stage], None] = _ignore
         self.on_trial: Callable[[Trial], None] = _ignore
         self.measuring = False  # something runs that is worth waiting for
@@ -236,14 +238,17 @@ class Study:
         """Into the record: a row, and a commit if there is something that could run."""
         told = made.proposal
         trial = self._add(made.parent, told.note, made.by, told.cost_usd, told.tokens)
-        return self._refuse(trial, told.fault) if told.fault else self._commit(trial, made.edit)
+        artefacts.write_details(self.paths.trial(trial.number), told.details)
+        if told.fault:
+            return self._refuse(trial, told.fault)
+        return self._commit(trial, {} if told.again else made.edit, again=told.again)
 
     def _climbed(self, tip: str, since: str) -> str:
         """The steps from one commit up to another, in words."""
         steps = self.ledger.steps_to(tip, since)
         return f"proof of {', '.join(f'#{t.number} {t.note}' for t in steps)}"
 
-    def _commit(self, trial: Trial, edit: Edit) -> Trial:
+    def _commit(self, trial: Trial, edit: Edit, *, again: bool = False) -> Trial:
         """proposed → committed; or decided, when there is nothing that could run."""
         if isinstance(edit, OSError):
             return self._refuse(trial, "invalid_edit")
@@ -252,9 +257,10 @@ class Study:
         commit = self.git.commit(trial.parent, files, message)
         tree = self.git.tree(commit)
         if tree == self.git.tree(trial.parent):
-            return self._refuse(trial, "no_change")
+            return self._pin(trial, commit, tree) if again else self._refuse(trial, "no_change")
         if earlier := self.ledger.tried(fingerprint(self._files(commit))):
             return self._refuse(trial, f"duplicate of #{earlier.number}")
+        trial = self.echoes.noted(trial, commit, edit, self.ledger, NOTE)
         return self._pin(trial, commit, tree)
 
     def _pin(self, trial: Trial, commit: str, tree: str) -> Trial:

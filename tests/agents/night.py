@@ -43,9 +43,10 @@ class Night:
         table = f"\n[agent.{self.agent}]\n{more}\n" if more else ""
         make_lab(self.lab, task_toml=f'{head}\n[keep]\nstrategy = "greedy"\n{table}')
 
-    def run(self, trials: int) -> int:
+    def run(self, trials: int, *, ahead: bool = False) -> int:
         """`autoresearch run`; its exit code."""
         words = ["-m", "autoresearch", "run", "--tag", "t", "--agent", self.agent]
+        words += [] if ahead else ["--no-ahead"]
         done = subprocess.run(
             [sys.executable, *words, "--trials", str(trials)],
             cwd=self.lab,

@@ -47,6 +47,16 @@ def test_three_trials_by_a_real_agent(agent: str, tmp_path: Path) -> None:
 
 
 @BOTH
+def test_sessions_of_a_real_agent_are_held_ahead(agent: str, tmp_path: Path) -> None:
+    """While a trial runs the next session edits; what a keep made obsolete is put aside."""
+    with night(tmp_path, agent, model(agent, [9.0, 12.0, 13.0, 14.0])) as mine:
+        mine.make_lab()
+        assert mine.run(trials=3, ahead=True) == 0
+        assert outcomes(mine) == [*STATUSES[:2], ("discard", 13.0), ("discard", 14.0)]
+        assert mine.for_nothing() == ["overtaken"]
+
+
+@BOTH
 def test_an_answer_without_an_edit_is_no_trial(agent: str, tmp_path: Path) -> None:
     """The program exits with 0; the night goes on to the next session."""
     with night(tmp_path, agent, model(agent, [says_nothing, 9.0])) as mine:

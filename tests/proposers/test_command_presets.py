@@ -112,7 +112,7 @@ def test_a_name_that_nobody_could_type_is_an_error(name: str) -> None:
 def test_an_unknown_agent_is_answered_with_the_nearest_and_all() -> None:
     """Proposers and agents are one list."""
     with pytest.raises(
-        ProposerError, match=r"'cloude'.*did you mean .claude.*offline, llm, claude, codex"
+        ProposerError, match=r"'cloude'.*did you mean .claude.*llm, noop, random, claude, codex"
     ):
         make_proposer("cloude")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,15 @@ from pathlib import Path
 import pytest
 
 from autoresearch.errors import ProposerError
-from autoresearch.proposers import Brief, Kind, Proposal, ProposalFailed, Tried
+from autoresearch.persistence import Advice, follow
+from autoresearch.proposers import Brief, Kind, Proposal, ProposalFailed, Tried, Yielding
+from autoresearch.proposers.controls import Controlled
 from autoresearch.proposers.fake import ScriptedProposer, Step
 from autoresearch.proposers.fallback import Fallback
 from autoresearch.proposers.mix import Mix, drawn
+from autoresearch.proposers.record import Recorder
 from autoresearch.proposers.registry import make_proposer
+from autoresearch.proposers.team import YIELD
 from llm_server import TRAIN, brief, workspace
 
 ALWAYS = 1000
@@ -106,6 +111,49 @@ def test_other_failures_are_the_loops(tmp_path: Path, kind: Kind) -> None:
     with pytest.raises(ProposalFailed) as raised:
         team.propose(workspace(tmp_path), brief())
     assert (raised.value.kind, raised.value.cost_usd) == (kind, 0.1)
+
+
+@pytest.mark.parametrize("kind", [Fallback, lambda m, c: Mix([(n, p, 1.0) for n, p in m], 1, c)])
+def test_who_gives_way_is_passed_over_for_half_an_hour(
+    tmp_path: Path, kind: Callable[[list[tuple[str, ScriptedProposer]], Clock], Fallback | Mix]
+) -> None:
+    """Whose hands stay empty lets the next one try, until there is no next."""
+    empty, clock = ScriptedProposer([fails("empty")] * ALWAYS), Clock()
+    team = kind([("a", empty), ("b", ScriptedProposer([works()] * ALWAYS))], clock)
+    assert team.give_way() is None  # nobody spoke yet
+    while not empty.briefs:
+        with contextlib.suppress(ProposalFailed):
+            team.propose(workspace(tmp_path), brief())
+    assert isinstance(team, Yielding)
+    assert follow(Advice(renew=True, give_way=True), team) == "b goes on"
+    assert [team.propose(workspace(tmp_path), brief()).note for _ in range(9)] == ["done"] * 9
+    assert team.give_way() is None  # that would leave nobody
+    clock.now += YIELD
+    tried = len(empty.briefs)
+    while len(empty.briefs) == tried:
+        with contextlib.suppress(ProposalFailed):
+            team.propose(workspace(tmp_path), brief())
+
+
+def test_a_member_that_can_begin_anew_is_told_to(tmp_path: Path) -> None:
+    """The one that spoke last, through the list, through controls and through a recorder."""
+
+    class Renewed(ScriptedProposer):
+        asked = 0
+
+        def renew(self) -> None:
+            """Count."""
+            self.asked += 1
+
+    first = Renewed([fails("empty")])
+    team = Controlled(Fallback([("a", first), ("b", ScriptedProposer([]))]), [])
+    whole = Recorder(team, tmp_path / "recording")
+    with pytest.raises(ProposalFailed):
+        whole.propose(workspace(tmp_path), brief())
+    whole.renew()
+    assert first.asked == 1
+    assert whole.give_way() == "b"
+    Recorder(ScriptedProposer([]), tmp_path / "other").renew()  # it cannot, and that is all
 
 
 def test_who_has_nothing_left_is_asked_again_next_time(tmp_path: Path) -> None:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from autoresearch.artefacts import read_details
 from autoresearch.cli.common import duration, lab_option, number, tag_option
+from autoresearch.earnings import earned
 from autoresearch.ledger import SCREEN, Attempt, Ledger, Trial
-from autoresearch.measure import tail
+from autoresearch.measure import clean_line, tail
 from autoresearch.opening import read_study
 from autoresearch.overview import changes, overview, pulse
 from autoresearch.paths import StudyPaths
+from autoresearch.report.arms import arm_line
 from autoresearch.report.results import jsonl
 from autoresearch.study import restore_files
 from autoresearch.task import Task
+
+DETAIL = 200  # characters of one thing that a proposer said beside its note
 
 
 @click.command()
@@ -31,12 +37,14 @@ def status(as_json: bool, tag: str | None, lab: Path) -> None:
     """
     task = Task.load(lab)
     with read_study(task, tag) as (ledger, paths, _):
-        facts = _standing(task, ledger, paths)
+        facts, arms = _standing(task, ledger, paths), earned(ledger)
     if as_json:
-        click.echo(json.dumps(facts))
+        click.echo(json.dumps(facts | {"proposers": [asdict(arm) for arm in arms]}))
         return
     for name, value in facts.items():
         click.echo(f"{name + ':':<12}{'-' if value is None else value}")
+    for at, arm in enumerate(arms):
+        click.echo(f"{'' if at else 'proposers:':<12}{arm_line(arm)}")
 
 
 def _standing(task: Task, ledger: Ledger, paths: StudyPaths) -> dict[str, object]:
@@ -144,6 +152,8 @@ def _shown(trial: Trial, task: Task, paths: StudyPaths, lines: int) -> str:
         f"commit:   {trial.commit or '-'} (parent {trial.parent[:12]})",
         f"proposer: {trial.proposer}, {trial.created}",
     ]
+    details = read_details(paths.trial(trial.number))
+    said += [f"          {clean_line(f'{k}: {v}', DETAIL)}" for k, v in details.items()]
     for attempt in trial.attempts:
         said.append(
             f"attempt:  {attempt.number}: {_purpose(attempt)}{task.metric.name} "

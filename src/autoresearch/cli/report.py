@@ -9,12 +9,14 @@ from typing import get_args
 import click
 
 from autoresearch.cli.common import lab_option, tag_option
+from autoresearch.earnings import earned
 from autoresearch.files import write_whole
 from autoresearch.ledger import Ledger, State, Status, Trial
 from autoresearch.metric import Direction, Metric
 from autoresearch.opening import read_study
 from autoresearch.paths import StudyPaths
 from autoresearch.report import Story, write_report
+from autoresearch.report.arms import arm_lines
 from autoresearch.report.curves import read_curve
 from autoresearch.report.results import jsonl, results_tsv
 from autoresearch.report.rows import Curve, from_trials, read_tsv
@@ -61,6 +63,8 @@ def report(
     click.echo(staircase(story.rows, story.metric))
     for one in story.findings:
         click.echo(f"  {one.about}: {one.figure}" + (f" ({one.remark})" if one.remark else ""))
+    for line in arm_lines(story.arms):
+        click.echo(f"  {line}")
     for path in write_report(story, folder):
         click.echo(f"Wrote {path}")
 
@@ -81,7 +85,8 @@ def study_story(task: Task, tag: str | None) -> Story:
             for row in from_trials(trials, _curves(trials, paths), diffs)
         )
         truth = findings(ledger, paths.again)
-        return Story(f"{task.name} · {paths.tag}", task.metric, rows, _facts(ledger), truth)
+        title = f"{task.name} · {paths.tag}"
+        return Story(title, task.metric, rows, _facts(ledger), truth, earned(ledger))
 
 
 def _curves(trials: list[Trial], paths: StudyPaths) -> dict[int, Curve]:

@@ -25,7 +25,7 @@ from autoresearch.opening import begun_with, default_tag, open_study
 from autoresearch.paths import StudyPaths
 from autoresearch.proposers import Ground, Proposal, Proposer
 from autoresearch.proposers.record import Recorder, Replayer
-from autoresearch.proposers.registry import make_proposer
+from autoresearch.proposers.registry import make_proposer, with_controls
 from autoresearch.strategies import Strategy
 from autoresearch.strategies.registry import make_strategy
 from autoresearch.study import Study, restore_files
@@ -50,6 +50,11 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     show_default=True,
     help="Who: offline, llm:MODEL, codex (see `agents`), codex,llm, mix:offline=0.7,llm=0.3.",
 )
+@click.option(
+    "--control",
+    metavar="ARMS",
+    help="Arms to compare it with, by their share of the trials: noop=0.1,random=0.1.",
+)
 @click.option("--record", type=_FILE, help="Write every proposal to this file, for --replay.")
 @click.option("--replay", type=_FILE, help="Propose what this recording holds, not --agent.")
 @click.option("--strategy", help="Who decides what is kept: confirm, greedy (default: task.toml).")
@@ -68,6 +73,7 @@ def run(
     target: float | None,
     tag: str | None,
     agent: str,
+    control: str | None,
     record: Path | None,
     replay: Path | None,
     strategy: str | None,
@@ -89,15 +95,16 @@ def run(
     autoresearch run --tag wider --until 07:30
     autoresearch run --agent claude --max-usd 20
     autoresearch run --agent llm:gpt-5-mini,offline
+    autoresearch run --agent codex --control noop=0.1,random=0.1
     """
     task = Task.load(lab)
     limits = Limits(trials, _deadline(hours, until), max_usd, max_tokens, target)
     name = tag or default_tag(lab)
     ground = Ground(StudyPaths(lab, name).agent, task.sandbox, task.agents)
-    proposer = _proposer(agent, seed, ground, record, replay)
+    proposer = _proposer(agent, control, seed, ground, record, replay)
     rule = _strategy(task, name, strategy)
     with open_study(task, name, rule, seed=seed) as study:
-        study.ledger.remember(**_budget(limits))
+        study.ledger.remember(**_budget(limits), **({"controls": control} if control else {}))
         view = make_view(study, limits, as_json=as_json)
         with _watched(study, view):
             view.note(_sandbox(study))
@@ -137,11 +144,17 @@ def try_(note: str, tag: str | None, strategy: str | None, as_json: bool, lab: P
 
 
 def _proposer(
-    agent: str, seed: int, ground: Ground, record: Path | None, replay: Path | None
+    agent: str,
+    control: str | None,
+    seed: int,
+    ground: Ground,
+    record: Path | None,
+    replay: Path | None,
 ) -> Proposer:
     """Who proposes: an agent, written down on request, or a recording of one."""
     if replay is None:
         made = make_proposer(agent, seed=seed, ground=ground)
+        made = with_controls(made, control, seed, ground) if control else made
         return made if record is None else Recorder(made, record)
     if record is not None:
         raise AutoResearchError("--record and --replay exclude each other: a replay is on record.")

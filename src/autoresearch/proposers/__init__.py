@@ -76,8 +76,9 @@ class Proposal:
     note: str  # one line: what was changed and why
     cost_usd: float = 0.0
     tokens: int = 0  # of input and output together
-    details: Mapping[str, str] = field(default_factory=dict)
+    details: Mapping[str, str] = field(default_factory=dict)  # on record; `show` prints them
     fault: str = ""  # why the edit must not run, such as disk: the trial is a crash for that reason
+    again: bool = False  # run the parent as it is, whatever stands in the workspace: a control
 
 
 @dataclass(frozen=True)

@@ -36,3 +36,11 @@ class Fallback:
     def propose(self, workspace: Path, brief: Brief) -> Proposal:
         """The edit of the first that can; ProposalFailed or ProposerError when none can."""
         return self._team.propose(range(len(self._team.members)), workspace, brief)
+
+    def renew(self) -> None:
+        """Who spoke last begins anew."""
+        self._team.renew()
+
+    def give_way(self) -> str | None:
+        """Who spoke last is passed over for half an hour; None when there is no other."""
+        return self._team.give_way()

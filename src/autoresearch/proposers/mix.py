@@ -49,6 +49,14 @@ class Mix:
         order = drawn(self._weights, f"{self._seed}:{number}:{self._again}")
         return self._team.propose(order, workspace, brief)
 
+    def renew(self) -> None:
+        """Who spoke last begins anew."""
+        self._team.renew()
+
+    def give_way(self) -> str | None:
+        """Who spoke last is passed over for half an hour; None when there is no other."""
+        return self._team.give_way()
+
 
 def drawn(weights: Sequence[float], seed: str) -> list[int]:
     """All positions in an order drawn by weight; equal seeds draw alike, on every machine."""

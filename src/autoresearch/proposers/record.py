@@ -17,7 +17,15 @@ from typing import Any
 
 from autoresearch.errors import ProposerError
 from autoresearch.files import read_regular
-from autoresearch.proposers import Brief, Proposal, ProposalFailed, Proposer, patience
+from autoresearch.proposers import (
+    Brief,
+    Proposal,
+    ProposalFailed,
+    Proposer,
+    Renewable,
+    Yielding,
+    patience,
+)
 
 FORMAT = "autoresearch proposals 1"
 LARGEST = 1 << 20  # bytes of an editable file
@@ -64,6 +72,15 @@ class Recorder:
         edited = {path: _coded(after[path]) for path in after if after[path] != before[path]}
         self._append(row | {"files": edited, "proposal": _plain(proposal)})
         return proposal
+
+    def renew(self) -> None:
+        """The other begins anew, if it can."""
+        if isinstance(self._proposer, Renewable):
+            self._proposer.renew()
+
+    def give_way(self) -> str | None:
+        """The other gives way, if it can."""
+        return self._proposer.give_way() if isinstance(self._proposer, Yielding) else None
 
     def _append(self, row: Mapping[str, Any]) -> None:
         line = json.dumps({**row, "proposer": self.name}, ensure_ascii=True)

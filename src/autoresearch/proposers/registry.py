@@ -15,6 +15,8 @@ from autoresearch.proposers.command import CommandProposer, load_presets
 PROPOSERS = {
     "offline": "autoresearch.proposers.offline:OfflineProposer",
     "llm": "autoresearch.proposers.llm:LLMProposer",
+    "noop": "autoresearch.proposers.controls:Noop",
+    "random": "autoresearch.proposers.controls:RandomLiteral",
 }
 # Short names that take more after a colon, and the argument of the constructor that it becomes.
 ARGUMENT = {"llm": "model"}
@@ -34,20 +36,42 @@ def make_proposer(name: str, seed: int = 0, ground: Ground | None = None) -> Pro
     return _one(name, seed, ground)
 
 
+def with_controls(
+    agent: Proposer, controls: str, seed: int = 0, ground: Ground | None = None
+) -> Proposer:
+    """An agent, and beside it arms of a fixed share of the trials: `noop=0.1,random=0.1`."""
+    from autoresearch.proposers.controls import Controlled
+
+    example = "noop=0.1,random=0.1; shares are parts of all trials, and the rest is the agent's."
+    arms = [(_one(name, seed, ground), share) for name, share in _shares(controls, example)]
+    if (whole := sum(share for _, share in arms)) >= 1:
+        raise ProposerError(
+            f"{controls!r}: {whole:g} of all trials leave none to the agent. "
+            f"Controls look like {example}"
+        )
+    return Controlled(agent, arms, seed)
+
+
 def _mix(name: str, seed: int, ground: Ground | None) -> Proposer:
     """`mix:A=WEIGHT,B=WEIGHT`; a weight is any number above nothing."""
     from autoresearch.proposers.mix import Mix
 
-    members = []
-    for part in name.removeprefix(f"{MIX}:").split(","):
-        label, _, weight = (word.strip() for word in part.rpartition("="))
-        if not label or not 0 < _number(weight) < math.inf:
+    example = "mix:offline=0.7,llm=0.3; weights are numbers above 0 and need not add up to 1."
+    given = _shares(name.removeprefix(f"{MIX}:"), example)
+    return Mix([(label, _one(label, seed, ground), weight) for label, weight in given], seed)
+
+
+def _shares(text: str, example: str) -> list[tuple[str, float]]:
+    """`A=NUMBER,B=NUMBER`, each number above nothing."""
+    found = []
+    for part in text.split(","):
+        label, _, number = (word.strip() for word in part.rpartition("="))
+        if not label or not 0 < _number(number) < math.inf:
             raise ProposerError(
-                f"{name!r}: {part.strip()!r} is no proposer and weight. A mix looks like "
-                "mix:offline=0.7,llm=0.3; weights are numbers above 0 and need not add up to 1."
+                f"{text!r}: {part.strip()!r} is no proposer and weight. It looks like {example}"
             )
-        members.append((label, _one(label, seed, ground), _number(weight)))
-    return Mix(members, seed)
+        found.append((label, _number(number)))
+    return found
 
 
 def _fallback(name: str, seed: int, ground: Ground | None) -> Proposer:

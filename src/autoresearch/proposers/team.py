@@ -9,9 +9,17 @@ from pathlib import Path
 
 from autoresearch.errors import ProposerError
 from autoresearch.files import read_regular
-from autoresearch.proposers import Brief, Proposal, ProposalFailed, Proposer, patience
+from autoresearch.proposers import (
+    Brief,
+    Proposal,
+    ProposalFailed,
+    Proposer,
+    Renewable,
+    patience,
+)
 
 PAUSE = 60.0  # seconds that a busy one is passed over when it does not say how long
+YIELD = 1800.0  # and one that gave way because nothing came of it
 
 
 @dataclass
@@ -37,6 +45,7 @@ class Team:
     ) -> None:
         self.members = [Member(label, proposer) for label, proposer in members]
         self.last = ""  # short name of who spoke last
+        self._spoke: Member | None = None
         self._clock = clock
 
     @property
@@ -64,12 +73,26 @@ class Team:
             _put_back(workspace, before)
         raise self._nobody(said, spent, tokens)
 
+    def renew(self) -> None:
+        """Who spoke last begins anew, if it can."""
+        if self._spoke is not None and isinstance(self._spoke.proposer, Renewable):
+            self._spoke.proposer.renew()
+
+    def give_way(self) -> str | None:
+        """Pass over who spoke last for a while; who can go on, or None when nobody else can."""
+        others = [m for m in self.members if m is not self._spoke and self._available(m)]
+        if self._spoke is None or not others:
+            return None
+        until = self._clock() + YIELD
+        self._spoke.until, self._spoke.busy = until, "it gave way: nothing came of it"
+        return others[0].label
+
     def _available(self, member: Member) -> bool:
         return not member.out and self._clock() >= member.until
 
     def _bench(self, member: Member, failed: ProposalFailed, spent: float, tokens: int) -> None:
         """Remember why a member cannot go on; a failure of another kind goes on to the loop."""
-        self.last = member.proposer.name
+        self.last, self._spoke = member.proposer.name, member
         if failed.kind == "stop":
             member.out = str(failed)
         elif failed.kind == "busy":
@@ -81,7 +104,7 @@ class Team:
 
     def _told(self, member: Member, proposal: Proposal, spent: float, tokens: int) -> Proposal:
         """The proposal, who made it, and who could not."""
-        self.last = member.proposer.name
+        self.last, self._spoke = member.proposer.name, member
         missing = {f"without {m.label}": m.out or m.busy for m in self._benched()}
         return replace(
             proposal,

@@ -16,6 +16,7 @@ from typing import Any
 
 from autoresearch.ledger import Status
 from autoresearch.report import curve_chart, draw
+from autoresearch.report.arms import HEAD, arm_cells, arm_line, noise_remark
 from autoresearch.report.chart import staircase_chart
 from autoresearch.report.rows import Row, plain
 from autoresearch.report.story import Standing, Story, counted, number, percent, signed
@@ -37,6 +38,7 @@ def page(story: Story, picture: str = "") -> str:
         _figure(picture),
         _keeps(story),
         _findings(story),
+        _arms(story),
         _curves(bool(curves)),
         _trials(story),
         _diffs(story),
@@ -144,6 +146,35 @@ def _findings(story: Story) -> str:
     )
     return f"""<section><h2>Is it real?</h2>
 <div class="scroll"><table class="findings"><tbody>{rows}</tbody></table></div></section>"""
+
+
+def _arms(story: Story) -> str:
+    """Which proposer earned what: a table, or a line where there is one."""
+    if not story.arms:
+        return ""
+    if len(story.arms) == 1:
+        return f'<p class="remark">{_e(arm_line(story.arms[0]))}</p>'
+    head = "".join(f'<th class="{"n" if at else ""}">{name}</th>' for at, name in enumerate(HEAD))
+    rows = "\n".join(
+        "<tr>"
+        + "".join(
+            f'<td class="{"n" if at else "note"}">{_e(cell)}</td>'
+            for at, cell in enumerate(arm_cells(arm))
+        )
+        + "</tr>"
+        for arm in story.arms
+    )
+    told = " ".join(
+        [
+            *noise_remark(story.arms),
+            "Gains are those that the study claims; steps that were proven together share the",
+            "proof's gain by what each had shown.",
+        ]
+    )
+    return f"""<section><h2>Which proposer earned what</h2>
+<div class="scroll"><table class="arms"><thead><tr>{head}</tr></thead>
+<tbody>{rows}</tbody></table></div>
+<p class="remark">{_e(told)}</p></section>"""
 
 
 def _curves(some: bool) -> str:

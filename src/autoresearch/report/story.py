@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from autoresearch.ledger import Status
 from autoresearch.metric import Metric
 from autoresearch.report.rows import Row
+
+if TYPE_CHECKING:
+    from autoresearch.report.arms import Arm
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Story:
     rows: Sequence[Row]
     facts: Mapping[str, str] = field(default_factory=dict)  # machine, task, seeds, budget
     findings: Sequence[Finding] = ()  # is it real: noise, claims, what was measured again
+    arms: Sequence[Arm] = ()  # which proposer earned what
 
     @property
     def standings(self) -> tuple[Standing, ...]:

@@ -54,6 +54,8 @@ class Proven:
 
     trial: int
     claim: Claim
+    steps: tuple[int, ...] = ()  # the trials that it proves, if it is not one of its own
+    shown: tuple[float, ...] = ()  # the gain that the runs of each of them had shown
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Standing:
     noise: Noise
     steps: tuple[int, ...] = ()  # trials climbed since the anchor
     grown: tuple[int, ...] = ()  # nodes of code that each of them added
+    shown: tuple[float, ...] = ()  # gain over the tip that the runs of each of them showed
     open_at: int = 0  # steps when a proof was last left open
     quiet: int = 0  # trials since the tip was last run or moved
     trials: int = 0  # not counting proofs
@@ -263,10 +266,9 @@ class Confirm:
         at = self._measured(at, pairs)
         if extra is not None:
             at = replace(at, level=at.level.seen(extra[0], self.rule))
-        kept = replace(at, anchor=at.tip, anchor_level=at.level, steps=(), grown=())
-        return Verdict(Status.KEEP), replace(
-            kept, open_at=0, quiet=0, proven=(*at.proven, Proven(trial.number, told))
-        )
+        proven = (*at.proven, Proven(trial.number, told, at.steps, at.shown))
+        kept = replace(at, anchor=at.tip, anchor_level=at.level, steps=(), grown=(), shown=())
+        return Verdict(Status.KEEP), replace(kept, open_at=0, quiet=0, proven=proven)
 
     # ---- parts of them -------------------------------------------------------------------------
 
@@ -300,6 +302,7 @@ class Confirm:
             level=at.level.stepped(decision.estimate, at.noise, self.rule),
             steps=(*at.steps, trial.number),
             grown=(*at.grown, _growth(trial)),
+            shown=(*at.shown, decision.estimate),
             quiet=0,
         )
 
@@ -320,9 +323,8 @@ class Confirm:
 
     def _dropped(self, at: Standing) -> Standing:
         """Back to the anchor: nothing of the climb is believed any more."""
-        return replace(
-            at, tip=at.anchor, level=at.anchor_level, steps=(), grown=(), open_at=0, quiet=0
-        )
+        clean = replace(at, steps=(), grown=(), shown=(), open_at=0, quiet=0)
+        return replace(clean, tip=at.anchor, level=at.anchor_level)
 
     def _believed(self, at: Standing) -> float:
         return at.level.value - at.anchor_level.value - self.rule.min_delta
