@@ -141,7 +141,10 @@ def test_run_takes_an_agent_and_a_budget_and_status_shows_what_it_cost(
         ("cursor", r"cursor is not installed.*Install it: curl https://cursor.com/install"),
         ("claude", r"claude needs a key: set ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN"),
         ("mini-swe-agent", r"mini-swe-agent needs a model: set `model` under \[mini-swe-agent\]"),
-        ("cloude", r'did you mean "claude".*offline, llm, noop, random, claude, codex, gemini, .*cursor'),
+        (
+            "cloude",
+            r'did you mean "claude".*offline, llm, noop, random, claude, codex, .*cursor',
+        ),
     ],
 )
 def test_run_with_an_agent_that_cannot_propose_writes_nothing(
