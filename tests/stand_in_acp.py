@@ -51,6 +51,10 @@ def say(text):
     update = {"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": text}}
     send(method="session/update", params={"sessionId": "s", "update": update})
 
+def tool(title):
+    update = {"sessionUpdate": "tool_call", "toolCallId": title, "title": title, "kind": "read"}
+    send(method="session/update", params={"sessionId": "s", "update": update})
+
 def usage(used, amount):
     update = {"sessionUpdate": "usage_update", "used": used, "size": 200000,
               "cost": {"amount": amount, "currency": "USD"}}

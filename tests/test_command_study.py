@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import psutil
@@ -47,7 +48,7 @@ class Night:
 
     def __init__(self, root: Path, executor: Executor) -> None:
         self.tools, self.lab, self.executor = root / "tools" / "bin", root / "lab", executor
-        self.disk_mb = 20
+        self.disk_mb, self.silence = 20, 1
         make_lab(self.lab)
 
     def run(self, *acts: tuple[str, str, int]) -> tuple[list[Trial], str, list[tuple[str, float]]]:
@@ -79,7 +80,8 @@ class _Changing:
         act, text, code = self._acts.pop(0)
         stand_in(self._night.tools, "codex", text, act or "pass", code)
         home = self._night.lab / ".autoresearch" / "t" / "agent"
-        preset = find_preset("codex", {"codex": {"disk_mb": self._night.disk_mb, "silence": 1}})
+        limits = {"disk_mb": self._night.disk_mb, "silence": self._night.silence}
+        preset = find_preset("codex", {"codex": limits})
         ground = Ground(home=home, executor=self._night.executor)
         return CommandProposer(preset, ground).propose(workspace, brief)
 
@@ -130,7 +132,7 @@ def test_what_cannot_enter_does_not_matter(night: Night) -> None:
 
 def test_100_mb_that_it_may_write_are_no_part_of_a_candidate(night: Night) -> None:
     """Beside the editable file they do not enter; in its place they are no edit that can be."""
-    night.disk_mb = 1024
+    night.disk_mb, night.silence = 1024, 60  # a slow disk is no silence
     write = "Path({!r}).write_bytes(b'#' * 100 * 2**20)"
     beside = f"{score(5)}\n{write.format('big')}"
     trials, _, _ = night.run(
@@ -185,9 +187,10 @@ def test_a_key_that_is_wrong_ends_the_night_with_its_reason(night: Night) -> Non
 
 def test_an_agent_that_nobody_waits_for_is_killed(night: Night) -> None:
     """The target is reached while the next session is under way: it ends, with its children."""
+    mark = f"612.{os.getpid()}"  # of this test's own child
     act = (
         "if 'Runs now' in ' '.join(sys.argv):\n"
-        "    subprocess.Popen(['sleep', '612']); time.sleep(611)\n"
+        f"    subprocess.Popen(['sleep', '{mark}']); time.sleep(611)\n"
         "Path('train.py').write_text('import time; time.sleep(2)\\nSCORE = 1\\n')"
     )
     stand_in(night.tools, "codex", good("codex"), act)
@@ -199,4 +202,4 @@ def test_an_agent_that_nobody_waits_for_is_killed(night: Night) -> None:
         assert "reaches the target" in research(study, proposer, Limits(target=2.0))
         assert not study.desk.busy
     words = [" ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])]
-    assert not [line for line in words if line == "sleep 612"]
+    assert not [line for line in words if line == f"sleep {mark}"]

@@ -163,6 +163,22 @@ def test_silence_is_ended_with_a_cancel(bench: Bench) -> None:
     assert "session/cancel" in (bench.workspace / "heard").read_text()
 
 
+def test_tool_after_tool_is_ended_with_a_cancel(bench: Bench) -> None:
+    """Each tool call is a turn; the agent is told to stop before it is killed."""
+    turn = "log = cwd + '/heard'\nfor n in range(4): tool(f'look {n}')\n"
+    turn += "Path(log).write_text(json.dumps(hear()))\ntime.sleep(300)"
+    failed = failure(bench, turn, turns=3)
+    assert failed.kind == "late"
+    assert "ended after 3 turns" in str(failed)
+    assert "session/cancel" in (bench.workspace / "heard").read_text()
+
+
+def test_dollars_over_the_limit_end_it(bench: Bench) -> None:
+    """As its updates tell them."""
+    failed = failure(bench, "usage(10, 2.5)\ntime.sleep(300)", usd=2.0)
+    assert (failed.kind, failed.cost_usd) == ("late", 2.5)
+
+
 def test_an_agent_that_is_not_executable_in_there_is_said(bench: Bench) -> None:
     """A script whose interpreter is missing cannot start: only a person can mend it."""
     tools = bench.root / "tools" / "bin"

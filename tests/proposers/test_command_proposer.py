@@ -168,6 +168,32 @@ def test_an_agent_that_never_ends_its_talk_is_ended(bench: Bench) -> None:
     assert (bench.root / "state" / "agent" / "agent.log").stat().st_size < 24 * 2**20
 
 
+@pytest.mark.parametrize("agent", ["claude", "codex", "gemini", "opencode", "pi", "cursor"])
+def test_an_agent_that_takes_turn_after_turn_is_ended(agent: str, bench: Bench) -> None:
+    """Its events are counted while it works; what it edited so far does not count."""
+    turn = {
+        "claude": {"type": "assistant", "message": {}},
+        "codex": {"type": "item.completed", "item": {"type": "command_execution"}},
+        "gemini": {"type": "tool_use", "tool_name": "x"},
+        "opencode": {"type": "step_finish", "part": {"cost": 0.01}},
+        "pi": {"type": "message_end", "message": {"role": "assistant"}},
+        "cursor": {"type": "assistant", "message": {}},
+    }[agent]
+    act = f"{EDIT}\nfor _ in range(8): print(json.dumps({turn!r}), flush=True)\ntime.sleep(300)"
+    failed = failure(lambda: bench.play(agent, act=act, turns=7))
+    assert failed.kind == "late"
+    assert "ended after 7 turns" in str(failed)
+
+
+def test_an_agent_that_spends_too_much_is_ended(bench: Bench) -> None:
+    """Where it tells dollars while it works; what it told is on the bill."""
+    step = {"type": "step_finish", "part": {"cost": 0.75}}
+    act = f"for _ in range(3): print(json.dumps({step!r}), flush=True)\ntime.sleep(300)"
+    failed = failure(lambda: bench.play("opencode", act=act, usd=2.0))
+    assert (failed.kind, failed.cost_usd) == ("late", 2.25)
+    assert "$2.25" in str(failed)
+
+
 def test_children_in_sessions_of_their_own_are_killed(bench: Bench) -> None:
     """Nothing of the agent runs when its proposal is there."""
     act = CHILD.replace("subprocess.Popen", "child = subprocess.Popen")

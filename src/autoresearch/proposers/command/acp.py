@@ -44,6 +44,10 @@ class Silent(Exception):
     """The agent said nothing for too long."""
 
 
+class TooMuch(Exception):
+    """The agent has taken more than a proposal may."""
+
+
 class Wire:
     """Messages to and from the agent's process."""
 
@@ -93,9 +97,10 @@ class Wire:
 class Client:
     """One session with one prompt."""
 
-    def __init__(self, wire: Wire, workspace: Path) -> None:
+    def __init__(self, wire: Wire, workspace: Path, most: tuple[float, float]) -> None:
         self.wire, self.workspace = wire, workspace.resolve()
-        self.usd, self.used, self.asked = 0.0, 0.0, 0
+        self.usd, self.used, self.asked, self.turns = 0.0, 0.0, 0, 0
+        self.most_turns, self.most_usd = most
         self.session = ""
 
     def converse(self, prompt: str) -> str:
@@ -138,7 +143,7 @@ class Client:
                     self.serve(message)
                 else:
                     return
-        except (Failed, Silent):
+        except (Failed, Silent, TooMuch):
             return
 
     def serve(self, message: dict[str, Any]) -> None:
@@ -176,6 +181,7 @@ class Client:
         if kind == "agent_message_chunk" and isinstance(content, dict):
             say(type="acp.text", text=str(content.get("text", "")))
         elif kind == "tool_call":
+            self.turns += 1
             say(type="acp.tool", title=str(update.get("title", ""))[:200], kind=update.get("kind"))
         elif kind == "usage_update":
             cost = update.get("cost")
@@ -184,6 +190,14 @@ class Client:
                 self.usd = max(self.usd, number(money.get("amount")))
             self.used = max(self.used, number(update.get("used")))
             say(type="acp.usage", usd=self.usd, tokens=self.used)
+        self.check()
+
+    def check(self) -> None:
+        """TooMuch when the turns or the dollars of a proposal are used up."""
+        if self.turns > self.most_turns > 0:
+            raise TooMuch(f"turn limit: it was ended after {self.most_turns:g} turns")
+        if self.usd > self.most_usd > 0:
+            raise TooMuch(f"max_budget_usd: it was ended after ${self.usd:.2f}")
 
     def permit(self, params: dict[str, Any]) -> dict[str, Any]:
         """An edit of files that all lie in the workspace: this once. Anything else: no."""
@@ -295,13 +309,17 @@ def drive(order: dict[str, Any]) -> None:
     except OSError as error:
         say(type="acp.error", message=f"cannot start {order['argv'][0]}: {error.strerror}")
         return
-    client = Client(wire, Path(order["workspace"]))
+    most = order.get("turns", 0), order.get("usd", 0)
+    client = Client(wire, Path(order["workspace"]), most)
     try:
         stop = client.converse(order["prompt"])
         if stop in STOPS:
             say(type="acp.error", message=STOPS[stop])
     except Failed as error:
         say(type="acp.error", message=str(error), code=error.code)
+    except TooMuch as error:
+        client.cancel()
+        say(type="acp.error", message=str(error))
     except Silent:
         client.cancel()
         print(json.dumps({"type": "autoresearch", "silent": order["silence"]}), flush=True)

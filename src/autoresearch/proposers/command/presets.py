@@ -18,9 +18,25 @@ from autoresearch.tables import Table
 Format = Literal["jsonl", "json", "text", "acp"]
 Word = str | tuple[str, ...]  # a tuple stands only where all its words are known
 OURS = Path(__file__).with_name("agents.toml")
-MILD = ("model", "seconds", "silence", "usd", "disk_mb")  # what a lab may set of others' agents
+MILD = (
+    "model",
+    "seconds",
+    "silence",
+    "turns",
+    "usd",
+    "disk_mb",
+)  # what a lab may set of others' agents
 LISTS = ("{guard}", "{editable}")  # words that become several
-KNOWN = ("prompt", "brief", "workspace", "home", "model", "usd", *(w.strip("{}") for w in LISTS))
+KNOWN = (
+    "prompt",
+    "brief",
+    "workspace",
+    "home",
+    "model",
+    "usd",
+    "turns",
+    *(w.strip("{}") for w in LISTS),
+)
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
@@ -47,7 +63,8 @@ class Preset:
     model: str = ""
     seconds: float = 1800.0  # of one proposal
     silence: float = 600.0  # without a word
-    usd: float = 2.0  # that a proposal should cost at most, for agents that can be told
+    turns: float = 100  # answers of the model in one proposal, where they are told
+    usd: float = 2.0  # that a proposal may cost, as far as it tells before its end
     disk_mb: float = 1024.0  # that it may write
     origin: str = "built in"
 
@@ -166,7 +183,7 @@ def _command(table: Table) -> tuple[Word, ...]:
 
 def _numbers(table: Table) -> dict[str, float]:
     found = {}
-    for key in ("seconds", "silence", "usd", "disk_mb"):
+    for key in ("seconds", "silence", "turns", "usd", "disk_mb"):
         number = table.number(key, getattr(Preset, key), positive=True)
         assert number is not None
         found[key] = number

@@ -116,6 +116,9 @@ class CommandProposer:
             "argv": self._argv(site, workspace, brief, prompt),
             "silence": self._preset.silence,
             "seconds": self._preset.seconds,
+            "turns": self._preset.turns,
+            "usd": self._preset.usd,
+            "counted": counted(self._preset),
             "workspace": str(workspace),
             "prompt": prompt,
         }
@@ -133,6 +136,7 @@ class CommandProposer:
             "home": str(site.home),
             "model": self._preset.model,
             "usd": f"{self._preset.usd:g}",
+            "turns": f"{self._preset.turns:.0f}",
         }
         lists = {"{guard}": self._guard(), "{editable}": brief.editable}
         return [self._program, *filled(self._preset, known, lists)]
@@ -237,6 +241,14 @@ class CommandProposer:
             "also_edited": ", ".join(others),
         }
         return Proposal(note, heard.usd, heard.tokens, details, fault)
+
+
+def counted(preset: Preset) -> list[dict[str, object]]:
+    """The events that the script in the sandbox counts while the agent works."""
+    if preset.format != "jsonl":
+        return []
+    told = (rule for rule in preset.rules if (rule.turn or rule.usd) and not rule.unless)
+    return [{"where": dict(rule.where), "turn": rule.turn, "usd": rule.usd} for rule in told]
 
 
 def installed(preset: Preset) -> str:

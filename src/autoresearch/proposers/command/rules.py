@@ -27,6 +27,7 @@ class Rule:
     error: tuple[str, ...] = ()  # the first of these that is there ends it badly
     code: str = ""  # the HTTP status that goes with it
     ok: bool = False  # an error before this was overcome
+    turn: bool = False  # the model has answered once more
 
     def holds(self, event: object) -> bool:
         """Whether an event is of this kind."""
@@ -68,6 +69,7 @@ def _rule(table: Table, style: str) -> Rule:
         error=table.texts("error", required=False),
         code=table.text("code") or "",
         ok=table.flag("ok"),
+        turn=table.flag("turn"),
     )
     table.finish()
     return rule
