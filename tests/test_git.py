@@ -708,3 +708,15 @@ def test_what_was_exported_is_read_as_plain_files(make_repo: MakeRepo, tmp_path:
     repo = make_repo({"train.py": "1"})
     exported(Git.discover(repo.folder), "HEAD", tmp_path / "out")
     assert read_regular(tmp_path / "out/train.py") == b"1"
+
+
+def test_what_a_killed_commit_left_is_removed_when_it_is_old(make_repo: MakeRepo) -> None:
+    """Of this repository, and not what another study may be using now."""
+    git = Git.discover(make_repo(FILES).folder)
+    old, new = (git.git_dir / f"autoresearch-scratch-{name}" for name in ("old", "new"))
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "index").write_bytes(b"half")
+    os.utime(old, (0, 0))
+    git.drop_stale_scratch()
+    assert (old.exists(), new.exists()) == (False, True)

@@ -7,16 +7,18 @@ import os
 import re
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from autoresearch.errors import BranchMoved, GitError
-from autoresearch.files import read_regular
+from autoresearch.files import read_regular, remove_tree
 
 OLDEST = (2, 34)  # version that is asked for
 _REGULAR = ("100644", "100755")
 _LINK = "120000"
+_SCRATCH = "autoresearch-scratch-"  # folders in the repository's own, for one command each
 
 # Nothing that the user or a candidate configured may run: no hooks, no filters, no signing, no gc,
 # and no fetching of what a partial clone lacks (GIT_ALLOW_PROTOCOL).
@@ -111,7 +113,7 @@ class Git:
     def commit(self, parent: str, files: Mapping[str, bytes], message: str) -> str:
         """A commit of the parent's tree with some files' contents replaced, and nothing else."""
         modes = {entry.path: entry.mode for entry in self.entries(parent)}
-        with tempfile.TemporaryDirectory(prefix="autoresearch-index-") as scratch:
+        with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=self.git_dir) as scratch:
             index = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
             self._run("read-tree", parent, env=index)
             for path, content in files.items():
@@ -177,6 +179,12 @@ class Git:
             for lock in (self.common_dir / name).parent.glob(f"{Path(name).name}.lock"):
                 lock.unlink(missing_ok=True)
 
+    def drop_stale_scratch(self) -> None:
+        """Remove what killed processes left of commits half made, an hour ago or longer."""
+        for folder in self.git_dir.glob(f"{_SCRATCH}*"):
+            if time.time() - folder.stat().st_mtime > 3600:
+                remove_tree(folder)
+
     @property
     def common_dir(self) -> Path:
         """Where refs live, also for a linked work tree."""
@@ -220,7 +228,7 @@ class Git:
 
     def _merged(self, *contents: bytes) -> bytes | None:
         """The first, with what the third did to the second; None where that does not fit."""
-        with tempfile.TemporaryDirectory(prefix="autoresearch-merge-") as scratch:
+        with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=self.git_dir) as scratch:
             files = [Path(scratch) / str(number) for number in range(3)]
             for file, content in zip(files, contents, strict=True):
                 file.write_bytes(content)

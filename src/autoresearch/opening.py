@@ -65,6 +65,7 @@ def open_study(
         if not ledger.facts:
             ledger.remember(**_facts(git, task, tag, strategy, seed))
         git.drop_stale_locks(paths.branch, f"{paths.pins}*")
+        git.drop_stale_scratch()
         _check_same_task(ledger, task)
         _check_same_rule(ledger, strategy, task)
         _rebase(git, ledger, paths)
