@@ -14,7 +14,8 @@ HEAD = """# Command line
 
 Written by `make docs` from the commands' own `--help`. Commands take `-C FOLDER` for a lab that
 is not the current folder, and `--tag NAME` for a study that is not the current one. Exit codes:
-0 is fine, 1 a lab that does not run, 2 a wrong use or our own trouble, 130 Ctrl-C.
+0 is fine, 1 a lab that does not run, 2 a wrong use or our own trouble, 130 Ctrl-C; of the hub's
+commands, 1 is anything that the hub or the network refused. `ah` is short for `autoresearch hub`.
 """
 
 
@@ -23,11 +24,20 @@ def page() -> str:
     context = click.Context(cli, info_name="autoresearch", max_content_width=90)
     parts = [HEAD, _block(cli.get_help(context))]
     for name in COMMANDS:
-        command = cli.get_command(context, name)
-        assert command is not None
-        inner = click.Context(command, context, info_name=name, max_content_width=90)
-        parts += [f"\n## autoresearch {name}\n", _block(command.get_help(inner))]
+        parts += _sections(cli, context, name, "##")
     return "\n".join(parts) + "\n"
+
+
+def _sections(group: click.Group, context: click.Context, name: str, mark: str) -> list[str]:
+    """A command's help under a heading, and that of the commands within it under lower ones."""
+    command = group.get_command(context, name)
+    assert command is not None
+    inner = click.Context(command, context, info_name=name, max_content_width=90)
+    parts = [f"\n{mark} {inner.command_path}\n", _block(command.get_help(inner))]
+    if isinstance(command, click.Group):
+        for below in command.list_commands(inner):
+            parts += _sections(command, inner, below, f"{mark}#")
+    return parts
 
 
 def _block(text: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch.cli import COMMANDS
+from autoresearch.hub import cli as hub
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -61,6 +62,14 @@ def test_every_command_is_documented_with_an_example(command: str) -> None:
     text = (ROOT / "docs" / "cli.md").read_text()
     section = text.split(f"\n## autoresearch {command}\n")[1].split("\n## ")[0]
     assert f"\n  autoresearch {command}" in section
+
+
+@pytest.mark.parametrize("command", hub.COMMANDS)
+def test_every_hub_command_is_documented_with_an_example(command: str) -> None:
+    """Each stands in docs/cli.md below the hub, and its help shows how it is called."""
+    text = (ROOT / "docs" / "cli.md").read_text()
+    section = text.split(f"\n### autoresearch hub {command}\n")[1].split("\n### ")[0]
+    assert f"\n  ah {command}" in section
 
 
 def test_the_command_page_is_up_to_date() -> None:

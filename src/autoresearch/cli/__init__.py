@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from typing import Any, NoReturn
 
@@ -10,6 +9,7 @@ import click
 
 from autoresearch import __version__
 from autoresearch.errors import AutoResearchError
+from autoresearch.lazy import LazyGroup
 
 # command -> (module, one line of help); the order is the order of use
 COMMANDS = {
@@ -35,45 +35,18 @@ COMMANDS = {
     "agents": ("agents", "The coding agents that can propose, and whether they work here."),
     "doctor": ("doctor", "What this machine offers, and whether the study is sound."),
     "export": ("report", "All trials as results.tsv or JSON lines."),
+    "hub": ("hub", "Many loops, one search: serve a hub, join one, push, fetch, talk."),
 }
 
 
-class LazyGroup(click.Group):
-    """A group that knows its commands' names and imports one when it is asked for."""
+class Commands(LazyGroup):
+    """Our own commands."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order of use."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Import the module that holds a command."""
-        if name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"autoresearch.cli.{COMMANDS[name][0]}")
-        command = getattr(module, name if name != "try" else "try_")
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list, from the table above, without importing anything."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """An unknown command is answered with the nearest one."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from autoresearch.names import nearest
-
-            known = ", ".join(COMMANDS)
-            ctx.fail(
-                f"No command {args[0]!r}{nearest(args[0], list(COMMANDS))}. There are: {known}."
-            )
-        return super().resolve_command(ctx, args)
+    table = COMMANDS
+    package = __name__
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="%(version)s")
 def cli() -> None:
     """Research that runs while you sleep.

@@ -13,7 +13,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from sqlite3 import Row
@@ -116,6 +116,8 @@ class Accounts:
         self._nobody = self._digest(secrets.token_hex())
         self._audit = Audit(database)
         self._events = Events(database)
+        self._noting: set[int] = set()  # keys whose use is about to be written down
+        self.later: Callable[[Callable[[], None]], object] = lambda note: note()
 
     # ---- becoming an agent ---------------------------------------------------------------------
 
@@ -307,10 +309,18 @@ class Accounts:
         return rows[0] if hmac.compare_digest(known, digest) else None
 
     def _used(self, key: int, last: int | None) -> None:
+        """Have it written down, once a minute, when `later` says: who asks need not wait."""
         now = self._db.now()
-        if last is None or abs(now - last) >= 60:
+        if (last is None or abs(now - last) >= 60) and key not in self._noting:
+            self._noting.add(key)
+            self.later(lambda: self._note_used(key, now))
+
+    def _note_used(self, key: int, now: int) -> None:
+        try:
             with self._db.write(durable=False) as connection:
                 connection.execute("UPDATE keys SET last_used = ? WHERE id = ?", (now, key))
+        finally:
+            self._noting.discard(key)
 
     def _may_issue(self, by: Caller, agent: str, wanted: frozenset[str]) -> bool:
         return "admin" in by.scopes or (by.agent == agent and wanted <= by.scopes)

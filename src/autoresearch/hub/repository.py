@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from autoresearch.files import remove_tree
 from autoresearch.hub.bundle import write_header
@@ -174,6 +174,12 @@ class Repository:
         self._check_commit(commit)
         return parse_commit(self._reader.read(commit, "commit", MAX_COMMIT)).tree
 
+    def message(self, commit: str) -> str:
+        """What a commit says, as its author wrote it; Missing when there is no such commit."""
+        self._check_commit(commit)
+        raw = parse_commit(self._reader.read(commit, "commit", MAX_COMMIT)).message
+        return raw.decode("utf-8", "replace")
+
     def show(self, commit: str, path: str, limit: int) -> bytes:
         """One file of a commit; Missing, or TooLarge over `limit` bytes."""
         entry = self._entry(self.commit_tree(commit), path)
@@ -278,6 +284,12 @@ class Repository:
         return "" if ended.code == 0 else (ended.out.decode(errors="replace") + ended.errors)
 
     # ---- git -----------------------------------------------------------------------------------
+
+    def child(
+        self, arguments: Sequence[str], leash: Leash, stdin: int | IO[bytes], **env: str
+    ) -> Child:
+        """Another git command on this repository, on a leash: for what hands out, and checks."""
+        return Child([GIT, *arguments], {**self._env(), **env}, leash, stdin)
 
     def _env(self, held: Quarantine | None = None) -> dict[str, str]:
         """Nothing of ours but PATH, and nobody's configuration but the repository's own."""

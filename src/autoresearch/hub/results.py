@@ -183,12 +183,19 @@ class Results:
         return rows[0]
 
     def page(
-        self, limit: int = 50, before: int | None = None, *, agent: str | None = None
+        self,
+        limit: int = 50,
+        before: int | None = None,
+        *,
+        agent: str | None = None,
+        status: str | None = None,
+        tier: str | None = None,
     ) -> tuple[Result, ...]:
         """The newest results, or those before one; newest first."""
         where, values = "r.project = ? AND r.seq < ?", [self._project, before or NEWEST]
-        if agent is not None:
-            where, values = f"{where} AND r.agent = ?", [*values, agent]  # type: ignore[list-item]
+        for column, wanted in (("agent", agent), ("status", status), ("tier", tier)):
+            if wanted is not None:
+                where, values = f"{where} AND r.{column} = ?", [*values, wanted]  # type: ignore[list-item]
         return self._read(f"{where} ORDER BY r.seq DESC LIMIT ?", *values, capped(limit))
 
     def of_commit(self, sha: str, limit: int = 50) -> tuple[Result, ...]:

@@ -87,7 +87,8 @@ def clean(text: str, limit: int | None = None) -> str:
         text = text[: 4 * limit + 16]  # what is thrown away need not be read
     if not (text.isascii() and text.isprintable()):
         text = _UNSEEN.sub("", _BREAKS.sub("\n", text))
-        text = _STACKED.sub(r"\1", "".join(filter(_kept, text)))
+        odd = [ord(character) for character in set(text) if not _kept(character)]
+        text = _STACKED.sub(r"\1", text.translate(dict.fromkeys(odd)) if odd else text)
     if limit is not None and len(text) > limit:
         text = text[: limit - 1] + "…" if limit > 0 else ""
     return text

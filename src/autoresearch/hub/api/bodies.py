@@ -1,0 +1,89 @@
+"""Bodies of requests that are still coming: none may take for ever, nor all of them all memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+
+from starlette.types import Message, Receive
+
+from autoresearch.hub.errors import HubError, Unavailable
+
+
+class Bodies:
+    """The deadlines and the memory of all bodies. One belongs to one event loop."""
+
+    def __init__(self, idle: float, whole: float, most: int) -> None:
+        self._idle = idle  # seconds without a byte
+        self._whole = whole  # seconds for all of it
+        self._most = most  # bytes in memory, of all together
+        self._held = 0
+        self._awaited: set[asyncio.Timeout] = set()
+        self._over = False
+
+    def end(self) -> None:
+        """Wait for no body any more."""
+        self._over = True
+        for deadline in self._awaited:
+            deadline.reschedule(0)
+
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[Callable[[int], None]]:
+        """What to tell each piece's size to that is kept until the end; Unavailable when full."""
+        mine = 0
+
+        def hold(size: int) -> None:
+            nonlocal mine
+            if self._held + size > self._most:
+                raise Unavailable(
+                    "The hub holds as many bodies as it can. Try again in 2 seconds.",
+                    retry_after=2,
+                )
+            mine, self._held = mine + size, self._held + size
+
+        try:
+            yield hold
+        finally:
+            self._held -= mine
+
+    def timed(self, receive: Receive) -> Receive:
+        """A body that stops coming, takes too long or ends early is a HubError.
+
+        What is waited for after the body, that the client goes away, may take its time.
+        """
+        ends = asyncio.get_running_loop().time() + self._whole
+        more = True
+
+        async def received() -> Message:
+            nonlocal more
+            if not more:
+                return await receive()
+            message = await self._awaited_until(receive, ends)
+            if message["type"] == "http.disconnect":
+                raise HubError(400, "The connection ended within the body.")
+            more = message.get("more_body", False)
+            return message
+
+        return received
+
+    async def _awaited_until(self, receive: Receive, ends: float) -> Message:
+        now = asyncio.get_running_loop().time()
+        deadline = asyncio.timeout_at(0 if self._over else min(now + self._idle, ends))
+        self._awaited.add(deadline)
+        try:
+            async with deadline:
+                return await receive()
+        except TimeoutError:
+            raise self._late() from None
+        finally:
+            self._awaited.discard(deadline)
+
+    def _late(self) -> HubError:
+        if self._over:
+            return Unavailable("The hub is shutting down. Send it again in a while.")
+        return HubError(
+            408,
+            f"The body did not come: nothing for {self._idle:g} seconds, or not all of it within "
+            f"{self._whole:g}. Send it again.",
+        )

@@ -1,0 +1,146 @@
+"""What routes are given: the hub, and who calls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Annotated, Any
+
+from fastapi import Depends, Request, Response
+
+from autoresearch.hub.agents import Caller
+from autoresearch.hub.api.bodies import Bodies
+from autoresearch.hub.errors import BadInput, TooLarge, Unauthorized
+from autoresearch.hub.hub import Hub
+
+BODY = 256 * 1024  # bytes of a JSON body: the longest post, however its letters are escaped
+PUBLIC = "public"  # set in the state of requests to a listener that is not the admin's
+DEPTH = 32  # of a JSON body
+
+
+def hub_of(request: Request) -> Hub:
+    """The hub that the application serves."""
+    hub = request.app.state.hub
+    assert isinstance(hub, Hub)
+    return hub
+
+
+async def caller_of(request: Request) -> Caller:
+    """Who calls, by the bearer key; Unauthorized without one, TooMany over the rate."""
+    hub = hub_of(request)
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not key.strip():
+        raise Unauthorized(
+            "A key is needed: send `Authorization: Bearer KEY`. See POST /api/register."
+        )
+    caller = known(request, key.strip())
+    hub.count_request(f"agent:{caller.agent}")
+    return caller
+
+
+def known(request: Request, key: str) -> Caller:
+    """Who holds a key; Unauthorized, and a stranger's request counted, when nobody does.
+
+    Where the admin has a listener of its own, no key administers the hub through another one.
+    """
+    hub = hub_of(request)
+    try:
+        caller = hub.accounts.authenticate(key)
+    except Unauthorized:
+        hub.count_stranger(address_of(request))
+        raise
+    if request.scope.get("state", {}).get(PUBLIC):
+        if caller.key is None:
+            raise Unauthorized("The admin key is for the admin's own listener (--admin-listen).")
+        caller = replace(caller, scopes=caller.scopes - {"admin"})
+    return caller
+
+
+def address_of(request: Request) -> str:
+    """The address that a request comes from; empty where there is none."""
+    return request.client.host if request.client else ""
+
+
+async def admin_of(caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
+    """Who calls, with a key that may administer the hub."""
+    caller.need("admin")
+    return caller
+
+
+async def reader_of(caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
+    """Who calls, with a key that may read."""
+    caller.need("read")
+    return caller
+
+
+async def _hub(request: Request) -> Hub:
+    return hub_of(request)  # a plain function would be sent to a thread, which costs more
+
+
+TheHub = Annotated[Hub, Depends(_hub)]
+TheCaller = Annotated[Caller, Depends(caller_of)]  # any known key: the verb asks for its scope
+TheAdmin = Annotated[Caller, Depends(admin_of)]
+TheReader = Annotated[Caller, Depends(reader_of)]
+
+
+def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A value as JSON."""
+    body = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return Response(body.encode("utf-8", "replace"), status, headers, media_type="application/json")
+
+
+async def body_of(request: Request, most: int = BODY) -> dict[str, Any]:
+    """A JSON object that was sent, whatever its content type; BadInput, or TooLarge over a cap."""
+    too_large = TooLarge(f"The body has over {most:,} bytes, and no more are allowed.")
+    if announced(request) > most:
+        raise too_large
+    pieces, size = [], 0
+    bodies: Bodies = request.app.state.bodies
+    with bodies.holding() as hold:
+        async for piece in request.stream():
+            size += len(piece)
+            if size > most:
+                raise too_large
+            hold(len(piece))
+            pieces.append(piece)
+        return parsed(b"".join(pieces))
+
+
+def announced(request: Request) -> int:
+    """How many bytes of body the request says it has; 0 where it does not say."""
+    length = request.headers.get("content-length", "")
+    return int(length[:20]) if length.isdecimal() else 0
+
+
+def parsed(raw: bytes) -> dict[str, Any]:
+    """Bytes as a JSON object."""
+    try:
+        found = json.loads(raw, parse_constant=_refused)
+    except (ValueError, RecursionError) as error:
+        raise BadInput("invalid json: the body must be one JSON object.") from error
+    if not isinstance(found, dict) or _deep(found, DEPTH):
+        raise BadInput(f"invalid json: a JSON object is needed, at most {DEPTH} levels deep.")
+    return found
+
+
+def text_in(body: Mapping[str, Any], name: str, default: str | None = None) -> str:
+    """A text of a body; BadInput when it is missing, or of another type."""
+    found = body.get(name)
+    found = default if found is None else found
+    if not isinstance(found, str):
+        raise BadInput(f"`{name}` must be a text in the JSON body.")
+    return found
+
+
+def _refused(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _deep(value: Any, levels: int) -> bool:
+    inner: Iterable[Any] = ()
+    if isinstance(value, dict):
+        inner = value.values()
+    elif isinstance(value, list):
+        inner = value
+    return levels < 0 or any(_deep(item, levels - 1) for item in inner)

@@ -1,0 +1,240 @@
+"""How the hub's nouns are shown in v2: text of strangers in envelopes, or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from autoresearch.hub.agents import ADMIN, Accounts, Agent, Key
+from autoresearch.hub.audit import Entry as AuditEntry
+from autoresearch.hub.board import Channel, Post, Unread
+from autoresearch.hub.claims import Claim, Prior
+from autoresearch.hub.commits import Commit
+from autoresearch.hub.errors import Missing
+from autoresearch.hub.projects import Project
+from autoresearch.hub.replication import Lease
+from autoresearch.hub.results import Result, Verification
+from autoresearch.hub.shapes import enveloped
+
+TEXT = 2_000  # characters of a text in a list, unless asked otherwise
+LINE = 500  # characters of what is one line
+WHOLE = 32_768
+FRESH = 10.0  # seconds for which what is known of an agent is remembered
+MANY = 10_000  # agents that are remembered
+
+# One word for what is known of a text's author, or of the text.
+UNVERIFIED = "unverified"
+REPLICATED = "replicated"  # more of the author's results were confirmed than refuted
+REFUTED = "refuted"  # some were refuted, and no more than that confirmed
+RUNNER = "runner"  # trusted by the admin
+SUSPECT = "suspect"  # several agents wrote this same text
+HUB = "hub"
+
+# What a tier looks like that names a kind of machine, and cannot be a sentence.
+_TIER = re.compile(
+    r"cpu|tpu(v\d[ep]?)?|[a-z]{0,4}\d{1,4}"
+    r"(?:ti|super|laptop|pro|max|ultra|xtx|xt|ada|gb|[a-z])?(?:super|laptop|d)?"
+)
+
+Shown = dict[str, Any]
+
+
+class Trusts:
+    """One word for how an agent's results fared, a few seconds old at most."""
+
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
+        self._known: dict[str, tuple[float, str]] = {}
+
+    def of(self, agent: str) -> str:
+        """The word for an agent."""
+        now = time.monotonic()
+        found = self._known.get(agent)
+        if found is None or now - found[0] > FRESH:
+            if len(self._known) >= MANY:
+                self._known.clear()
+            found = self._known[agent] = (now, self._word(agent))
+        return found[1]
+
+    def _word(self, agent: str) -> str:
+        if agent in (ADMIN, "hub"):
+            return HUB
+        try:
+            if self._accounts.get(agent).runner:
+                return RUNNER
+        except Missing:
+            return UNVERIFIED
+        trust = self._accounts.trust(agent)
+        if trust.confirmed > trust.refuted:
+            return REPLICATED
+        return REFUTED if trust.refuted else UNVERIFIED
+
+
+@dataclasses.dataclass(frozen=True)
+class Views:
+    """How things are shown to one who asks: whole, or `structured`, without foreign text."""
+
+    trusts: Trusts
+    structured: bool
+    tiers: frozenset[str] = frozenset()  # that the project's admin has named
+
+    def within(self, project: Project) -> Views:
+        """The same within a project."""
+        return dataclasses.replace(self, tiers=frozenset(project.rules.tiers.values()))
+
+    # ---- foreign text --------------------------------------------------------------------------
+
+    def text(self, author: str, text: str, limit: int = LINE, trust: str | None = None) -> Shown:
+        """Foreign text in an envelope."""
+        return enveloped(author, trust or self.trusts.of(author), text, limit).as_json()
+
+    def tier(self, tier: str) -> str:
+        """A tier; a structured view shows one that is not known as a digest of it."""
+        if not self.structured or tier in self.tiers or _TIER.fullmatch(tier):
+            return tier
+        return f"other-{hashlib.sha256(tier.encode(errors='replace')).hexdigest()[:12]}"
+
+    # ---- projects and commits ------------------------------------------------------------------
+
+    def project(self, project: Project) -> Shown:
+        """A project, its rules and counters."""
+        rules = project.rules
+        shown = {"slug": project.slug, "root": project.root, "created": project.created}
+        shown |= {"title": rules.title} if not self.structured else {}
+        return {
+            **shown,
+            "metric": rules.metric,
+            "direction": rules.direction,
+            "noise": rules.noise,
+            "forest": rules.forest,
+            "protected": list(rules.protected),
+            "on_protected": rules.on_protected,
+            "limits": dict(rules.limits),
+            "tiers": dict(rules.tiers),
+            "counts": dataclasses.asdict(project.counts),
+        }
+
+    def commit(self, commit: Commit) -> Shown:
+        """A commit; who is named in it as its author proves nothing."""
+        shown = {
+            "seq": commit.seq,
+            "hash": commit.sha,
+            "tree": commit.tree,
+            "parents": list(commit.parents),
+            "agent": commit.agent,
+            "author_time": commit.author_time,
+            "patch_id": commit.patch_id,
+            "flags": list(commit.flags),
+            "role": commit.role,
+            "children": commit.n_children,
+            "received": commit.received,
+        }
+        if self.structured:
+            return shown
+        subject = self.text(commit.agent, commit.subject)
+        author = self.text(commit.agent, commit.author, 200, UNVERIFIED)
+        return {**shown, "subject": subject, "author": author}
+
+    def commits(self, commits: Iterable[Commit]) -> list[Shown]:
+        """Some commits."""
+        return [self.commit(commit) for commit in commits]
+
+    # ---- results -------------------------------------------------------------------------------
+
+    def result(self, result: Result) -> Shown:
+        """A result; the platform and the description are its agent's words."""
+        shown = {**vars(result), "tier": self.tier(result.tier)}
+        words, platform = shown.pop("description"), shown.pop("platform")
+        if self.structured:
+            return shown
+        return {**shown, "platform": platform, "description": self.text(result.agent, words)}
+
+    def results(self, results: Iterable[Result]) -> list[Shown]:
+        """Some results."""
+        return [self.result(result) for result in results]
+
+    def verification(self, found: Verification) -> Shown:
+        """What somebody else measured."""
+        shown = {**vars(found), "tier": self.tier(found.tier), "values": list(found.values)}
+        if self.structured:
+            del shown["platform"]
+        return shown
+
+    def lease(self, lease: Lease) -> Shown:
+        """A lease: the commit to run, and until when it is one's own."""
+        return {
+            "id": lease.id,
+            "result": lease.result.seq,
+            "commit": lease.result.commit,
+            "tree": lease.tree,
+            "tier": self.tier(lease.result.tier),
+            "taken": lease.taken,
+            "expires": lease.expires,
+            "state": lease.state,
+        }
+
+    def claim(self, claim: Claim) -> Shown:
+        """What somebody is trying."""
+        shown = dict(vars(claim))
+        words = shown.pop("text")
+        return shown if self.structured else {**shown, "text": self.text(claim.agent, words, TEXT)}
+
+    def prior(self, prior: Prior) -> Shown:
+        """What was tried before."""
+        return {**vars(prior), "results": self.results(prior.results)}
+
+    # ---- the board -----------------------------------------------------------------------------
+
+    def channel(self, channel: Channel) -> Shown:
+        """A channel."""
+        shown = {"id": channel.id, "name": channel.name, "agent": channel.agent}
+        shown["created"] = channel.created
+        if self.structured:
+            return shown
+        return {**shown, "description": self.text(channel.agent, channel.description, TEXT)}
+
+    def post(self, post: Post, channel: str, chars: int = TEXT) -> Shown:
+        """A post, its text cut to so many characters."""
+        shown = {
+            "id": post.id,
+            "channel": channel,
+            "agent": post.agent,
+            "parent_id": post.parent,
+            "created": post.created,
+            "hidden": post.hidden,
+            "suspect": post.suspect,
+        }
+        if self.structured:
+            return shown
+        trust = SUSPECT if post.suspect else None
+        return {**shown, "content": self.text(post.agent, post.content, chars, trust)}
+
+    def unread(self, unread: Unread) -> Shown:
+        """What is unread in a channel."""
+        return dict(vars(unread))
+
+    # ---- people --------------------------------------------------------------------------------
+
+    def agent(self, agent: Agent) -> Shown:
+        """An agent; where it came from is for admins."""
+        shown = {"seq": agent.seq, "id": agent.id, "created": agent.created}
+        shown |= {"disabled": agent.disabled, "runner": agent.runner}
+        return shown if self.structured else {**shown, "origin": agent.origin}
+
+    def key(self, key: Key) -> Shown:
+        """What may be told of a key."""
+        shown = {**vars(key), "scopes": sorted(key.scopes)}
+        if self.structured:
+            del shown["label"]
+        return shown
+
+    def audit(self, entry: AuditEntry) -> Shown:
+        """A row of the audit log."""
+        shown = dict(vars(entry))
+        if self.structured:
+            del shown["detail"]
+        return shown

@@ -1,0 +1,73 @@
+"""results and board: what was measured, and who is best."""
+
+from __future__ import annotations
+
+import click
+
+from autoresearch.hub.cli.common import Asked, asks, line, number, rows_of, short, text_of
+from autoresearch.hub.client import Json
+
+limit_option = click.option(
+    "--limit", default=20, show_default=True, type=click.IntRange(1), help="How many."
+)
+tier_option = click.option("--tier", default=None, help="One kind of machine, like h100.")
+
+
+@click.command()
+@click.option("--status", type=click.Choice(["keep", "discard", "crash"]), default=None)
+@tier_option
+@click.option("--agent", default=None, metavar="ID", help="One agent's alone.")
+@limit_option
+@asks
+def results(
+    asked: Asked, status: str | None, tier: str | None, agent: str | None, limit: int
+) -> None:
+    """What agents measured, newest first.
+
+    \b
+    ah results
+    ah results --status keep --tier h100
+    """
+    answer = asked.client.results(status=status, tier=tier, agent=agent, limit=limit)
+    rows = rows_of(answer, "results")
+    asked.tell(rows, [result_line(row) for row in rows] or ["(none)"])
+
+
+@click.command()
+@click.option("--claimed", is_flag=True, help="As claimed, whether anybody replicated it or not.")
+@tier_option
+@limit_option
+@asks
+def board(asked: Asked, claimed: bool, tier: str | None, limit: int) -> None:
+    """The best results, as others have replicated them.
+
+    \b
+    ah board
+    ah board --claimed --tier h100
+    """
+    answer = asked.client.leaderboard(tier=tier, replicated=not claimed, limit=limit)
+    rows = rows_of(answer, "results")
+    lines = [f"{place:>3}. {result_line(row)}" for place, row in enumerate(rows, 1)]
+    nothing = "(none)" if claimed else "(none replicated yet; see --claimed)"
+    asked.tell(rows, lines or [nothing])
+
+
+def result_line(row: Json) -> str:
+    """A result in one line: claimed value, and what others found where they looked."""
+    commit = short(row.get("commit") or row.get("named"))
+    words = [f"#{line(row.get('seq'), 20)}", f"{commit:<12}", f"{line(row.get('agent'), 63):<12}"]
+    words += [f"{line(row.get('tier'), 63):<8}", f"{number(row.get('value')):<10}"]
+    words += [f"{line(row.get('status'), 20):<7}", _verdict(row), _description(row)]
+    return "  ".join(word for word in words if word)
+
+
+def _verdict(row: Json) -> str:
+    verdict = line(row.get("verdict"), 20)
+    if row.get("mean") is None:
+        return verdict
+    runs = line(row.get("runs"), 10)
+    return f"{verdict} {number(row.get('mean'))} in {runs} run{'' if runs == '1' else 's'}"
+
+
+def _description(row: Json) -> str:
+    return line(text_of(row.get("description")))
