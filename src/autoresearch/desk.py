@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,6 +52,7 @@ class Desk:
         self.ledger = ledger
         self.paths = paths
         self.bench = bench
+        self.others: Callable[[], str] = str  # what others found, in numbers
         self._ahead: Ahead | None = None
 
     # ---- now -----------------------------------------------------------------------------------
@@ -72,6 +73,7 @@ class Desk:
             self.read,
             steer=read_steering(self.paths),
             crash=self._crash(),
+            others=self.others(),
         )
 
     def read(self, commit: str, path: str) -> str:
@@ -155,11 +157,12 @@ class Desk:
         return self.git.read(commit, self.git.prefix + path)
 
     def _crash(self) -> str:
-        """The end of the last finished trial's log, if it crashed."""
+        """The end of the last finished trial's log, if it crashed and was no stranger's code."""
         trials = [trial for trial in self.ledger.trials() if trial.status is not None]
-        if not trials or trials[-1].status is not Status.CRASH or not trials[-1].attempts:
+        last = trials[-1] if trials else None
+        if last is None or last.status is not Status.CRASH or not last.attempts or last.is_foreign:
             return ""
-        log = self.paths.log(trials[-1].number, trials[-1].attempts[-1].number)
+        log = self.paths.log(last.number, last.attempts[-1].number)
         return "\n".join(tail(log, CRASH_LINES))[-CRASH_CHARACTERS:]
 
 

@@ -124,7 +124,8 @@ def _branch(trials: Iterable[Trial], ledger: Ledger, paths: StudyPaths, git: Git
 
 def _pins(trials: Iterable[Trial], paths: StudyPaths, git: Git) -> Finding:
     wanted = {paths.pin(t.number): t.commit for t in trials if t.commit}
-    there = git.refs(paths.pins)
+    refs = git.refs(paths.pins).items()
+    there = {ref: commit for ref, commit in refs if not ref.startswith(paths.met)}
     orphans = sorted(set(there) - set(wanted))
     if orphans:
         return Finding(

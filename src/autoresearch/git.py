@@ -78,6 +78,11 @@ class Git:
         """The tree hash of a commit: equal trees are equal files."""
         return self._run("rev-parse", "--verify", f"{commit}^{{tree}}").decode().strip()
 
+    def lab_tree(self, commit: str) -> str:
+        """The tree hash of the lab's own folder in a commit."""
+        name = f"{commit}:{self.prefix.rstrip('/')}"
+        return self._run("rev-parse", "--verify", name).decode().strip()
+
     def parents(self, commit: str) -> tuple[str, ...]:
         """The parent hashes of a commit."""
         return tuple(self._run("rev-parse", f"{commit}^@").decode().split())
@@ -144,6 +149,32 @@ class Git:
         None where the two touch the same lines, or the file is no text.
         """
         return self._merged(self.read(onto, path), self.read(base, path), content)
+
+    # ---- exchange with others ------------------------------------------------------------------
+
+    def plant(self, tree: str, parents: Sequence[str], message: str, at: int) -> str:
+        """A commit of a tree; the same arguments give the same hash, whoever makes it."""
+        dates = {f"GIT_{who}_DATE": f"@{at} +0000" for who in ("AUTHOR", "COMMITTER")}
+        above = [word for parent in parents for word in ("-p", parent)]
+        out = self._run("commit-tree", tree, *above, "-F", "-", stdin=message.encode(), env=dates)
+        return out.decode().strip()
+
+    def pack(self, commit: str, without: Sequence[str] = ()) -> bytes:
+        """A commit and all below it as a pack, less what others have already."""
+        asked = "".join(f"{name}\n" for name in (commit, *(f"^{name}" for name in without)))
+        options = ("--revs", "--stdout", "--thin", "--delta-base-offset", "-q")
+        return self._run("pack-objects", *options, stdin=asked.encode())
+
+    def take_pack(self, pack: bytes) -> None:
+        """Take a foreign pack in, if it is whole and harmless; GitError, and nothing of it is."""
+        options = ("--stdin", "--fix-thin", "--strict", "--fsck-objects")
+        self._run("index-pack", *options, f"--max-input-size={len(pack) + 1}", stdin=pack)
+
+    def patch_id(self, old: str, new: str) -> str:
+        """What was changed between two trees, as a hash that knows no line numbers; or ""."""
+        options = ("--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "--full-index")
+        diff = self._run("diff-tree", "-p", "-r", *options, old, new)
+        return self._run("patch-id", "--stable", stdin=diff).decode().partition(" ")[0]
 
     # ---- refs ----------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from autoresearch.errors import (
     NoRoom,
     ProposerError,
 )
-from autoresearch.ledger import Spend
+from autoresearch.ledger import Spend, Trial
 from autoresearch.persistence import Persistence, follow
 from autoresearch.proposers import ProposalFailed, Proposer
 from autoresearch.proposers import patience as patience_of
@@ -24,6 +24,7 @@ from autoresearch.strategies import PROVER
 from autoresearch.study import Study
 
 AT_ONCE = 2.0  # seconds that an agent which is to be killed is waited for, when we are in a hurry
+BETWEEN = 4  # runs that may be made between two trials
 LOOK = 1.0  # seconds between two looks at whether a person wants something
 
 
@@ -93,18 +94,20 @@ def research(
     persistence: Persistence | None = None,
     on_note: Callable[[str], None] = lambda _: None,
     sleep: Callable[[float], object] = time.sleep,
+    between: Callable[[], None] = lambda: None,
 ) -> str:
     """Run trials until a limit is reached; returns why it stopped.
 
     Trouble of our own side (a full disk, a locked file, a GPU that is not free) is waited out,
     once a trial has shown that the lab works; what time does not mend is raised. A proposal that
     fails is answered as `persistence` says. With `ahead`, the proposals of a proposer that takes
-    its time are begun while the trial before them runs. `study.ending` ends it after the run under
-    way, KeyboardInterrupt at once. Both leave a study that goes on.
+    its time are begun while the trial before them runs. `between` is called before each new trial.
+    `study.ending` ends it after the run under way, KeyboardInterrupt at once. Both leave a study
+    that goes on.
     """
     session = Session(
         study, proposer, limits, ahead, patience or Patience(), persistence or Persistence(),
-        on_note, sleep,
+        on_note, sleep, between,
     )  # fmt: skip
     try:
         why = session.run()
@@ -129,6 +132,7 @@ class Session:
     persistence: Persistence
     note: Callable[[str], None]
     sleep: Callable[[float], object]
+    between: Callable[[], None]
     done: int = 0  # experiments of this session
 
     def run(self) -> str:
@@ -159,11 +163,18 @@ class Session:
 
     def _step(self) -> None:
         """The interrupted trial before a new one."""
-        trial = self.study.recover() or self.study.step(self.proposer, self._looks_ahead)
+        trial = self.study.recover() or self._next()
         self.done += trial.proposer != PROVER
         self.patience.forget()
         self.persistence.forget()
         self.study.reserve.hold()
+
+    def _next(self) -> Trial:
+        """A new trial; before it what is done between trials, unless the session ends soon."""
+        beside = self.study.closing_seconds() + BETWEEN * self.study.usual_seconds()
+        if self._reached(self.done, beside) is None:
+            self.between()
+        return self.study.step(self.proposer, self._looks_ahead)
 
     def _over(self) -> str | None:
         """Why the session is over, or None; a person may have paused it meanwhile."""

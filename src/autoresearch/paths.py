@@ -33,6 +33,11 @@ class StudyPaths:
         return f"{self.pins}{number}"
 
     @property
+    def met(self) -> str:
+        """Where the refs of others' commits stand, fetched from a hub."""
+        return f"{self.pins}hub/"
+
+    @property
     def home(self) -> Path:
         """The study's own folder."""
         return self.lab / STATE_FOLDER / self.tag
@@ -96,6 +101,11 @@ class StudyPaths:
     def again(self) -> Path:
         """Runs beside the record: of verify, ablate and replay."""
         return self.home / "again"
+
+    @property
+    def hubs(self) -> Path:
+        """What is kept for each hub that the study is joined to: its outbox."""
+        return self.home / "hubs"
 
     @property
     def results(self) -> Path:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from autoresearch import artefacts
 from autoresearch.bench import ALL_SETS, VALIDATION, Bench
@@ -65,6 +66,11 @@ def _ignore(_: object) -> None:
     """The listener of those who do not listen."""
 
 
+def _nobody(*_: object) -> str:
+    """What those say who know of no others."""
+    return ""
+
+
 class Study:
     """The loop. Opened by `open_study`, which holds the lock and checks the ground."""
 
@@ -88,6 +94,8 @@ class Study:
         self.echoes = Echoes(self._files)
         self.on_stage: Callable[[Stage], None] = _ignore
         self.on_trial: Callable[[Trial], None] = _ignore
+        self.offered: Callable[[str], Made | None] = _ignore  # an edit of a commit, from elsewhere
+        self.tried: Callable[[Trial, str], str] = _nobody  # why a trial's commit need not run
         self.measuring = False  # something runs that is worth waiting for
         self.ending = False  # a person wants an end after the run under way
 
@@ -102,8 +110,9 @@ class Study:
             return self.baseline()
         if (tip := self.strategy.unproven(self.ledger)) is not None:
             return self.prove(tip)
-        trial = self._enter(self.propose(proposer, self.ask()))
-        if trial.state is State.COMMITTED and ahead():
+        parent = self.ask()
+        trial = self._enter(self.offered(parent) or self.propose(proposer, parent))
+        if trial.state is State.COMMITTED and not self.desk.busy and ahead():
             self.desk.begin(proposer, self.ask())
         return self._finish(trial)
 
@@ -261,14 +270,19 @@ class Study:
         if earlier := self.ledger.tried(fingerprint(self._files(commit))):
             return self._refuse(trial, f"duplicate of #{earlier.number}")
         trial = self.echoes.noted(trial, commit, edit, self.ledger, NOTE)
+        if reason := self.tried(trial, commit):
+            known = {"status": Status.CRASH, "reason": reason}
+            return self._pin(trial, commit, tree, State.DECIDED, **known)
         return self._pin(trial, commit, tree)
 
-    def _pin(self, trial: Trial, commit: str, tree: str) -> Trial:
+    def _pin(
+        self, trial: Trial, commit: str, tree: str, state: State = State.COMMITTED, **more: Any
+    ) -> Trial:
         self.git.set_ref(self.paths.pin(trial.number), commit)
         files, before = self._files(commit), self._files(trial.parent)
         lines, nodes = size(files).over(size(before))
-        known = {"lines": lines, "nodes": nodes, "code": fingerprint(files)}
-        return self.ledger.advance(trial, State.COMMITTED, commit=commit, tree=tree, **known)
+        known = {"lines": lines, "nodes": nodes, "code": fingerprint(files), **more}
+        return self.ledger.advance(trial, state, commit=commit, tree=tree, **known)
 
     def _files(self, commit: str) -> dict[str, bytes]:
         return {name: self.read_bytes(commit, name) for name in self.task.editable}

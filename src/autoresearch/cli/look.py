@@ -10,6 +10,7 @@ import click
 
 from autoresearch.artefacts import read_details
 from autoresearch.cli.common import duration, lab_option, number, tag_option
+from autoresearch.cli.joining import shown_hubs
 from autoresearch.earnings import earned
 from autoresearch.ledger import SCREEN, Attempt, Ledger, Trial
 from autoresearch.measure import clean_line, tail
@@ -65,6 +66,7 @@ def _standing(task: Task, ledger: Ledger, paths: StudyPaths) -> dict[str, object
         "time used": duration(seen.seconds),
         **_spent(ledger),
         "branch": seen.branch,
+        **shown_hubs(paths),
     }
 
 

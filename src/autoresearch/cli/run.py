@@ -8,12 +8,15 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
 from autoresearch.cli.common import lab_option, tag_option
 from autoresearch.cli.interrupt import ending_on_ctrl_c
+from autoresearch.cli.joining import check_asked, hub_options, maybe_joined
 from autoresearch.cli.live import View, make_view
 from autoresearch.cli.tried import Outcome, as_text, try_view
 from autoresearch.cli.tried import as_json as as_json_line
@@ -62,6 +65,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "--seed", type=click.IntRange(0, 2**31), default=42, show_default=True, help="Of a new study."
 )
 @click.option("--no-ahead", is_flag=True, help="Propose only when the trial before is finished.")
+@hub_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a trial, for machines.")
 @lab_option
 def run(
@@ -81,6 +85,7 @@ def run(
     no_ahead: bool,
     as_json: bool,
     lab: Path,
+    **hub: Any,
 ) -> None:
     """Research until stopped: propose, run, measure, keep or put aside.
 
@@ -96,6 +101,7 @@ def run(
     autoresearch run --agent claude --max-usd 20
     autoresearch run --agent llm:gpt-5-mini,offline
     autoresearch run --agent codex --control noop=0.1,random=0.1
+    autoresearch run --hub http://127.0.0.1:8080
     """
     task = Task.load(lab)
     limits = Limits(trials, _deadline(hours, until), max_usd, max_tokens, target)
@@ -103,13 +109,17 @@ def run(
     ground = Ground(StudyPaths(lab, name).agent, task.sandbox, task.agents)
     proposer = _proposer(agent, control, seed, ground, record, replay)
     rule = _strategy(task, name, strategy)
+    check_asked(task, hub, partial(click.echo, err=True))
     with open_study(task, name, rule, seed=seed) as study:
         study.ledger.remember(**_budget(limits), **({"controls": control} if control else {}))
         view = make_view(study, limits, as_json=as_json)
         with _watched(study, view):
             view.note(_sandbox(study))
-            with ending_on_ctrl_c(study):
-                why = research(study, proposer, limits, ahead=not no_ahead, on_note=view.note)
+            with ending_on_ctrl_c(study), maybe_joined(study, view.note, hub) as between:
+                ahead = not no_ahead
+                why = research(
+                    study, proposer, limits, ahead=ahead, on_note=view.note, between=between
+                )
             view.end(why)
             if study.ending:
                 raise click.exceptions.Exit(130)

@@ -4,6 +4,7 @@ from autoresearch.ledger.schema import VERSION as SCHEMA_VERSION
 from autoresearch.ledger.store import Ledger
 from autoresearch.ledger.trial import (
     CLAIM,
+    FOREIGN,
     NOISE,
     PROOF,
     REFRESH,
@@ -18,6 +19,7 @@ from autoresearch.ledger.trial import (
 
 __all__ = [
     "CLAIM",
+    "FOREIGN",
     "NOISE",
     "PROOF",
     "REFRESH",

@@ -42,6 +42,7 @@ NEXT = {
 
 STEP = "step"  # the reason of a discard that the next candidate starts from, all the same
 SCREEN, NOISE, PROOF, CLAIM, REFRESH = "screen", "noise", "proof", "claim", "refresh"
+FOREIGN = "hub:"  # and an agent of the hub: the proposer of a trial that was taken over
 _DECIDE = (CLAIM, PROOF)  # runs on fresh seeds that nothing was chosen by: what a trial is worth
 
 
@@ -113,6 +114,11 @@ class Trial:
     def why(self) -> str:
         """The reason in brackets, where it says more than the word."""
         return f" [{self.reason}]" if self.reason and self.reason != STEP else ""
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether somebody else's code was taken over."""
+        return self.proposer.startswith(FOREIGN)
 
     @property
     def is_baseline(self) -> bool:
