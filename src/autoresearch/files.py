@@ -46,7 +46,7 @@ def write_whole(path: Path, content: bytes | str, *, durable: bool = True) -> No
     finally:
         beside.unlink(missing_ok=True)
     if durable:
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def remove_tree(folder: Path) -> None:
@@ -71,7 +71,8 @@ def _removed(folder: Path) -> bool:
     return not folder.exists()
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on disk: a file that was made in it, or moved there."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

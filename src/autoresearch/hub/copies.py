@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from autoresearch.files import make_empty, remove_tree
+from autoresearch.files import make_empty, remove_tree, sync_folder
 from autoresearch.hub.errors import BadInput, Conflict, Unavailable
 from autoresearch.hub.layout import keeping
 
@@ -67,7 +67,7 @@ def copy_packs(
                 if file.exists():
                     had = None if earlier is None else earlier / "objects" / "pack" / file.name
                     _put(file, made / file.name, had, link)
-    sync(made)
+    sync_folder(made)
 
 
 @contextlib.contextmanager
@@ -96,15 +96,6 @@ def copy_file(source: Path, target: Path) -> None:
         shutil.copyfileobj(read, written, 1 << 20)
         written.flush()
         os.fsync(written.fileno())
-
-
-def sync(folder: Path) -> None:
-    """Have a folder's names on disk."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _put(file: Path, target: Path, had: Path | None, link: bool) -> None:
@@ -141,12 +132,12 @@ def appearing(target: Path) -> Iterator[Path]:
         partial.chmod(0o700)
         try:
             yield partial
-            sync(partial)
+            sync_folder(partial)
             partial.rename(target)
         except BaseException:
             remove_tree(partial)
             raise
-        sync(target.parent)
+        sync_folder(target.parent)
 
 
 @contextlib.contextmanager

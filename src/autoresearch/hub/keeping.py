@@ -11,7 +11,7 @@ import re
 import time
 from pathlib import Path
 
-from autoresearch.files import remove_tree
+from autoresearch.files import remove_tree, sync_folder
 from autoresearch.hub.checking import Finding, check
 from autoresearch.hub.copies import (
     DATABASE,
@@ -24,7 +24,6 @@ from autoresearch.hub.copies import (
     repository_of,
     slugs_in,
     snapshot,
-    sync,
     writable,
 )
 from autoresearch.hub.errors import BadInput
@@ -101,7 +100,7 @@ def restore(source: Path, data: Path) -> None:
         _copy_projects(source, data, link=False, listed=beside)
         copy_file(source / PEPPER, data / PEPPER)
         beside.rename(data / DATABASE)  # last: without it the folder is no hub
-        sync(data)
+        sync_folder(data)
 
 
 # ---- inside ------------------------------------------------------------------------------------
@@ -125,9 +124,9 @@ def _copy_projects(
         if found.is_dir():
             had = None if earlier is None else repository_of(earlier, slug)
             copy_packs(found, made, had, link=link)
-        sync(made.parent)
+        sync_folder(made.parent)
     if (target / PROJECTS).is_dir():
-        sync(target / PROJECTS)
+        sync_folder(target / PROJECTS)
 
 
 def _backups(folder: Path) -> list[Path]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from autoresearch.files import remove_tree
+from autoresearch.files import remove_tree, sync_folder
 from autoresearch.hub.bundle import write_header
 from autoresearch.hub.children import (
     Child,
@@ -137,7 +137,7 @@ class Repository:
         try:
             for file in files:
                 file.rename(packs / file.name)
-            _sync(packs)
+            sync_folder(packs)
         except OSError as error:
             raise Unavailable(f"The hub cannot store the push now: {error.strerror}.") from error
         self._admitted += 1
@@ -384,14 +384,6 @@ def _check(ended: Ended, what: str) -> None:
 
 def _with_output(leash: Leash, output: int) -> Leash:
     return Leash(leash.seconds, leash.cpu, leash.memory, leash.file, output)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @functools.cache

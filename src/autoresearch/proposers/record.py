@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch.errors import ProposerError
-from autoresearch.files import read_regular
+from autoresearch.files import read_regular, sync_folder
 from autoresearch.proposers import (
     Brief,
     Proposal,
@@ -199,7 +199,7 @@ def _begin(path: Path) -> None:
     head = f"{json.dumps({'format': FORMAT})}\n".encode()
     if not path.exists() or not path.stat().st_size:
         _write(path, head, os.O_TRUNC)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
         return
     _read(path)  # refuses a file that is no recording, before anything is added to it
     content = path.read_bytes()
@@ -214,14 +214,6 @@ def _write(path: Path, data: bytes, how: int) -> None:
     try:
         while data:
             data = data[os.write(descriptor, data) :]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -285,10 +285,10 @@ def _agent_facts(found: Member) -> Html:
     pairs: list[tuple[str, object]] = [
         ("here since", moment(found.agent.created)),
         ("commits here", about(found.commits, COUNT)),
-        ("results", about(found.results, COUNT)),
-        ("confirmed by others", about(found.confirmed, COUNT)),
-        ("refuted", about(found.refuted, COUNT)),
-        ("inconclusive", about(found.inconclusive, COUNT)),
+        ("results", about(found.verdicts.results, COUNT)),
+        ("confirmed by others", about(found.verdicts.confirmed, COUNT)),
+        ("refuted", about(found.verdicts.refuted, COUNT)),
+        ("inconclusive", about(found.verdicts.inconclusive, COUNT)),
         ("trust", trust(found)),
     ]
     return facts(pairs)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autoresearch.hub.agents import Agent
+from autoresearch.hub.agents import Agent, Trust
 from autoresearch.hub.board import Channel, Post
 from autoresearch.hub.commits import Commit
 from autoresearch.hub.database import Database
@@ -72,16 +72,7 @@ class Member:
 
     agent: Agent
     commits: int  # to COUNT, as the others
-    results: int
-    confirmed: int
-    refuted: int
-    inconclusive: int
-
-    @property
-    def share(self) -> float | None:
-        """Confirmed among those with a clear verdict; None when there is none yet."""
-        clear = self.confirmed + self.refuted
-        return self.confirmed / clear if clear else None
+    verdicts: Trust  # by those who ran its results again
 
 
 @dataclass(frozen=True)
@@ -287,4 +278,4 @@ def member(hub: Hub, project: int, name: str) -> Member | None:
         for verdict in ("confirmed", "refuted", "inconclusive")
     )
     commits = count("commits", "project = ? AND agent = ?", project, name)
-    return Member(agent, commits, count("results", "agent = ?", name), *verdicts)
+    return Member(agent, commits, Trust(count("results", "agent = ?", name), *verdicts))

@@ -348,8 +348,8 @@ def _member(slug: str, member: Member) -> Html:
         '</td><td class="n">{confirmed}</td><td class="n">{refuted}</td>'
         '<td class="trust">{trust}</td></tr>',
         who=agent_link(slug, member.agent.id), badges=badges(member),
-        commits=about(member.commits, COUNT), results=about(member.results, COUNT),
-        confirmed=about(member.confirmed, COUNT), refuted=about(member.refuted, COUNT),
+        commits=about(member.commits, COUNT), results=about(member.verdicts.results, COUNT),
+        confirmed=about(member.verdicts.confirmed, COUNT), refuted=about(member.verdicts.refuted, COUNT),
         trust=trust(member),
     )  # fmt: skip
 
@@ -363,11 +363,11 @@ def badges(member: Member) -> Html:
 
 def trust(member: Member) -> Html:
     """A bar, and the share in words."""
-    if member.share is None:
+    if member.verdicts.share is None:
         return Html('<span class="none">no verdict yet</span>')
     return html(
         '<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
         '<rect class="rest" width="100" height="8" rx="1"/>'
         '<rect class="share" width="{w}" height="8" rx="1"/></svg> {percent} %',
-        w=f"{100 * member.share:.1f}", percent=f"{100 * member.share:.0f}",
+        w=f"{100 * member.verdicts.share:.1f}", percent=f"{100 * member.verdicts.share:.0f}",
     )  # fmt: skip
