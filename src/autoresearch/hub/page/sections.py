@@ -349,7 +349,8 @@ def _member(slug: str, member: Member) -> Html:
         '<td class="trust">{trust}</td></tr>',
         who=agent_link(slug, member.agent.id), badges=badges(member),
         commits=about(member.commits, COUNT), results=about(member.verdicts.results, COUNT),
-        confirmed=about(member.verdicts.confirmed, COUNT), refuted=about(member.verdicts.refuted, COUNT),
+        confirmed=about(member.verdicts.confirmed, COUNT),
+        refuted=about(member.verdicts.refuted, COUNT),
         trust=trust(member),
     )  # fmt: skip
 
