@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch.brief import CHARACTERS, RECENT, CommitFiles, make_brief
+from autoresearch.overview import next_brief
 from autoresearch.proposers.fake import ScriptedProposer
 from tiny_lab import CRASHES, TASK, edit, make_lab, opened, scores
 
@@ -91,6 +92,30 @@ def test_the_end_of_a_crash_is_data(tmp_path: Path) -> None:
     assert said.lstrip().startswith("~~~~~\n")
     assert "RuntimeError: boom" in said
     assert "\x1b" not in text
+
+
+def test_what_brief_prints_is_what_is_sent(tmp_path: Path) -> None:
+    """With a person's words and the end of a crash: to whoever looks, and to the proposer."""
+    with opened(make_lab(tmp_path / "lab")) as study:
+        study.baseline()
+        study.step(ScriptedProposer([edit("raise RuntimeError('boom')\n")]))
+        study.paths.steering.write_text("- try a smaller batch\n")
+        printed = next_brief(study.task, study.ledger, study.paths, study.git)
+        assert printed == study.desk.brief(study.ask()).text
+    assert "RuntimeError: boom" in printed
+
+
+def test_a_log_that_was_refused_is_shown_no_more(tmp_path: Path) -> None:
+    """The next proposal begins without it; the log of another crash is shown again."""
+    crash = "raise RuntimeError('boom')\n"
+    with opened(make_lab(tmp_path / "lab")) as study:
+        study.baseline()
+        study.step(ScriptedProposer([edit(crash)]))
+        assert study.desk.withhold()
+        assert "last crash's log" not in study.desk.brief(study.ask()).text
+        assert not study.desk.withhold()
+        study.step(ScriptedProposer([edit(f"x = 1\n{crash}")]))
+        assert "last crash's log" in study.desk.brief(study.ask()).text
 
 
 def test_a_discard_shows_the_lines_it_wrote(tmp_path: Path) -> None:

@@ -166,22 +166,30 @@ def test_failures_are_no_trials_and_their_cost_is_written_down(night: Night) -> 
     acts = [
         ("", bad("codex", "429"), 1),
         ("", bad("codex", "500"), 1),
+        ("", bad("codex", "529"), 1),
+        ("print('Error: fetch failed: ECONNREFUSED', file=sys.stderr); sys.exit(1)", "", 1),
         ("", bad("codex", "refusal"), 0),
+        ("", bad("codex", "context"), 1),
         ("", good("codex").replace("I looked", "I looked well"), 0),
         ("time.sleep(300)", bad("codex", "500"), 0),
         (score(5), good("codex"), 0),
     ]
     trials, why, spends = night.run(*acts)
     assert why == "1 of 1 trials are done"
-    assert [kind for kind, _ in spends] == ["busy", "busy", "refusal", "empty", "late"]
+    assert [kind for kind, _ in spends] == [*["busy"] * 4, "refusal", "refusal", "empty", "late"]
     assert [t.value for t in trials] == [10.0, 5.0]
 
 
-def test_a_key_that_is_wrong_ends_the_night_with_its_reason(night: Night) -> None:
-    """After a trial that worked; nobody is asked a hundred times."""
-    acts = [(score(5), good("codex"), 0), ("", bad("codex", "401"), 1), (EDIT, good("codex"), 0)]
+@pytest.mark.parametrize(
+    ("error", "said"), [("401", "Invalid API key"), ("spend", "credit balance is too low")]
+)
+def test_what_only_a_person_mends_ends_the_night_with_its_reason(
+    error: str, said: str, night: Night
+) -> None:
+    """A key, an empty account: after a trial that worked; nobody is asked a hundred times."""
+    acts = [(score(5), good("codex"), 0), ("", bad("codex", error), 1), (EDIT, good("codex"), 0)]
     trials, why, spends = night.run(*acts)
-    assert "Invalid API key" in why
+    assert said in why
     assert (len(trials), spends[-1][0]) == (2, "stop")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from autoresearch.loop import Limits, research
 from autoresearch.persistence import LONGEST, Advice, Persistence, follow
 from autoresearch.proposers import Brief, Proposal, ProposalFailed
 from autoresearch.proposers.fake import Edit, ScriptedProposer
-from tiny_lab import make_lab, opened, scores
+from autoresearch.proposers.fallback import Fallback
+from tiny_lab import CRASHES, edit, make_lab, opened, scores
 
 
 def most(low: float, high: float) -> float:
@@ -55,13 +57,14 @@ def test_what_only_a_person_can_mend_ends_it() -> None:
 def test_the_third_begins_anew_the_sixth_gives_way_the_twelfth_pauses() -> None:
     """Refusals, empty hands and silence count together; a proposal forgets them."""
     persistence = Persistence()
-    kinds = ["refusal", "empty", "late"] * 5
+    kinds = ["late", "empty", "refusal"] * 5
     advice = [persistence.after(fail(kind)) for kind in kinds]
     assert [n for n, a in enumerate(advice, 1) if a.renew] == [3, 6, 9, 12, 15]
     assert [n for n, a in enumerate(advice, 1) if a.give_way] == [6]
     assert [a.wait for a in advice] == [0.0] * 11 + [600.0, 1200.0, 2400.0, 4800.0]
     persistence.forget()
     assert persistence.after(fail("empty")) == Advice()
+    assert persistence.after(fail("refusal")) == Advice(renew=True)
 
 
 class Troubled(ScriptedProposer):
@@ -137,8 +140,8 @@ def test_a_night_goes_on_over_failures_and_their_cost_is_kept(
     assert why == "2 of 2 trials are done"
     assert (slept, usd) == ([25.0], 0.75)
     assert notes == [
-        "No proposal (busy): it was busy. trying again in 25 s.",
-        "No proposal (empty): it was empty. trying again.",
+        "No proposal (busy): it was busy; trying again in 25 s.",
+        "No proposal (empty): it was empty; trying again.",
     ]
 
 
@@ -212,3 +215,52 @@ def test_a_wait_does_not_go_beyond_the_sessions_end(tmp_path: Path) -> None:
 
         assert research(study, Troubled(*failures), limits, sleep=sleep) == "the time is up"
     assert sum(slept) <= 2.1
+
+
+def refuses(workspace: Path, brief: Brief) -> str:
+    """A model that will not read on."""
+    raise fail("refusal")
+
+
+def test_a_refusal_is_answered_without_the_last_log(tmp_path: Path) -> None:
+    """The proposer begins anew at once, its next brief lacks the log, and the night goes on."""
+    proposer = ScriptedProposer([edit(CRASHES, "boom"), refuses, *scores(9)])
+    notes: list[str] = []
+    with opened(make_lab(tmp_path / "lab")) as study:
+        why = research(study, proposer, Limits(trials=2), on_note=notes.append)
+        spends = [spend.kind for spend in study.ledger.spends()]
+    assert why == "2 of 2 trials are done"
+    assert ["last crash's log" in brief.text for brief in proposer.briefs] == [False, True, False]
+    assert "it was refusal; the last crash's log is left out; trying again" in notes[-1]
+    assert "refusal" in spends
+
+
+def test_who_tells_no_dollars_is_named_once_beside_a_limit_in_dollars(tmp_path: Path) -> None:
+    """A limit that cannot bind is said; one that can is not spoken of."""
+
+    def counts(workspace: Path, brief: Brief) -> Proposal:
+        (workspace / "train.py").write_text(f"SCORE = {9 - brief.number}\n")
+        return Proposal("tokens alone", tokens=100)
+
+    def costs(workspace: Path, brief: Brief) -> Proposal:
+        return replace(counts(workspace, brief), cost_usd=0.1)
+
+    notes: list[str] = []
+    with opened(make_lab(tmp_path / "lab")) as study:
+        steps = [costs, counts, counts]
+        research(study, ScriptedProposer(steps), Limits(trials=3, usd=5), on_note=notes.append)
+    told = "scripted tells tokens and no dollars: --max-usd does not end it, --max-tokens does."
+    assert notes == [told]
+
+
+def test_a_list_says_once_without_whom_it_goes_on(tmp_path: Path) -> None:
+    """A key that is wrong is told when it happens, not in the morning."""
+
+    def locked(workspace: Path, brief: Brief) -> str:
+        raise fail("stop")
+
+    notes: list[str] = []
+    team = Fallback([("one", ScriptedProposer([locked])), ("two", ScriptedProposer(scores(9, 8)))])
+    with opened(make_lab(tmp_path / "lab")) as study:
+        why = research(study, team, Limits(trials=2), on_note=notes.append)
+    assert (why, notes) == ("2 of 2 trials are done", ["Goes on without one: it was stop."])

@@ -18,7 +18,7 @@ from autoresearch.bench import Bench
 from autoresearch.brief import make_brief
 from autoresearch.files import make_empty, read_regular, remove_tree
 from autoresearch.git import Git
-from autoresearch.ledger import Ledger, Spend, Status
+from autoresearch.ledger import Ledger, Spend, Status, Trial
 from autoresearch.measure import tail
 from autoresearch.paths import StudyPaths
 from autoresearch.proposers import Brief, Proposal, ProposalFailed, Proposer
@@ -53,6 +53,7 @@ class Desk:
         self.paths = paths
         self.bench = bench
         self.others: Callable[[], str] = str  # what others found, in numbers
+        self._withheld = -1  # a trial whose log is not shown
         self._ahead: Ahead | None = None
 
     # ---- now -----------------------------------------------------------------------------------
@@ -72,9 +73,15 @@ class Desk:
             parent,
             self.read,
             steer=read_steering(self.paths),
-            crash=self._crash(),
+            crash=last_crash(self.ledger, self.paths, self._withheld),
             others=self.others(),
         )
+
+    def withhold(self) -> bool:
+        """Show the log of the last crash no more: a proposer would not go on; was there one."""
+        shown = bool(last_crash(self.ledger, self.paths, self._withheld))
+        self._withheld = _finished(self.ledger)[-1].number if shown else self._withheld
+        return shown
 
     def read(self, commit: str, path: str) -> str:
         """An editable file of a commit, as text."""
@@ -156,15 +163,6 @@ class Desk:
     def _bytes(self, commit: str, path: str) -> bytes:
         return self.git.read(commit, self.git.prefix + path)
 
-    def _crash(self) -> str:
-        """The end of the last finished trial's log, if it crashed and was no stranger's code."""
-        trials = [trial for trial in self.ledger.trials() if trial.status is not None]
-        last = trials[-1] if trials else None
-        if last is None or last.status is not Status.CRASH or not last.attempts or last.is_foreign:
-            return ""
-        log = self.paths.log(last.number, last.attempts[-1].number)
-        return "\n".join(tail(log, CRASH_LINES))[-CRASH_CHARACTERS:]
-
 
 @dataclass
 class Ahead:
@@ -210,6 +208,21 @@ def read_steering(paths: StudyPaths) -> str:
     with contextlib.suppress(FileNotFoundError):
         return paths.steering.read_text(encoding="utf-8", errors="replace")
     return ""
+
+
+def last_crash(ledger: Ledger, paths: StudyPaths, withheld: int = -1) -> str:
+    """The end of the last finished trial's log, if it crashed and was no stranger's code."""
+    last = next(iter(_finished(ledger)[-1:]), None)
+    if last is None or last.status is not Status.CRASH or not last.attempts or last.is_foreign:
+        return ""
+    if last.number == withheld:
+        return ""
+    log = paths.log(last.number, last.attempts[-1].number)
+    return "\n".join(tail(log, CRASH_LINES))[-CRASH_CHARACTERS:]
+
+
+def _finished(ledger: Ledger) -> list[Trial]:
+    return [trial for trial in ledger.trials() if trial.status is not None]
 
 
 def _read_plain(folder: Path, name: str) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from autoresearch.artefacts import read_details
 from autoresearch.errors import (
     BranchMoved,
     EndAsked,
@@ -134,6 +135,8 @@ class Session:
     sleep: Callable[[float], object]
     between: Callable[[], None]
     done: int = 0  # experiments of this session
+    missing: set[str] = field(default_factory=set)  # who cannot propose, as was said
+    unpriced: set[str] = field(default_factory=set)  # who told no dollars, as was said
 
     def run(self) -> str:
         """Step after step; why it is over."""
@@ -168,6 +171,26 @@ class Session:
         self.patience.forget()
         self.persistence.forget()
         self.study.reserve.hold()
+        self._tell_missing(trial)
+        self._tell_unpriced(trial)
+
+    def _tell_missing(self, trial: Trial) -> None:
+        """Say once of each proposer of a list or a mix that others go on without it, and why."""
+        for who, why in read_details(self.study.paths.trial(trial.number)).items():
+            if who.startswith("without ") and who not in self.missing:
+                self.missing.add(who)
+                self.note(f"Goes on {who}: {why.rstrip('.')}.")
+
+    def _tell_unpriced(self, trial: Trial) -> None:
+        """Say once that a limit in dollars does not bind who tells none."""
+        if self.limits.usd is None or trial.cost_usd or trial.proposer in self.unpriced:
+            return
+        if any(s.trial == trial.number and s.tokens for s in self.study.ledger.spends()):
+            self.unpriced.add(trial.proposer)
+            self.note(
+                f"{trial.proposer} tells tokens and no dollars: --max-usd does not end it, "
+                "--max-tokens does."
+            )
 
     def _next(self) -> Trial:
         """A new trial; before it what is done between trials, unless the session ends soon."""
@@ -217,9 +240,11 @@ class Session:
         if advice.stop:
             return False
         done = follow(advice, self.proposer)
+        hidden = failed.kind == "refusal" and self.study.desk.withhold()
         seconds = _until(self.limits, advice.wait)
-        then = "; ".join(filter(None, (done, _again(seconds))))
-        self.note(f"No proposal ({failed.kind}): {failed}. {then}.")
+        log = "the last crash's log is left out" if hidden else ""
+        then = "; ".join(filter(None, (done, log, _again(seconds))))
+        self.note(f"No proposal ({failed.kind}): {str(failed).rstrip('.')}; {then}.")
         if seconds:
             self._wait(seconds)
         return True

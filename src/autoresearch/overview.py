@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from autoresearch.brief import make_brief
-from autoresearch.desk import read_steering
+from autoresearch.desk import last_crash, read_steering
 from autoresearch.git import Git
 from autoresearch.heartbeat import Heartbeat, last_beat
 from autoresearch.ledger import STEP, Ledger, State, Status
@@ -85,7 +85,8 @@ def next_brief(task: Task, ledger: Ledger, paths: StudyPaths, git: Git) -> str:
     def read(commit: str, path: str) -> str:
         return git.read(commit, git.prefix + path).decode("utf-8", "surrogateescape")
 
-    made = make_brief(task, ledger, parent, read, steer=read_steering(paths))
+    steer, crash = read_steering(paths), last_crash(ledger, paths)
+    made = make_brief(task, ledger, parent, read, steer=steer, crash=crash)
     return made.text.encode("utf-8", "replace").decode()
 
 

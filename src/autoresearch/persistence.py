@@ -27,6 +27,7 @@ class Persistence:
 
     busy      waits, ever longer, at random within the limit; never less than was asked for
     stop      ends it
+    refusal   begins anew at once, and counts as the others do
     others    count; the `renew`-th in a row begins anew, the `give_way`-th lets the next proposer
               try, the `pause`-th and each after it pauses, ever longer
     """
@@ -54,9 +55,8 @@ class Persistence:
         wait = (
             min(self.pause_first * 2.0 ** min(over, 60), self.pause_longest) if over >= 0 else 0.0
         )
-        return Advice(
-            wait, renew=self._empty % self.renew == 0, give_way=self._empty == self.give_way
-        )
+        renew = failed.kind == "refusal" or self._empty % self.renew == 0
+        return Advice(wait, renew=renew, give_way=self._empty == self.give_way)
 
     def forget(self) -> None:
         """A proposal came."""

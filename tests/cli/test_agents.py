@@ -59,6 +59,9 @@ def test_version_and_key_are_shown(
     assert (row["installed"], row["version"]) == (True, "stand-in 1.2.3")
     assert row["key"] == "CODEX_API_KEY"
     table = call("agents", "-C", str(tmp_path)).stdout
+    head, *rows = table.splitlines()
+    codex = next(row for row in rows if row.startswith("codex"))
+    assert codex.index("npm install") == head.index("install with")
     assert "stand-in 1.2.3" in table
     assert "sk-test-secret" not in table
 
@@ -88,7 +91,9 @@ def test_a_smoke_test_is_one_proposal(
     """It edits a line of a scratch folder; note and cost are told."""
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
     stand_in(tools, "claude", good("claude"), FIX)
-    result = call("agents", "-C", str(tmp_path), "test", "claude", *(["--json"] * as_json))
+    where = ("-C", str(tmp_path))
+    words = ("test", "claude", *where, "--json") if as_json else (*where, "test", "claude")
+    result = call("agents", *words)
     assert result.exit_code == 0, result.output
     if as_json:
         told = json.loads(result.stdout)
@@ -133,6 +138,13 @@ def test_run_takes_an_agent_and_a_budget_and_status_shows_what_it_cost(
     told = json.loads(call("status", "-C", str(lab), "--json").stdout)
     assert (told["trials"], told["best"]) == (2, 5.0)
     assert (told["dollars"], told["tokens"], told["target"]) == ("0.25 of 0.20", "1200", None)
+    assert told["session"] is None
+    assert "also_edited" not in call("show", "1", "-C", str(lab)).stdout
+    call(
+        "run", "-C", str(lab), "--agent", "offline", "--trials", "0", "--until", "2099-03-08T07:30"
+    )
+    told = json.loads(call("status", "-C", str(lab), "--json").stdout)
+    assert told["session"] == "0 trials, until 08 Mar 07:30"
 
 
 @pytest.mark.parametrize(

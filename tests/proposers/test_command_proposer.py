@@ -407,3 +407,13 @@ def test_a_ground_without_a_home_is_a_temporary_one(policy: str, bench: Bench) -
     stand_in(bench.tools, "codex", good("codex"))
     proposer = CommandProposer(load_presets()["codex"], Ground(policy=policy))  # type: ignore[arg-type]
     assert proposer.propose(bench.workspace, BRIEF).note == NOTE
+
+
+@pytest.mark.parametrize("place", ["boxed", "bench"])
+def test_what_a_sandbox_may_hide_is_hinted_at(place: str, request: pytest.FixtureRequest) -> None:
+    """A program of several folders, such as a version manager's; without a sandbox no such word."""
+    used: Bench = request.getfixturevalue(place)
+    act = "print('shim: /opt/x/python: No such file or directory', file=sys.stderr); sys.exit(127)"
+    failed = failure(lambda: used.play("codex", act=act))
+    assert failed.kind == "stop"
+    assert ("`readable` under [codex]" in str(failed)) == (place == "boxed")

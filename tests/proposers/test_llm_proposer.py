@@ -12,12 +12,25 @@ import pytest
 
 from autoresearch.cli import main
 from autoresearch.errors import ProposerError
+from autoresearch.loop import Limits, research
 from autoresearch.proposers import Brief, Proposal, ProposalFailed
 from autoresearch.proposers.llm import LLMProposer
 from autoresearch.proposers.registry import make_proposer
 from llm_server import KEY, KEY_ENV, TRAIN, block, brief, loopback, settings, workspace
-from model_server import ModelServer, Reply, cut, fails, filtered, says
-from tiny_lab import make_lab
+from model_server import (
+    ModelServer,
+    Reply,
+    cut,
+    drops,
+    fails,
+    filtered,
+    garbled,
+    hangs,
+    huge,
+    refuses,
+    says,
+)
+from tiny_lab import make_lab, opened
 
 pytest.importorskip("openai", reason="needs the extra llm: openai is not installed")
 
@@ -241,6 +254,46 @@ def test_a_study_is_run_by_a_model(
     kept = [path.read_bytes() for path in lab.rglob("*") if path.is_file()]
     assert len(kept) > 10
     assert all(KEY.encode() not in content for content in [*kept, out.encode(), err.encode()])
+
+
+FAILURES = {
+    "busy": [fails(429, retry_after=20), fails(500), fails(529), drops()],
+    "refusal": [refuses(), filtered()],
+    "empty": [garbled(), huge(5 << 20)],
+    "late": [hangs(30)],
+}
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+def test_a_night_goes_on_over_a_servers_failures(kind: str, tmp_path: Path) -> None:
+    """Each is written down under its kind, with what it may have cost, and then a trial comes."""
+    replies, waits = FAILURES[kind], list[float]()
+    with (
+        opened(make_lab(tmp_path / "lab")) as study,
+        ModelServer([*replies, score(9.0, 10.0)]) as server,
+    ):
+        proposer = LLMProposer(settings=settings(server.url, timeout=2.0))
+        why = research(study, proposer, Limits(trials=1), sleep=waits.append)
+        spends = [spend.kind for spend in study.ledger.spends() if spend.trial is None]
+        assert [trial.value for trial in study.ledger.trials()] == [10.0, 9.0]
+    assert (why, spends) == ("1 of 1 trials are done", [kind] * len(replies))
+    assert len(waits) == (len(replies) if kind == "busy" else 0)
+    assert kind != "busy" or waits[0] >= 20
+
+
+@pytest.mark.parametrize("status", [401, 402])
+def test_a_night_ends_where_only_a_person_helps(status: int, tmp_path: Path) -> None:
+    """After a trial that worked: one call, no other; why is said, and the study can go on."""
+    with (
+        opened(make_lab(tmp_path / "lab")) as study,
+        ModelServer([score(9.0, 10.0), fails(status), score(8.0, 9.0)]) as server,
+    ):
+        proposer = LLMProposer(settings=settings(server.url))
+        why = research(study, proposer, Limits(trials=2), ahead=False)
+        assert [s.kind for s in study.ledger.spends()] == ["trial", "stop"]
+        assert KEY_ENV in why
+        assert len(server.requests) == 2
+        assert research(study, proposer, Limits(trials=1)) == "1 of 1 trials are done"
 
 
 def test_a_night_is_recorded_and_run_again_without_a_model(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from autoresearch.cli.common import lab_option
 from autoresearch.errors import ProposerError, TaskError
@@ -52,8 +53,9 @@ def agents(context: click.Context, as_json: bool, lab: Path) -> None:
 @agents.command("test")
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for scripts.")
-@click.pass_obj
-def test(lab: Path, name: str, as_json: bool) -> None:
+@lab_option
+@click.pass_context
+def test(context: click.Context, name: str, as_json: bool, lab: Path) -> None:
     """Have an agent edit one line, as it would in a study.
 
     Exit code 1 when it did not.
@@ -61,6 +63,8 @@ def test(lab: Path, name: str, as_json: bool) -> None:
     \b
     autoresearch agents test codex
     """
+    if context.get_parameter_source("lab") is ParameterSource.DEFAULT:
+        lab = context.obj  # as the group was told
     result = _smoke(find_preset(name, _of_lab(lab)), _policy(lab))
     if as_json:
         click.echo(json.dumps(result))
@@ -125,7 +129,7 @@ def _version(preset: Preset) -> str:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    lines = [f"{'name':<16}{'installed':<22}{'key':<24}install with"]
+    lines = [f"{'name':<16}{'installed':<22}{'key':<32}install with"]
     for row in rows:
         here = (row["version"] or "yes")[:20] if row["installed"] else "no"
         key = row["key"] or (f"{row['keys'][0]}: not set" if row["keys"] else "none needed")

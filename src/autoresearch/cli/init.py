@@ -103,7 +103,10 @@ def _blank(
     for path in create_blank(folder, command, editable, metric, timeout):
         click.echo(f"Wrote {path}")
     click.echo(f"It may edit {', '.join(editable)}; {metric.name}, {metric.direction}.")
-    click.echo("Next: look at both, commit them (git add -A; git commit), autoresearch run")
+    click.echo(
+        "Next: read task.toml, say in program.md what you want, commit (git add -A; git commit)"
+    )
+    click.echo("and start: autoresearch run")
 
 
 def _printed(folder: Path, command: Sequence[str]) -> str:

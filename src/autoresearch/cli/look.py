@@ -78,6 +78,7 @@ def _spent(ledger: Ledger) -> dict[str, object]:
         "dollars": f"{usd:.2f}" + (f" of {float(most_usd):.2f}" if most_usd else ""),
         "tokens": f"{tokens}" + (f" of {most_tokens}" if most_tokens else ""),
         "target": facts.get("target") or None,
+        "session": facts.get("session") or None,
     }
 
 
@@ -155,7 +156,7 @@ def _shown(trial: Trial, task: Task, paths: StudyPaths, lines: int) -> str:
         f"proposer: {trial.proposer}, {trial.created}",
     ]
     details = read_details(paths.trial(trial.number))
-    said += [f"          {clean_line(f'{k}: {v}', DETAIL)}" for k, v in details.items()]
+    said += [f"          {clean_line(f'{k}: {v}', DETAIL)}" for k, v in details.items() if v]
     for attempt in trial.attempts:
         said.append(
             f"attempt:  {attempt.number}: {_purpose(attempt)}{task.metric.name} "

@@ -174,7 +174,11 @@ def _proposer(
 def _budget(limits: Limits) -> dict[str, str]:
     """What `status` shows of the limits; empty: none."""
     named = {"max_usd": limits.usd, "max_tokens": limits.tokens, "target": limits.target}
-    return {name: "" if value is None else f"{value:.15g}" for name, value in named.items()}
+    told = {name: "" if value is None else f"{value:.15g}" for name, value in named.items()}
+    count = limits.trials
+    most = "" if count is None else f"{count} trial{'s' * (count != 1)}"
+    end = f"until {datetime.fromtimestamp(limits.until):%d %b %H:%M}" if limits.until else ""
+    return {**told, "session": ", ".join(filter(None, (most, end)))}
 
 
 def _strategy(task: Task, tag: str, asked: str | None) -> Strategy:

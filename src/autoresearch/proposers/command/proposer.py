@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -41,6 +42,11 @@ GRACE = 10.0  # seconds after an agent's own deadline in which its client may en
 SECRET = 8  # characters from which a key is struck out of an error
 MIB = 2**20
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")  # in small letters as well
+MISSING = re.compile(r"no such file|command not found|cannot start", re.IGNORECASE)
+ELSEWHERE = (
+    " (a sandbox shows it the folder of its program and little else: folders that it needs more "
+    "stand in `readable` under [{name}] in agents.toml)"
+)
 FAULTS = {"memory": "oom", "disk": "disk", "processes": "processes"}  # ending -> reason of a crash
 
 
@@ -143,8 +149,11 @@ class CommandProposer:
 
     def _guard(self) -> tuple[str, ...]:
         """What the agent's own sandbox is told: two do not fit into each other."""
-        sandboxed = getattr(self._place(), "name", "") in ("sandbox", "landlock")
-        return self._preset.sandboxed if sandboxed else self._preset.bare
+        return self._preset.sandboxed if self._boxed() else self._preset.bare
+
+    def _boxed(self) -> bool:
+        """Whether a sandbox of ours stands."""
+        return getattr(self._place(), "name", "") in ("sandbox", "landlock")
 
     # ---- the session ---------------------------------------------------------------------------
 
@@ -217,7 +226,9 @@ class CommandProposer:
         line = " ".join(words.split())[:300]
         for key in self._keys.values():
             line = line.replace(key, "***") if len(key) >= SECRET else line
-        if kind == "stop" and self._keys:
+        if self._boxed() and MISSING.search(line):
+            line += ELSEWHERE.format(name=self.name)
+        elif kind == "stop" and self._keys:
             line += f" (its key is that of {' and '.join(self._keys)})"
         return ProposalFailed(
             kind,  # type: ignore[arg-type]

@@ -222,6 +222,6 @@ def _miss(block: Block, text: str) -> str:
         )
     first, near = nearest_lines(search, bodies)
     return (
-        f"{block.path}: the SEARCH that begins `{search[0]}` does not stand there. "
+        f"{block.path}: the SEARCH that begins `{search[0]}` does not stand there.\n"
         f"The nearest lines, from line {first + 1}, are exactly:\n" + "\n".join(near)
     )
