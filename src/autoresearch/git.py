@@ -95,6 +95,13 @@ class Git:
         rows = (re.split(r"[ \t]", line, maxsplit=3) for line in lines if line)
         return tuple(Entry(path, mode, blob) for mode, kind, blob, path in rows if kind == "blob")
 
+    def listed(self, commit: str, paths: Sequence[str]) -> dict[str, tuple[str, int]]:
+        """The mode and size in bytes of some files of a commit; nothing else of it is looked at."""
+        out = self._run("ls-tree", "-l", "-z", "--full-tree", commit, "--", *paths)
+        rows = (line.partition("\t") for line in os.fsdecode(out).split("\0") if line)
+        found = ((path, words.split()) for words, _, path in rows)
+        return {path: (mode, int(size)) for path, (mode, kind, _, size) in found if kind == "blob"}
+
     def read(self, commit: str, path: str) -> bytes:
         """One file of a commit, path from the repository's root."""
         return self._run("cat-file", "blob", f"{commit}:{path}")

@@ -258,9 +258,16 @@ class Accounts:
                 self._audit.append(agent, "revoke", agent, key=key, ends=ends)
 
     def keys(self, agent: str) -> tuple[Key, ...]:
-        """An agent's newest keys, oldest first."""
-        rows = self._db.rows("SELECT * FROM keys WHERE agent = ? ORDER BY id DESC LIMIT 200", agent)
-        return tuple(_key(row) for row in reversed(rows))
+        """An agent's keys that are in use, and the newest of the others; oldest first.
+
+        None that opens anything is left out, however many have ended.
+        """
+        rows = self._db.rows(
+            "SELECT * FROM keys WHERE agent = ?1 ORDER BY coalesce(expires > ?2, 1) "
+            "AND coalesce(revoked > ?2, 1) DESC, id DESC LIMIT 200",
+            *(agent, self._db.now()),
+        )
+        return tuple(sorted(map(_key, rows), key=lambda key: key.id))
 
     # ---- agents --------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from autoresearch.hub.children import Leash, file_of
 from autoresearch.hub.commits import Commits
 from autoresearch.hub.copies import PEPPER, PROJECTS, repository_of, snapshot, unchanging
 from autoresearch.hub.database import Database
-from autoresearch.hub.errors import HubError
+from autoresearch.hub.errors import BadInput, HubError
 from autoresearch.hub.objects import MAX_COMMIT, Quarantine, Reader, parse_commit
 from autoresearch.hub.repository import REPACKING, Repository, Settings
 from autoresearch.hub.shapes import clean_line
@@ -74,7 +74,11 @@ def _findings(data: Path, database: Database, nothing: Quarantine) -> Iterator[F
     yield from _told("files", lambda: _strangers(data, set(slugs)))
     for slug, project in slugs.items():
         yield from _told(slug, Commits(database, project).faults)
-        folder = repository_of(data, slug)
+        try:
+            folder = repository_of(data, str(slug))
+        except BadInput as error:
+            yield Finding("database", error.message)
+            continue
         if folder.is_dir():
             asked = _Project(database, project, folder, nothing)
             yield from _told(slug, asked.objects)

@@ -17,6 +17,7 @@ from pathlib import Path
 from autoresearch.files import make_empty, remove_tree, sync_folder
 from autoresearch.hub.errors import BadInput, Conflict, Unavailable
 from autoresearch.hub.layout import keeping
+from autoresearch.hub.shapes import check_project
 
 DATABASE, PEPPER, PROJECTS = "hub.db", "pepper", "projects"
 WAIT = 2_000.0  # seconds for a repack to end: longer than one may take
@@ -48,8 +49,8 @@ def snapshot(data: Path, target: Path) -> None:
 
 
 def repository_of(data: Path, slug: str) -> Path:
-    """Where a project's repository is in a hub's folder."""
-    return data / PROJECTS / slug / "repo.git"
+    """Where a project's repository is in a hub's folder; BadInput for what is no project's name."""
+    return data / PROJECTS / check_project(slug) / "repo.git"
 
 
 def copy_packs(
@@ -109,9 +110,10 @@ def _put(file: Path, target: Path, had: Path | None, link: bool) -> None:
 
 
 def slugs_in(database: Path) -> list[str]:
-    """The projects of a database that was copied."""
+    """The projects of a database that was copied, a stranger's perhaps."""
     with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as found:
-        return [row[0] for row in found.execute("SELECT slug FROM projects ORDER BY id")]
+        rows = found.execute("SELECT slug FROM projects ORDER BY id")
+        return [check_project(str(row[0])) for row in rows]
 
 
 def check_empty(folder: Path, what_to_do: str) -> None:

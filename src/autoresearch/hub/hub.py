@@ -40,7 +40,7 @@ class Settings:
     max_bundle_mb: float = 50.0
     pushes_per_hour: int = 600  # of an agent, failed ones counted
     posts_per_hour: int = 100
-    records_per_hour: int = 1000  # of results, of claims, of verifications: each its own
+    records_per_hour: int = 1000  # of results, claims, verifications, leases, keys: each its own
     diffs_per_hour: int = 60
     registrations_per_hour: int = 10  # from one address
     requests_per_minute: int = 1200

@@ -10,19 +10,21 @@ when it is better), `se` = sd / sqrt(runs), and noise = how far two runs of one 
     inconclusive  in between; or 2 se over both 3 x noise and 5 % of the claim: too wide to say
 
 Only runs on the claim's own tier count. If a trusted runner is among the verifiers, the trusted
-ones alone count; one of them suffices. Else one independent agent does.
+ones alone count; one of them suffices. Else one independent agent does. Where there are several,
+nobody's runs count for more than three: who says 64 numbers does not outvote the others.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SURE = 2.0  # standard errors
 WIDE = 0.05  # of the claim
 ROUNDED = 1e-5  # of the claim
 FEWEST = 3  # runs that refute where the noise is not known
+MOST_EACH = 3  # runs that count of each of several agents whom nobody trusts
 
 
 @dataclass(frozen=True)
@@ -67,12 +69,18 @@ def pooled(parts: Sequence[Runs]) -> Runs:
 
 def judge(claim: float, direction: str, parts: Sequence[Runs], noise: float) -> Judgement:
     """The verdict on a claim; `claimed` when nobody's runs count yet."""
-    counting = [part for part in parts if part.trusted] or list(parts)
+    counting = [part for part in parts if part.trusted] or _levelled(parts)
     if not counting:
         return Judgement("claimed", 0, None, None)
     found = pooled(counting)
     worse = found.mean - claim if direction == "lower" else claim - found.mean
     return Judgement(_verdict(worse, claim, found, noise), found.runs, found.mean, found.sd)
+
+
+def _levelled(parts: Sequence[Runs]) -> list[Runs]:
+    if len(parts) < 2:
+        return list(parts)
+    return [replace(part, runs=min(part.runs, MOST_EACH)) for part in parts]
 
 
 def _verdict(worse: float, claim: float, found: Runs, noise: float) -> str:

@@ -30,7 +30,7 @@ from autoresearch.hub.children import (
     sandbox_works,
     sandboxed,
 )
-from autoresearch.hub.errors import HubError, Missing, Unavailable
+from autoresearch.hub.errors import BadInput, HubError, Missing, Unavailable
 from autoresearch.hub.layout import keeping, lay_out, sweep
 from autoresearch.hub.objects import (
     MAX_COMMIT,
@@ -207,6 +207,8 @@ class Repository:
     ) -> Iterator[bytes]:
         """The diff of two commits as text, in pieces; what is too large is told, not shown."""
         self._check_commit(old, new)
+        if "\0" in path:
+            raise BadInput(f"{shown(path)} has a NUL character, and no path has one.")
         where = [f":(literal){path}"] if path else []
         large = self._too_large(old, new, where, blob_bytes)
         for name, told in large:

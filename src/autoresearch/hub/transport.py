@@ -11,6 +11,8 @@ import http.client
 import json
 import random
 import re
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -111,15 +113,16 @@ class Transport:
         raise AssertionError("the last try returns or raises")
 
     def _once(self, request: Request, seconds: float, read: Callable[[Iterator[bytes]], T]) -> T:
-        with self._answer(request) as response:
+        with self._answer(request, seconds) as response:
             ends = time.monotonic() + seconds
             if 200 <= response.status < 300:
                 return read(self._chunks(response, ends))
             raise self._refusal(response, self._chunks(response, ends))
 
     @contextlib.contextmanager
-    def _answer(self, request: Request) -> Iterator[http.client.HTTPResponse]:
-        route = route_to(self.address, self.patience.silence + request.seconds)
+    def _answer(self, request: Request, seconds: float) -> Iterator[http.client.HTTPResponse]:
+        silence = self.patience.silence + request.seconds
+        route = route_to(self.address, silence)
         with contextlib.ExitStack() as stack:
             stack.enter_context(contextlib.closing(route.connection))
             headers = {**self._headers, **route.headers}
@@ -133,10 +136,14 @@ class Transport:
                 headers["Content-Type"] = request.type
             target = f"{route.prefix}{self.address.path}{request.path}"
             try:
-                response = _sent(route.connection, request.method, target, body, headers)
+                _send(route.connection, request.method, target, body, headers)
+                over = stack.enter_context(_ending(route.connection, silence + seconds))
+                response = route.connection.getresponse()
             except (OSError, http.client.HTTPException) as error:
                 raise self._unreachable(error) from error
             yield stack.enter_context(response)
+            if over.is_set():
+                raise self._unreachable(TimeoutError("its answer took too long"))
 
     def _chunks(self, response: http.client.HTTPResponse, ends: float) -> Iterator[bytes]:
         """The pieces of a body as they come; Unavailable when it ends early or is too slow."""
@@ -204,18 +211,36 @@ def as_body(value: Mapping[str, object]) -> bytes:
         raise BadInput(f"A number that is sent must be finite: {error}.") from error
 
 
-def _sent(
+def _send(
     connection: http.client.HTTPConnection,
     method: str,
     target: str,
     body: bytes | IO[bytes] | None,
     headers: Mapping[str, str],
-) -> http.client.HTTPResponse:
+) -> None:
     connection.connect()
     # A hub that says no hangs up before it has heard all: its answer is there to be read.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         connection.request(method, target, body, headers)
-    return connection.getresponse()
+
+
+@contextlib.contextmanager
+def _ending(connection: http.client.HTTPConnection, seconds: float) -> Iterator[threading.Event]:
+    """Hang up on who has not answered whole by then, a byte now and then or not; set if so."""
+    near, over = connection.sock, threading.Event()
+
+    def hang_up() -> None:
+        over.set()
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(near, socket.SHUT_RDWR)  # below TLS, which another thread reads
+
+    timer = threading.Timer(seconds, hang_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield over
+    finally:
+        timer.cancel()
 
 
 def _written(value: object) -> str:

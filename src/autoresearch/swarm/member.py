@@ -26,13 +26,14 @@ from autoresearch.swarm.priors import held_now, tried_before
 from autoresearch.swarm.scout import Duty
 from autoresearch.swarm.settings import Settings
 from autoresearch.swarm.shadow import as_body
-from autoresearch.swarm.station import ASKING, Seen, check_ruler, client_of, number, passes
+from autoresearch.swarm.station import ASKING, Seen, check_ruler, client_of, passes, whole
 from autoresearch.task import Task
 
 UPTO, CLAIM, TAKEN = "upto", "claim:", "taken:"
 CLAIM_SECONDS = (900, 14_400)  # of a claim, at least and at most
 DEAF = 60.0  # seconds without claims, after one that was not answered
 SHOWN = 3  # results of others in a brief
+MOST_TAKEN = 5  # candidates in a row that the hub's word alone keeps from being run
 
 Note = Callable[[str], None]
 
@@ -88,6 +89,7 @@ class Member:
         self.again = Again(study, outbox, settings)
         self._client: HubClient = client_of(settings, ASKING)
         self._idea: Idea | None = None  # the one that is being entered
+        self._passed = 0  # candidates in a row that were not run, on the hub's word
         self._deaf = 0.0  # until when no claim is asked for: the hub did not answer the last one
         self._before = (study.on_trial, study.desk.others, study.offered, study.tried)
 
@@ -142,7 +144,7 @@ class Member:
             if idea is not None and self._taken(idea, trial, commit):
                 return ""
             if not self.courier.away and time.monotonic() >= self._deaf:
-                return self._claimed(trial, commit)
+                return self._believed(self._claimed(trial, commit))
         return ""
 
     def heard(self, trial: Trial) -> None:
@@ -199,7 +201,16 @@ class Member:
         claim = told.get("claim")
         if not isinstance(claim, dict):
             return held_now(told.get("prior"))
-        self.outbox.note(f"{CLAIM}{trial.number}", str(int(number(claim.get("id")) or 0)))
+        self.outbox.note(f"{CLAIM}{trial.number}", str(whole(claim.get("id"))))
+        return ""
+
+    def _believed(self, reason: str) -> str:
+        """A reason not to run a candidate, now and then not taken: a hub can say so of all."""
+        self._passed = self._passed + 1 if reason else 0
+        if self._passed <= MOST_TAKEN:
+            return reason
+        self._passed = 0
+        self.note(f"{MOST_TAKEN} candidates in a row were tried by others, says the hub; one runs.")
         return ""
 
     def _who(self) -> tuple[str, str]:

@@ -1,7 +1,8 @@
 """Quiet: strangers' code without strangers' prose, since what is kept is shown to proposers.
 
 Comments and docstrings of Python that are not ours too are taken out; the code itself stays what it
-is. Strings and names that the code works with remain: they are what was measured.
+is. Other strings that stand alone do nothing but speak: who has such is passed over. Strings and
+names that the code works with remain: they are what was measured.
 """
 
 from __future__ import annotations
@@ -15,8 +16,6 @@ from collections.abc import Collection, Iterator, Mapping
 from autoresearch.simplicity import fingerprint
 
 _SILENT = b'"."'  # in a docstring's place
-_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-
 Span = tuple[int, int, int, int]  # from line and byte, to line and byte; lines from 1
 
 
@@ -60,7 +59,9 @@ def _found(content: bytes) -> list[tuple[Span, str, bytes]]:
     lines = content.splitlines(keepends=True)
     if tokenize.detect_encoding(iter(lines).__next__)[0] not in ("utf-8", "utf-8-sig"):
         raise ValueError("not UTF-8")
-    return [*_comments(content, lines), *_docstrings(content)]
+    if b"\r" in content.replace(b"\r\n", b"\n"):
+        raise ValueError("lines that only some readers take for lines")
+    return [*_comments(content, lines), *_alone(content)]
 
 
 def _comments(content: bytes, lines: list[bytes]) -> Iterator[tuple[Span, str, bytes]]:
@@ -75,12 +76,16 @@ def _comments(content: bytes, lines: list[bytes]) -> Iterator[tuple[Span, str, b
         raise ValueError(str(error)) from error
 
 
-def _docstrings(content: bytes) -> Iterator[tuple[Span, str, bytes]]:
+def _alone(content: bytes) -> Iterator[tuple[Span, str, bytes]]:
+    """Docstrings, and other strings that are statements of their own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tree = ast.parse(content)
     for node in ast.walk(tree):
-        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
-            text = node.body[0].value  # type: ignore[attr-defined]
+        text = node.value if isinstance(node, ast.Expr) else None
+        if isinstance(text, ast.JoinedStr) or (
+            isinstance(text, ast.Constant) and isinstance(text.value, str | bytes)
+        ):
+            assert text.end_lineno is not None and text.end_col_offset is not None
             span = (text.lineno, text.col_offset, text.end_lineno, text.end_col_offset)
-            yield span, str(text.value), _SILENT
+            yield span, ast.unparse(text), _SILENT

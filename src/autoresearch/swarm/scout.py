@@ -20,7 +20,7 @@ from autoresearch.paths import StudyPaths
 from autoresearch.swarm.outbox import Outbox
 from autoresearch.swarm.settings import Settings
 from autoresearch.swarm.shadow import FACT
-from autoresearch.swarm.station import Seen, best_first, is_commit, number, passes, seen
+from autoresearch.swarm.station import Seen, best_first, is_commit, passes, seen, whole
 from autoresearch.task import Task
 
 MOST = 64 << 20  # bytes of one commit of others
@@ -134,14 +134,14 @@ class Scout:
 
     def _files(self, commit: str) -> dict[str, bytes]:
         """The editable files of a commit of others; GitError when it lacks one."""
-        modes = {entry.path: entry.mode for entry in self.git.entries(commit)}
-        odd = [name for name in self.task.editable if modes.get(name) not in PLAIN]
-        if odd:
-            raise GitError(f"Commit {commit[:12]} has no plain file {odd[0]}.")
-        files = {name: self.git.read(commit, name) for name in self.task.editable}
-        if any(len(content) > MAX_FILE for content in files.values()):
-            raise GitError(f"Commit {commit[:12]} has an editable file over {MAX_FILE:,} bytes.")
-        return files
+        known = self.git.listed(commit, self.task.editable)
+        for name in self.task.editable:
+            mode, size = known.get(name, ("", 0))
+            if mode not in PLAIN:
+                raise GitError(f"Commit {commit[:12]} has no plain file {name}.")
+            if size > MAX_FILE:  # asked before it is read: a small pack may hold gigabytes
+                raise GitError(f"{name} of commit {commit[:12]} has over {MAX_FILE:,} bytes.")
+        return {name: self.git.read(commit, name) for name in self.task.editable}
 
     # ---- what others want to be run again ------------------------------------------------------
 
@@ -177,9 +177,9 @@ class Scout:
         if lease is None:
             return None
         told = (lease.get(name) for name in ("id", "result", "expires"))
-        lease_id, result, expires = (int(number(value) or 0) for value in told)
+        lease_id, result, expires = map(whole, told)
         theirs, tree = lease.get("commit"), lease.get("tree")
-        if not (is_commit(theirs) and is_commit(tree) and lease_id):
+        if not (is_commit(theirs) and is_commit(tree) and lease_id and result):
             return None
         return Duty(lease_id, result, str(theirs), str(tree), expires)
 

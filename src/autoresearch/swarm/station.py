@@ -19,6 +19,7 @@ SENDING = Patience(silence=30, whole=60, transfer=600, tries=2, waiting=5)
 ASKING = Patience(silence=3, whole=5, transfer=5, tries=1)  # while the loop waits for the answer
 DIRECTIONS = {"minimize": "lower", "maximize": "higher"}
 _AGENT = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}")
+MOST_NUMBER = 1 << 63
 _VERDICTS = ("claimed", "confirmed", "refuted", "inconclusive")
 
 
@@ -72,9 +73,18 @@ def is_commit(name: object) -> bool:
 
 def number(value: object) -> float | None:
     """A finite number, or None."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # of whole numbers without end
+        return None
+
+
+def whole(value: object) -> int:
+    """A number that something on a hub may have: whole, over 0, under 2**63; else 0."""
+    known = isinstance(value, int) and not isinstance(value, bool) and 0 < value < MOST_NUMBER
+    return value if known and isinstance(value, int) else 0
 
 
 def passes(error: Exception) -> bool:
@@ -104,9 +114,9 @@ def best_first(found: Iterable[Seen], metric: Metric) -> list[Seen]:
 
 def _seen(row: dict[str, Any]) -> Seen | None:
     value, mean = number(row.get("value")), number(row.get("mean"))
-    seq, runs, verdict = row.get("seq"), row.get("runs"), row.get("verdict")
+    seq, runs, verdict = whole(row.get("seq")), row.get("runs"), row.get("verdict")
     if not (is_commit(row.get("commit")) and is_agent(row.get("agent")) and value is not None):
         return None
-    if not (isinstance(seq, int) and isinstance(runs, int) and verdict in _VERDICTS):
+    if not (seq and isinstance(runs, int) and 0 <= runs < MOST_NUMBER and verdict in _VERDICTS):
         return None
     return Seen(seq, row["commit"], row["agent"], value, verdict, runs, mean)

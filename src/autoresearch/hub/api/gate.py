@@ -20,6 +20,9 @@ T = TypeVar("T")
 class Gate:
     """Work that takes a thread and a child program: bounded in all, and for each agent.
 
+    One agent never has more than half of the slots, so that one who reads slowly does not keep the
+    others waiting.
+
     One belongs to one event loop.
     """
 
@@ -30,6 +33,7 @@ class Gate:
         self._each = each  # of one agent, at once and in line
         self._inside: Counter[str] = Counter()
         self._slots = asyncio.Semaphore(at_once)
+        self._shares: dict[str, asyncio.Semaphore] = {}  # of the slots, for who is inside
         self._threads: CapacityLimiter | None = None  # made where there is an event loop
 
     @contextlib.asynccontextmanager
@@ -48,17 +52,18 @@ class Gate:
                 retry_after=2,
             )
         self._inside[subject] += 1
+        self._shares.setdefault(subject, asyncio.Semaphore(max(1, self._at_once // 2)))
         try:
             yield
         finally:
             self._inside[subject] -= 1
             if not self._inside[subject]:
-                del self._inside[subject]
+                del self._inside[subject], self._shares[subject]
 
     @contextlib.asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """One of the slots, as soon as it is free."""
-        async with self._slots:
+    async def turn(self, subject: str) -> AsyncIterator[None]:
+        """One of the slots for who has entered, as soon as one of its share is free."""
+        async with self._shares[subject], self._slots:
             yield
 
     async def run(self, verb: Callable[..., T], *values: object) -> T:

@@ -36,7 +36,7 @@ async def uploaded(request: Request, hub: Hub, caller: Caller) -> AsyncIterator[
         path = hub.spool / secrets.token_hex(8)
         try:
             await _spool(request, hub, caller, path, most)
-            async with gate.turn():
+            async with gate.turn(caller.agent):
                 yield path
         finally:
             path.unlink(missing_ok=True)
@@ -94,7 +94,7 @@ class Pieces(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         gate = self._gate
-        async with gate.entered(self._subject), gate.turn():
+        async with gate.entered(self._subject), gate.turn(self._subject):
             gone = asyncio.create_task(_disconnected(receive))
             pieces = await gate.run(lambda: iter(self._verb()))
             try:

@@ -37,7 +37,7 @@ async def me(ask: AnyKey) -> Response:
 
 @router.get("/keys")
 async def keys(ask: AnyKey, agent: Whose = "") -> Response:
-    """One's newest keys, oldest first; never the keys themselves."""
+    """One's keys, those in use and the newest others, oldest first; never the keys themselves."""
     found = ask.hub.accounts.keys(_owner(ask, agent))
     return ask.reply(keys=[ask.views.key(key) for key in found])
 
@@ -45,6 +45,7 @@ async def keys(ask: AnyKey, agent: Whose = "") -> Response:
 @router.post("/keys", status_code=201)
 def issue(ask: AnyKey, body: Annotated[KeyBody, Depends(reads(KeyBody))]) -> Response:
     """Another key, that may no more and lasts no longer than the one that asks."""
+    ask.count("key")
     owner = _owner(ask, body.agent)
     own = USUAL if "admin" in ask.caller.scopes else ask.caller.scopes
     scopes = own if body.scopes is None else frozenset(body.scopes)
@@ -62,6 +63,7 @@ def rotate(
     ask: AnyKey, id: KeyId, body: Annotated[Rotate, Depends(reads(Rotate, optional=True))]
 ) -> Response:
     """A new key in place of one, with the same scopes; the old one ends after `grace` seconds."""
+    ask.count("key")
     owner = _owner(ask, body.agent)
     _check_own(ask, owner, id)
     secret = ask.hub.accounts.rotate(owner, id, body.grace)

@@ -127,6 +127,7 @@ def take(ask: VerifyingIn, body: Annotated[Take, Depends(reads(Take))]) -> Respo
 
     The lease is null when there is nothing to replicate.
     """
+    ask.count("lease")
     tier = tier_of(body.platform, ask.space.project.rules.tiers)
     lease = ask.space.replication.take(ask.caller.agent, tier, body.seconds)
     return ask.reply(lease=None if lease is None else ask.views.lease(lease))
