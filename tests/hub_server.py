@@ -26,6 +26,7 @@ import sys
 from pathlib import Path
 from autoresearch.hub.hub import Settings
 from autoresearch.hub.policy import Limits
+from autoresearch.hub.repository import Settings as GitSettings
 from autoresearch.hub.serve import serve
 serve(Path(sys.argv[1]), port=0, {words})
 """

@@ -7,6 +7,7 @@ import http.server
 import itertools
 import json
 import os
+import random
 import re
 import shutil
 import stat
@@ -224,6 +225,7 @@ def test_pushes_are_thin_and_attempts_stay_off_the_frontier(hub: Server, ada: Pe
     assert client.commit(discard)["commit"]["role"] == "frontier"
 
 
+@pytest.mark.slow
 def test_a_long_history_goes_in_slices(tmp_path: Path) -> None:
     """More commits than one push may have, merges among them, all arrive; what is too large alone
     is told."""
@@ -461,6 +463,26 @@ def test_a_result_is_posted_replicated_and_ranked(ada: Person, bob: Person) -> N
     done = cleo.ah("finish", number[1], *values, "--platform", "T4", "--json").json
     assert done["result"]["mean"] == pytest.approx(0.912345)
     assert ada.ah("results", "--tier", "t4", "--json").json[0]["runs"] == 3
+    line = f"commit:{tip[:7]} platform:L4 val_bpb:0.9 vram_gb:1.0 | faster, on another machine"
+    assert ada.ah("post", "results", line).code == 0
+    lines = ada.ah("board", "--claimed").lines
+    assert {"t4:", "l4:"} <= set(lines), "a board for each kind of machine"
+    for tier in ("t4", "l4"):
+        first = lines[lines.index(f"{tier}:") + 1]
+        assert first.startswith("  1. ") and f"  {tier} " in first
+    assert {row["tier"] for row in ada.ah("board", "--claimed", "--json").json} >= {"t4", "l4"}
+
+
+def test_hole_09_flags_stand_anywhere(hub: Server, tmp_path: Path) -> None:
+    """The original passes over flags after the first word, its own usage line's among them."""
+    new = Person(tmp_path / "new", hub.url, "")
+    assert new.ah("join", hub.url, "--name", "nine").lines[0] == f'joined {hub.url} as "nine"'
+    assert new.ah("channel", "nine").code == 0
+    for text in ("one", "two", "three"):
+        assert new.ah("post", "nine", text).code == 0
+    for words in (["nine", "--limit", "2"], ["--limit", "2", "nine"]):
+        lines = new.ah("read", *words).lines
+        assert [each.rpartition(" ")[2] for each in lines] == ["two", "three"]
 
 
 # ---- keys, admins, projects ---------------------------------------------------------------------
@@ -548,7 +570,7 @@ def test_serve_keeps_its_admin_key_off_the_command_line(tmp_path: Path) -> None:
     code = "from autoresearch.hub.cli import main; main()"
     words = ["serve", "--data", str(tmp_path / "data"), "--listen", "127.0.0.1:0"]
     words += ["--admin-listen", "127.0.0.1:0", "--admin-key-file", str(secret)]
-    words += ["--max-posts-per-hour", "1"]
+    words += ["--max-posts-per-hour", "1", "--agent-quota-mb", "0.001"]
     with subprocess.Popen(
         [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, text=True
     ) as process:
@@ -560,6 +582,8 @@ def test_serve_keeps_its_admin_key_off_the_command_line(tmp_path: Path) -> None:
             assert eve.ah("channel", "c").code == 0
             assert eve.ah("post", "c", "1").code == 0
             assert eve.ah("post", "c", "2").code == 1
+            eve.repo.commit(random.Random(9).randbytes(8_000).hex())
+            assert "quota" in eve.ah("push").error
             admin = {"AUTORESEARCH_HUB_ADMIN_KEY": ADMIN}
             assert eve.ah("agents", **admin).code == 1
             assert eve.ah("agents", "--server", told[2], **admin).lines[0].split()[1] == "eve"
@@ -577,6 +601,7 @@ def test_serve_refuses_what_is_unsafe(tmp_path: Path) -> None:
     assert not (person.repo.folder / "data").exists()
 
 
+@pytest.mark.slow
 def test_a_hub_is_kept_and_moved(tmp_path: Path) -> None:
     """backup while it is served, check, restore, export, import: and the commit is there again."""
     data, copy, moved = tmp_path / "data", tmp_path / "copy", tmp_path / "moved"

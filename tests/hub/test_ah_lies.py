@@ -37,6 +37,7 @@ def bodies(lie: Any) -> list[Any]:
     return [lie, row, [row], {field: [row] for field in NAMES.split()}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lie", LIES, ids=str)
 def test_nonsense_is_no_trouble(
     lie: Any,

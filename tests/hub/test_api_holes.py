@@ -191,6 +191,7 @@ def test_hole_14_known_history_is_not_unpacked_again(fresh: Server, repo: Repo) 
     assert len(hashes(fresh, "commits")) == 21
 
 
+@pytest.mark.slow
 def test_hole_15_diff_bomb(fresh: Server, repo: Repo) -> None:
     """Neither a huge file nor a huge diff of small ones takes memory; the diff says it is cut."""
     base = repo.commit("x = 1\n")
@@ -269,6 +270,7 @@ def test_hole_17_quotas_hold_and_refused_pushes_leave_nothing(tmp_path: Path, re
         assert [path for path in (server.data / "incoming").rglob("*") if path.is_file()] == []
 
 
+@pytest.mark.slow
 def test_hole_17_uploads_are_not_held_in_memory(tmp_path: Path) -> None:
     """Eight uploads of 40 MB at once go to disk, and are gone from there when they are refused."""
     with serving(tmp_path / "data", settings(mb_per_day=1000)) as server:
@@ -373,6 +375,7 @@ def told(connection: socket.socket) -> bytes:
     return said
 
 
+@pytest.mark.slow
 def test_hole_22_slow_heads(brisk: Server) -> None:
     """200 that never finish their request are told so and cut off; others are served meanwhile."""
     slow = [socket.create_connection(("127.0.0.1", brisk.port)) for _ in range(200)]
@@ -384,6 +387,7 @@ def test_hole_22_slow_heads(brisk: Server) -> None:
             assert told(connection).startswith(b"HTTP/1.1 408 ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "begun",
     [
@@ -425,6 +429,7 @@ def test_hole_22_a_body_that_stops(brisk: Server) -> None:
     assert [path for path in (brisk.data / "incoming").rglob("*") if path.is_file()] == []
 
 
+@pytest.mark.slow
 def test_hole_22_who_does_not_read(brisk: Server, repo: Repo) -> None:
     """Who fetches and never reads is cut off, and the program that made the bundle ends."""
     for number in range(20):
@@ -475,6 +480,7 @@ def test_hole_23_who_pushed_first(fresh: Server, repo: Repo) -> None:
     assert hashes(fresh, "commits?agent=ada") == [mine]
 
 
+@pytest.mark.slow
 def test_no_program_is_left(tmp_path: Path, repo: Repo) -> None:
     """When the server ends, so do all programs it started."""
     with serving(tmp_path / "data") as server:

@@ -191,6 +191,7 @@ def refused_in_child(folder: Path, bundle: bytes) -> tuple[str, int, int]:
     return said, own, children
 
 
+@pytest.mark.slow
 def test_a_zip_bomb(tmp_path: Path) -> None:
     """256 MiB of zeros in a quarter of one: refused, and neither we nor git hold them."""
     packed, blob = zeros(256)
@@ -203,6 +204,7 @@ def test_a_zip_bomb(tmp_path: Path) -> None:
     assert children < 100
 
 
+@pytest.mark.slow
 def test_a_bomb_of_deltas(tmp_path: Path) -> None:
     """A delta that would unpack to 64 GiB meets the limit on memory, not ours."""
     base = bytes(1 << 16)
@@ -235,6 +237,8 @@ def test_too_many_of_anything(hub: World) -> None:
     hub.limits = replace(Limits(), commits=19)
     hub.refuses(evil.bundle(*many), 413, "20 new commits; at most 19")
     hub.limits = replace(Limits(), objects=21)
+    hub.refuses(evil.bundle(*many), 413, "22 new objects; at most 21")
+    hub.limits = replace(Limits(), pack_objects=21)
     hub.refuses(evil.bundle(*many), 413, "says it has 22 objects; at most 21")
     hub.limits = Limits()
     merge = evil.commit(tree, *many)
@@ -332,6 +336,7 @@ def pushed_or_refused(hub: World, bundle: bytes) -> Pushed | HubError:
         return error
 
 
+@pytest.mark.slow
 def test_flipped_bits(hub: World, lab: Repo) -> None:
     """A bundle with one bit turned over is refused, or means the same; never half of it."""
     bundle = bundle_of(lab, "HEAD")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,7 @@ def test_hole_07_many_fetch_one_commit_at_once(hub: World, lab: Repo) -> None:
     assert Repo(clone).git("rev-parse", "HEAD") == made[-1]
 
 
+@pytest.mark.slow
 def test_hole_12_maintenance_loses_nothing(tmp_path: Path, lab: Repo) -> None:
     """No ref holds any commit, and all objects are there after repacks, and after git's own gc."""
     repository = Repository.create(tmp_path / "r.git", tmp_path / "in", Settings(repack_every=5))
@@ -134,6 +136,7 @@ def test_hole_12_maintenance_loses_nothing(tmp_path: Path, lab: Repo) -> None:
         world.bare.git("rev-list", "--objects", sha)
 
 
+@pytest.mark.slow
 def test_hole_13_packs_stay_few(tmp_path: Path, lab: Repo) -> None:
     """Pushes do not heap up packs: they are joined as they come, while pushes go on."""
     repository = Repository.create(tmp_path / "r.git", tmp_path / "in", Settings(repack_every=8))
@@ -169,6 +172,23 @@ def test_hole_14_known_history_is_not_unpacked_again(
     assert list(hub.repository.incoming.iterdir()) == []
 
 
+def test_hole_14_who_sends_all_history_may_go_on_doing_so(hub: World, lab: Repo) -> None:
+    """The original's clients cannot send less: only what the hub lacks counts, however long."""
+    hub.limits = replace(Limits(), objects=20, commits=6)
+    for number in range(40):
+        lab.write("train.py", f"steps = {number}\n")
+        lab.commit(f"step {number}")
+        if number % 5 == 4:
+            assert hub.push(bundle_of(lab, "HEAD")).new[-1].subject == f"step {number}"
+    whole = bundle_of(lab, "HEAD")
+    assert int.from_bytes(whole[whole.index(b"PACK") + 8 :][:4]) > 5 * hub.limits.objects
+    for number in range(7):
+        lab.write("train.py", f"more = {number}\n")
+        lab.commit(f"more {number}")
+    hub.refuses(bundle_of(lab, "HEAD"), 413, "21 new objects; at most 20")
+
+
+@pytest.mark.slow
 def test_hole_15_a_diff_bomb_takes_no_memory(tmp_path: Path, lab: Repo) -> None:
     """150 MB of text are named in a diff, not shown; neither we nor git hold them."""
     evil = Evil()

@@ -129,6 +129,7 @@ def test_packs_of_an_earlier_backup_are_used(
     assert check(alone) == check(second) == ()
 
 
+@pytest.mark.slow
 def test_backups_while_pushing_and_repacking_are_whole(hub: Hub, lab: Repo, tmp_path: Path) -> None:
     """Pushes and repacks go on without a pause; every backup has all that its rows name."""
     ada, _ = join(hub, "ada")
@@ -271,6 +272,7 @@ DAMAGE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_check_finds_what_is_wrong_in_the_rows(
     hub: Hub, lab: Repo, tmp_path: Path, damage: str
@@ -473,6 +475,7 @@ FORGED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "old", "new", "match"), FORGED)
 def test_a_forged_export_is_refused_whole(
     hub: Hub, lab: Repo, tmp_path: Path, name: str, old: str, new: str, match: str

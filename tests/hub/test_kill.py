@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from autoresearch.hub.layout import keeping
 from autoresearch.hub.repository import Repository, Settings
 from conftest import Repo
@@ -47,6 +49,7 @@ repository.close()
 """
 
 
+@pytest.mark.slow
 def test_killed_at_random(tmp_path: Path, lab: Repo) -> None:
     """A dozen times: every acknowledged commit is known, and all that is known is whole."""
     count, chance = 60, random.Random(11)

@@ -465,6 +465,7 @@ def grow(connection: sqlite3.Connection, start: int, end: int) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_first_page_costs_the_same_however_much_there_is(world: World) -> None:
     """Twenty thousand commits, results and posts, or eighty: as much work for the database."""
     world.commit("ada", "root")

@@ -20,7 +20,10 @@ from chromium import Browser, Tab
 from hub.test_page import infested
 from hub_page import World, made_world, served
 
-pytestmark = pytest.mark.skipif(chromium.path() is None, reason=chromium.WITHOUT)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(chromium.path() is None, reason=chromium.WITHOUT),
+]
 
 MANY = Settings(pushes_per_hour=10_000, posts_per_hour=10_000, requests_per_minute=100_000)
 LIVE = "document.getElementById('pulse').className === 'live'"

@@ -53,6 +53,7 @@ def histories(draw: st.DrawFn) -> list[Commit]:
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(histories())
 def test_every_commit_has_a_place_of_its_own(history: list[Commit]) -> None:

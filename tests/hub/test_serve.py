@@ -71,7 +71,7 @@ def failed(data: Path, words: str = "") -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", "", "10.0.0.1"])
 def test_nobody_listens_wide_without_an_admin_key(host: str) -> None:
     """Strangers are let in only where somebody can administer; the error says how."""
-    with pytest.raises(Forbidden, match=r"AUTORESEARCH_HUB_ADMIN_KEY.* TLS"):
+    with pytest.raises(Forbidden, match=r"AUTORESEARCH_HUB_ADMIN_KEY.* TLS.*reverse-proxy"):
         check_address(host, None)
     check_address(host, ADMIN)
 
@@ -274,6 +274,7 @@ def test_rates_come_back_and_are_forgotten() -> None:
 # ---- how it ends -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_what_is_under_way_is_finished(tmp_path: Path, repo: Repo, number: int) -> None:
     """Told to stop, it takes nobody new, and a push that has begun is taken in."""
@@ -296,6 +297,7 @@ def test_what_is_under_way_is_finished(tmp_path: Path, repo: Repo, number: int) 
         assert [each["hash"] for each in server.get("/api/git/commits", "bob").json] == [sha]
 
 
+@pytest.mark.slow
 def test_it_ends_though_a_client_does_not(tmp_path: Path, repo: Repo) -> None:
     """Nobody keeps a server alive by not finishing."""
     repo.commit("x = 1\n")
@@ -350,6 +352,7 @@ def test_bodies_have_a_bound_together(tmp_path: Path) -> None:
         assert server.post("/api/channels", {"name": "other"}).status == 201
 
 
+@pytest.mark.slow
 def test_answers_that_nobody_reads_have_a_bound(tmp_path: Path) -> None:
     """Many who ask for much and read nothing fill no memory; who has not read longest goes."""
     words = settings(unread_mb=8, posts_per_hour=1000)

@@ -227,6 +227,7 @@ def test_only_what_was_pushed_is_fetched(server: Server, lab: Lab, tmp_path: Pat
     assert server.ask("POST", path, b"no", key, {"Content-Encoding": "br"}).status == 400
 
 
+@pytest.mark.slow
 def test_a_fetch_sends_only_what_is_new_and_may_be_packed(
     server: Server, lab: Lab, tmp_path: Path
 ) -> None:
@@ -314,6 +315,7 @@ def test_a_deletion_is_refused_in_words(server: Server, lab: Lab) -> None:
     assert hashes(server, "leaves") == [sha]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "ref",
     ["refs/agents/bob/x", "refs/heads/main", "refs/leaves/x", "refs/agents/Ada/x", "refs/tags/v1"],
@@ -536,6 +538,7 @@ def test_a_damaged_pack_is_refused(roomy: Server, more: bytes) -> None:
     nothing_left(roomy)
 
 
+@pytest.mark.slow
 def test_pushes_at_once(server: Server, lab: Lab, make_repo: MakeRepo) -> None:
     """Agents on one base, each with its own commits, and all with one same commit."""
     push(server, lab, "HEAD:refs/agents/ada/a")
@@ -589,6 +592,7 @@ def test_the_hubs_own_repository_keeps_no_refs(server: Server, lab: Lab) -> None
 # ---- what goes away in the middle --------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_fetch_that_is_left_ends_git(tmp_path: Path, lab: Lab) -> None:
     """Whoever hangs up leaves no program and no folder behind."""
     for number in range(16):
@@ -616,6 +620,7 @@ def test_a_fetch_that_is_left_ends_git(tmp_path: Path, lab: Lab) -> None:
         assert hashes(server, "leaves") == [sha]
 
 
+@pytest.mark.slow
 def test_a_killed_server_keeps_what_it_said_it_has(tmp_path: Path, lab: Lab) -> None:
     """Killed while pushes come: every push that git was told of is there, and all is whole."""
     push_many: list[str] = []

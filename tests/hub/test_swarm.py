@@ -122,6 +122,7 @@ def test_a_study_that_joins_late_publishes_what_it_did_before(
     assert len(hub.results("ada")) == 2
 
 
+@pytest.mark.slow
 def test_steps_are_attempts_until_they_are_proven(hub: HubProcess, tmp_path: Path) -> None:
     """A climb on a noisy lab: the proof puts what it climbed on the frontier."""
     lab = lab_of(tmp_path / "lab", **NOISY)
@@ -141,6 +142,7 @@ def test_steps_are_attempts_until_they_are_proven(hub: HubProcess, tmp_path: Pat
     assert roles == ["frontier", "frontier", "attempt", "frontier", "frontier"]
 
 
+@pytest.mark.slow
 def test_an_answer_that_was_lost_on_the_way_doubles_nothing(
     hub: HubProcess, tmp_path: Path
 ) -> None:
@@ -193,6 +195,7 @@ def test_what_nobody_replicated_is_not_taken_over_by_default(
     assert [trial.proposer for trial in trials_of(two)] == ["baseline", "scripted"]
 
 
+@pytest.mark.slow
 def test_an_inflated_claim_costs_a_trial_and_moves_nothing(hub: HubProcess, tmp_path: Path) -> None:
     """What is said to be 1 and is 11 here is a discard here, and is not tried again."""
     one, two = lab_of(tmp_path / "one"), lab_of(tmp_path / "two")
@@ -208,6 +211,7 @@ def test_an_inflated_claim_costs_a_trial_and_moves_nothing(hub: HubProcess, tmp_
     ]
 
 
+@pytest.mark.slow
 def test_two_that_climb_on_different_lines_are_mixed(hub: HubProcess, tmp_path: Path) -> None:
     """After a while without a gain, another's edit is made in our tip by three-way merge."""
     spaced = "A = 5.0\n" + "\n" * 6 + "B = 5.0\n" + "\n" * 6 + "SCORE = A + B\n"
@@ -246,6 +250,7 @@ def test_no_word_of_a_stranger_reaches_a_brief(hub: HubProcess, tmp_path: Path) 
 # ---- claims ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_another_tries_now_is_not_run(hub: HubProcess, tmp_path: Path) -> None:
     """A held claim on exactly these files is a duplicate; released, they are anybody's."""
     one, two = lab_of(tmp_path / "one"), lab_of(tmp_path / "two")
@@ -263,6 +268,7 @@ def test_what_another_tries_now_is_not_run(hub: HubProcess, tmp_path: Path) -> N
     assert unpublished(hub, two, "bob") == []
 
 
+@pytest.mark.slow
 def test_what_another_measured_on_such_a_machine_is_not_run_again(
     hub: HubProcess, tmp_path: Path
 ) -> None:
@@ -300,6 +306,7 @@ def test_a_claim_is_confirmed_by_another_loop_and_then_taken_over(
     assert [trial.proposer for trial in trials_of(three)] == ["baseline", "hub:ada"]
 
 
+@pytest.mark.slow
 def test_a_cheats_claim_is_refuted(hub: HubProcess, tmp_path: Path) -> None:
     """Three runs of its exact files say otherwise, and it leaves the boards."""
     one, two = lab_of(tmp_path / "one"), lab_of(tmp_path / "two")
@@ -311,6 +318,7 @@ def test_a_cheats_claim_is_refuted(hub: HubProcess, tmp_path: Path) -> None:
     assert 1.0 not in [row["value"] for row in board]
 
 
+@pytest.mark.slow
 def test_a_replication_that_was_killed_goes_on(hub: HubProcess, tmp_path: Path) -> None:
     """Its lease is remembered, and the runs that were made are not made again."""
     slow = {"run_py": "import time\nimport train\ntime.sleep(0.3)\nprint('score:', train.SCORE)\n"}
@@ -329,6 +337,7 @@ def test_a_replication_that_was_killed_goes_on(hub: HubProcess, tmp_path: Path) 
     assert len(read_runs(again)) == 3
 
 
+@pytest.mark.slow
 def test_a_result_of_another_ruler_is_given_back_once(hub: HubProcess, tmp_path: Path) -> None:
     """Files beside the editable ones differ: nothing is run, and the lease is free for others."""
     one = lab_of(tmp_path / "one", run_py="print('score: 1.0')\n")
@@ -350,6 +359,7 @@ def test_a_result_of_another_ruler_is_given_back_once(hub: HubProcess, tmp_path:
 # ---- trouble -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_loops_go_on_alone_and_catch_up(mortal: HubProcess, tmp_path: Path) -> None:
     """The hub is killed under two loops and started again: nothing is lost, nothing is doubled."""
     labs = [lab_of(tmp_path / name) for name in ("one", "two")]
@@ -374,6 +384,7 @@ def test_loops_go_on_alone_and_catch_up(mortal: HubProcess, tmp_path: Path) -> N
         assert sum("is back" in note for note in ran.notes) == 1, ran.notes
 
 
+@pytest.mark.slow
 def test_a_hub_that_is_away_from_the_start_is_told_everything_later(
     mortal: HubProcess, tmp_path: Path
 ) -> None:
@@ -392,6 +403,7 @@ def test_a_hub_that_is_away_from_the_start_is_told_everything_later(
     assert unpublished(mortal, lab, "ada") == []
 
 
+@pytest.mark.slow
 def test_a_killed_loop_goes_on_where_it_was(hub: HubProcess, tmp_path: Path) -> None:
     """kill -9 again and again: every trial is on the hub once, in order."""
     lab = lab_of(tmp_path / "lab")
@@ -405,6 +417,7 @@ def test_a_killed_loop_goes_on_where_it_was(hub: HubProcess, tmp_path: Path) -> 
     assert unpublished(hub, lab, "ada") == []
 
 
+@pytest.mark.slow
 def test_three_loops_at_once(hub: HubProcess, tmp_path: Path) -> None:
     """All trials of all are on the hub, and the best one ends up everywhere."""
     named = {"ada": 9.0, "bob": 20.0, "cy": 30.0}

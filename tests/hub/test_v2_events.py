@@ -180,6 +180,7 @@ def test_a_cursor_of_another_life_of_the_hub_is_told_so(hub: Served) -> None:
         assert json.loads(opened.next()["data"])["ref"] == str(made)
 
 
+@pytest.mark.slow
 def test_events_that_are_no_longer_kept_are_told_as_missed(tmp_path: Path) -> None:
     """A gap is said aloud, by both ways of asking."""
     data = tmp_path / "hub"
@@ -201,6 +202,7 @@ def test_events_that_are_no_longer_kept_are_told_as_missed(tmp_path: Path) -> No
             assert opened.next()["id"] == "4"
 
 
+@pytest.mark.slow
 def test_a_thousand_subscribers_hear_everything(hub: Served) -> None:
     """Each of 1,000 streams gets each of 10 events, in order; the hub answers others meanwhile."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -263,6 +265,7 @@ def test_a_key_that_ends_ends_its_stream(tmp_path: Path) -> None:
             opened.rest()
 
 
+@pytest.mark.slow
 def test_a_stream_shows_signs_of_life(tmp_path: Path) -> None:
     """Comments come while nothing happens, so that nobody takes it for dead."""
     with served(tmp_path / "hub", unread_seconds=0.2) as hub, stream(hub.agent("ada")) as opened:
@@ -270,6 +273,7 @@ def test_a_stream_shows_signs_of_life(tmp_path: Path) -> None:
     assert found.count(b": still here\n") >= 2
 
 
+@pytest.mark.slow
 def test_a_reader_that_does_not_read_is_cut_off(tmp_path: Path) -> None:
     """It costs a bounded buffer for a bounded time; the others hear all."""
     data = tmp_path / "hub"

@@ -134,6 +134,7 @@ def right(field: dict[str, Any], schema: dict[str, Any]) -> st.SearchStrategy[An
     return by_kind.get(str(kind), st.sampled_from(NAMES) | TEXT)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=400,
     deadline=None,

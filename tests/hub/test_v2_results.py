@@ -224,6 +224,7 @@ def test_a_result_line_on_the_board_is_a_result(hub: Served, lab: Repo) -> None:
 # ---- by many at once ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_no_lease_is_given_twice(hub: Served, lab: Repo) -> None:
     """8 clients take at once until nothing is left: each result goes to exactly one of them."""
     ada = hub.agent("ada")
@@ -256,6 +257,7 @@ def test_no_lease_is_given_twice(hub: Served, lab: Repo) -> None:
         assert len(verifiers) == len(set(verifiers)) == counts[seq]
 
 
+@pytest.mark.slow
 def test_held_leases_are_never_shared(hub: Served, lab: Repo) -> None:
     """8 clients take at once and keep what they get: no result has two holders."""
     ada = hub.agent("ada")
@@ -274,6 +276,7 @@ def test_held_leases_are_never_shared(hub: Served, lab: Repo) -> None:
     assert Counter(held) == Counter(made)
 
 
+@pytest.mark.slow
 def test_no_claim_is_granted_twice(hub: Served) -> None:
     """8 clients claim the same 6 trees at once: one of them gets each."""
     clients = [hub.agent(f"worker-{number}") for number in range(8)]

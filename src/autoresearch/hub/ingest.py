@@ -134,8 +134,8 @@ def _check_prerequisites(header: Header, index: Index) -> None:
 
 
 def _check_count(count: int, limits: Limits) -> None:
-    if count > limits.objects:
+    if count > limits.pack_objects:
         raise TooLarge(
-            f"The pack says it has {count:,} objects; at most {limits.objects:,} are allowed. Push "
-            "fewer commits at once."
+            f"The pack says it has {count:,} objects; at most {limits.pack_objects:,} are allowed. "
+            "Push only what the hub lacks (git bundle create FILE HEAD --not BASE)."
         )

@@ -27,6 +27,7 @@ from autoresearch.hub.objects import (
 from autoresearch.hub.shapes import clean_line, shown
 
 Known = Callable[[Collection[str]], set[str]]
+Stored = Callable[[Sequence[str]], list[Info | None]]
 
 _SUBJECT = 500  # characters
 _HEADERS = 16_384  # bytes of a commit beside its message: signatures, many parents
@@ -39,7 +40,8 @@ class Limits:
     """How much one push, one commit and one file may have."""
 
     bundle_bytes: int = 5_000_000
-    objects: int = 5_000  # of a push
+    objects: int = 5_000  # of a push, that the hub lacks
+    pack_objects: int = 50_000  # of a pack: who cannot negotiate sends all history, known or not
     commits: int = 1_000  # new ones, of a push
     parents: int = 16  # of a commit
     blob_bytes: int = 1_000_000
@@ -87,7 +89,7 @@ def examine(
     names: Collection[str],
     heads: Sequence[str],
     known: Known,
-    stored: Callable[[Sequence[str]], list[Info | None]],
+    stored: Stored,
     limits: Limits,
     protected: Protected,
 ) -> Judged:
@@ -95,7 +97,7 @@ def examine(
 
     `known` tells which commits the index has, `stored` what the repository has already.
     """
-    infos = _sized(reader, names, limits)
+    infos = _sized(reader, names, stored, limits)
     found = [name for name, info in infos.items() if info.kind == "commit"]
     new = _new_commits(reader, found, heads, infos, known, limits)
     trees = _Trees(reader, limits)
@@ -117,14 +119,19 @@ def examine(
 # ---- sizes and commits -------------------------------------------------------------------------
 
 
-def _sized(reader: Reader, names: Collection[str], limits: Limits) -> dict[str, Info]:
-    """Kind and size of each object; TooLarge for too many, or a large file."""
-    if len(names) > limits.objects:
-        raise TooLarge(
-            f"The push has {len(names):,} objects; at most {limits.objects:,} are allowed. Push "
-            "fewer commits at once."
-        )
+def _sized(
+    reader: Reader, names: Collection[str], stored: Stored, limits: Limits
+) -> dict[str, Info]:
+    """Kind and size of each object; TooLarge for too many new ones, or a large file."""
     ordered = sorted(names)
+    fresh = len(ordered)
+    if fresh > limits.objects:
+        fresh = sum(info is None for info in stored(ordered))
+    if fresh > limits.objects:
+        raise TooLarge(
+            f"The push has {fresh:,} new objects; at most {limits.objects:,} are allowed. Push "
+            "an older commit first."
+        )
     sized = zip(ordered, reader.info(ordered), strict=True)
     infos = {name: info for name, info in sized if info is not None}
     largest = max((i.size for i in infos.values() if i.kind == "blob"), default=0)

@@ -84,7 +84,8 @@ def check_address(host: str, admin_key: str | None) -> None:
         raise Forbidden(
             f"The hub would listen on {host}, for everybody, and has no admin key. Set "
             "AUTORESEARCH_HUB_ADMIN_KEY (openssl rand -hex 32), and put a server that speaks TLS "
-            "in front; or listen on 127.0.0.1, which is the default."
+            "in front; or listen on 127.0.0.1, which is the default, with TLS in front: "
+            "`caddy reverse-proxy --from YOUR.NAME --to 127.0.0.1:8080`, and --proxy 127.0.0.1."
         )
 
 

@@ -10,6 +10,7 @@ from collections import Counter
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from autoresearch import __version__
 from autoresearch.hub.api import about, admin, board, events, git, people, smart, v2
@@ -82,13 +83,20 @@ async def _http_error(request: Request, error: Exception) -> Response:
             {"error": f"404 page not found: {request.url.path[:200]}. See /llms.txt."}, 404
         )
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
+        allowed = _allowed(request) or (error.headers or {}).get("Allow", "")
         return answer(
             {"error": f"Method Not Allowed: {request.method}. Allowed: {allowed}."},
             405,
-            error.headers,
+            {"Allow": allowed},
         )
     return answer({"error": str(error.detail)}, error.status_code, error.headers)
+
+
+def _allowed(request: Request) -> str:
+    """The methods of all routes at a path; the framework itself tells the first one's alone."""
+    routes = [route for module in MODULES for route in module.router.routes]
+    met = [route for route in routes if route.matches(request.scope)[0] != Match.NONE]
+    return ", ".join(sorted({name for route in met for name in getattr(route, "methods", ())}))
 
 
 async def _trouble(_: Request, error: Exception) -> Response:

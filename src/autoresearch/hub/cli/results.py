@@ -10,6 +10,7 @@ from autoresearch.hub.client import Json
 limit_option = click.option(
     "--limit", default=20, show_default=True, type=click.IntRange(1), help="How many."
 )
+TIERS = 8  # boards that are shown
 tier_option = click.option("--tier", default=None, help="One kind of machine, like h100.")
 
 
@@ -39,17 +40,27 @@ def results(
 @limit_option
 @asks
 def board(asked: Asked, claimed: bool, tier: str | None, limit: int) -> None:
-    """The best results, as others have replicated them.
+    """The best results of each kind of machine, as others have replicated them.
 
     \b
     ah board
     ah board --claimed --tier h100
     """
-    answer = asked.client.leaderboard(tier=tier, replicated=not claimed, limit=limit)
-    rows = rows_of(answer, "results")
-    lines = [f"{place:>3}. {result_line(row)}" for place, row in enumerate(rows, 1)]
+    rows, lines = [], []
+    for name in [tier] if tier else _tiers(asked):
+        found = asked.client.leaderboard(tier=name, replicated=not claimed, limit=limit)
+        best = rows_of(found, "results")
+        rows += best
+        lines += [f"{line(name, 63)}:"] if best and not tier else []
+        lines += [f"{place:>3}. {result_line(row)}" for place, row in enumerate(best, 1)]
     nothing = "(none)" if claimed else "(none replicated yet; see --claimed)"
     asked.tell(rows, lines or [nothing])
+
+
+def _tiers(asked: Asked) -> list[str]:
+    """The kinds of machines with most results: what ran on different ones is not compared."""
+    told = rows_of(asked.client.tiers(), "tiers")[:TIERS]
+    return [row["tier"] for row in told if isinstance(row.get("tier"), str)]
 
 
 def result_line(row: Json) -> str:

@@ -44,6 +44,13 @@ def _address(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
 @click.option("--max-bundle-mb", type=click.FloatRange(0.001), default=50.0, show_default=True)
 @click.option("--max-pushes-per-hour", type=click.IntRange(1), default=600, show_default=True)
 @click.option("--max-posts-per-hour", type=click.IntRange(1), default=100, show_default=True)
+@click.option(
+    "--max-upload-mb-per-day", type=click.FloatRange(0.001), default=500.0, show_default=True
+)
+@click.option("--agent-quota-mb", type=click.FloatRange(0.001), default=1000.0, show_default=True)
+@click.option(
+    "--project-quota-mb", type=click.FloatRange(0.001), default=20000.0, show_default=True
+)
 @click.option("--no-page", is_flag=True, help="No page for people without a key.")
 def serve(
     data: Path,
@@ -54,12 +61,16 @@ def serve(
     max_bundle_mb: float,
     max_pushes_per_hour: int,
     max_posts_per_hour: int,
+    max_upload_mb_per_day: float,
+    agent_quota_mb: float,
+    project_quota_mb: float,
     no_page: bool,
 ) -> None:
     """Run a hub until Ctrl-C; whatever is under way is finished first.
 
     The admin's key is never on the command line, where others see it: it comes from
-    AUTORESEARCH_HUB_ADMIN_KEY or --admin-key-file. Limits are for each agent.
+    AUTORESEARCH_HUB_ADMIN_KEY or --admin-key-file. Limits are for each agent, quotas for what
+    is stored of an agent and of a project.
 
     \b
     ah serve --data hub
@@ -79,6 +90,9 @@ def serve(
         max_bundle_mb=max_bundle_mb,
         pushes_per_hour=max_pushes_per_hour,
         posts_per_hour=max_posts_per_hour,
+        mb_per_day=max_upload_mb_per_day,
+        agent_quota_mb=agent_quota_mb,
+        project_quota_mb=project_quota_mb,
         public_page=not no_page,
     )
     key = admin_key(admin_key_file) or None
