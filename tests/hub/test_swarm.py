@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch.doctor import examine_study
+from autoresearch.errors import RunFailed
 from autoresearch.ledger import Status
 from autoresearch.opening import open_study
 from autoresearch.paths import StudyPaths
@@ -119,6 +120,19 @@ def test_a_study_that_joins_late_publishes_what_it_did_before(
     with member_of(hub, lab, "ada") as (study, member):
         loop(study, member, scores(9))
     assert unpublished(hub, lab, "ada") == []
+    assert len(hub.results("ada")) == 2
+
+
+def test_a_lab_that_does_not_run_yet_is_no_news(hub: HubProcess, tmp_path: Path) -> None:
+    """Its baseline crashes; once it is mended everything is published as ever."""
+    lab = lab_of(tmp_path / "lab", train_py="raise SystemExit('not prepared')\n")
+    with pytest.raises(RunFailed), member_of(hub, lab, "ada") as (study, member):
+        loop(study, member, [])
+    (lab / "train.py").write_text("SCORE = 10.0\n")
+    git(lab, "commit", "-qam", "mended")
+    with member_of(hub, lab, "ada") as (study, member):
+        loop(study, member, scores(9))
+    assert [result["status"] for result in hub.results("ada")].count("crash") == 0
     assert len(hub.results("ada")) == 2
 
 

@@ -16,7 +16,7 @@ from autoresearch.errors import AutoResearchError, TaskError
 from autoresearch.executors.levels import probe
 from autoresearch.hub.client import HubClient
 from autoresearch.hub.errors import HubError
-from autoresearch.ledger import State, Trial
+from autoresearch.ledger import State, Status, Trial
 from autoresearch.study import Study
 from autoresearch.swarm.again import Again
 from autoresearch.swarm.courier import Courier, Ground, project_of, whoami
@@ -224,7 +224,7 @@ class Member:
             for trial in self.study.ledger.trials(after + 1):
                 if trial.state is not State.APPLIED:
                     break
-                if trial.commit and trial.own:
+                if trial.commit and trial.own and not _lame(trial):
                     self._write(trial)
                 self.outbox.note(UPTO, str(trial.number))
 
@@ -253,6 +253,11 @@ class Member:
 def may_run_strangers(study: Study) -> bool:
     """Whether code of others is run: in a sandbox, or where a person wants none."""
     return study.task.sandbox == "off" or probe(study.paths.home).level != "none"
+
+
+def _lame(trial: Trial) -> bool:
+    """A lab that does not run yet: no news to anybody."""
+    return trial.is_baseline and trial.status is Status.CRASH
 
 
 def _line(each: Seen, metric: str) -> str:
