@@ -37,16 +37,17 @@ def test_a_line_of_a_discard_that_comes_back_is_in_the_note_and_the_next_brief(
 
 
 def test_what_did_not_lose_by_its_number_is_no_echo(tmp_path: Path) -> None:
-    """Lines of a crash, of a keep, and those that the parent has are brought back by nobody."""
+    """Lines of a crash, of an equal, of a keep, and those of the parent: nobody lost by these."""
     steps = [
         edit(CRASHES + "SHARED = 1\n"),
+        edit("SCORE = 10.0\nEQUAL_LINE = 1\n"),
         edit("SCORE = 9.0\nKEPT_LINE = 1\n"),
-        edit("KEPT_LINE = 1\nSCORE = 8.5\nSHARED = 1\n"),
+        edit("KEPT_LINE = 1\nSCORE = 8.5\nSHARED = 1\nEQUAL_LINE = 1\n"),
     ]
     with opened(make_lab(tmp_path / "lab")) as study:
         study.baseline()
         notes = [study.step(ScriptedProposer([step])).note for step in steps]
-    assert notes == ["an edit"] * 3
+    assert notes == ["an edit"] * 4
 
 
 def test_of_several_discards_the_one_that_shares_most_is_named(tmp_path: Path) -> None:

@@ -37,7 +37,10 @@ class Echoes:
     def _remark(self, new: Lines, ledger: Ledger, number: int) -> str:
         """Of several discards the one that shares most is named, of equals the last."""
         earlier = ledger.trials(max(0, number - RECENT), number) if new else ()
-        shared = [(len(new & self._of(t)), t.number) for t in earlier if _was_worse(t)]
+        starts = (*ledger.kept(), *earlier) if earlier else ()
+        known = {trial.commit: trial.value for trial in starts}
+        worse = [t for t in earlier if _lost(t) and _worse(ledger, t, known.get(t.parent))]
+        shared = [(len(new & self._of(trial)), trial.number) for trial in worse]
         count, of = max(shared, default=(0, 0))
         if not count:
             return ""
@@ -61,7 +64,12 @@ def written(before: Files, after: Files) -> Lines:
     )
 
 
-def _was_worse(trial: Trial) -> bool:
+def _worse(ledger: Ledger, trial: Trial, before: float | None) -> bool:
+    """Whether it was worse than what it started from, as far as that is known; not as good."""
+    return before is None or ledger.metric.better(before, trial.value)
+
+
+def _lost(trial: Trial) -> bool:
     """Whether it ran and lost by its number alone: no step, and refused for nothing else."""
     return trial.status is Status.DISCARD and not trial.reason and trial.value is not None
 

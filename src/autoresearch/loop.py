@@ -197,14 +197,19 @@ class Session:
         beside = self.study.closing_seconds() + BETWEEN * self.study.usual_seconds()
         if self._reached(self.done, beside) is None:
             self.between()
+            self._heed()
         return self.study.step(self.proposer, self._looks_ahead)
 
     def _over(self) -> str | None:
         """Why the session is over, or None; a person may have paused it meanwhile."""
+        self._heed()
+        return self._reached(self.done, self.study.closing_seconds())
+
+    def _heed(self) -> None:
+        """Wait while a person wants a pause; EndAsked when they want an end."""
         self._pause()
         if self.study.ending:
             raise EndAsked("stopped by Ctrl-C; run again to go on")
-        return self._reached(self.done, self.study.closing_seconds())
 
     def _reached(self, done: int, reserved: float) -> str | None:
         return self.limits.reached(done, reserved) or self.limits.spent(self.study)

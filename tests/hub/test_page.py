@@ -76,7 +76,7 @@ def test_overview_shows_all_of_a_project(world: World) -> None:
     assert "5 commits · 1 on the frontier · 1 attempt" in text
     assert "0.985000 claimed cyd" in text
     assert "0.990200 ±0.00014 2 bob" in text
-    assert "1.500000 m4max cyd" in text and "ada runs it until" in text
+    assert "1.500000 m4max cyd" in text and "ada runs it, the lease ends" in text
     assert "What next?" in text and "↳ to #1 The other way round." in text
     assert "bob 2 2 1 0 100 %" in text
 

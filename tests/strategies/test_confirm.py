@@ -382,12 +382,17 @@ def exact(request: pytest.FixtureRequest, make: MakeLab) -> Lab:
     return made
 
 
+def looks(lab: Lab, gain: float) -> list[float]:
+    """The runs of what would be kept: another one where nobody has said that there is no noise."""
+    return [gain] if lab.rule.keep.noise == "none" else [gain, gain]
+
+
 def test_without_noise_one_run_decides(exact: Lab) -> None:
-    """Strictly better is kept at once, by however little; nothing is ever to be proven."""
+    """Strictly better is kept, by however little, once another seed agrees; nothing is proven."""
     assert exact.at.exact
-    kept = exact.edit(1e-9)
+    kept = exact.edit(*looks(exact, 1e-9))
     assert became(kept) == KEPT
-    assert len(kept.attempts) == 1
+    assert len(kept.attempts) == len(looks(exact, 1e-9))
     assert exact.at.anchor == exact.at.tip == kept.commit
     assert became(exact.edit(-1e-9)) == ("discard", "")
     assert became(exact.edit(None)) == ("crash", "failed")
@@ -399,7 +404,52 @@ def test_of_equals_without_noise_the_simpler_is_kept(exact: Lab) -> None:
     assert became(exact.edit(0.0, nodes=0)) == ("discard", "")
     assert became(exact.edit(0.0, nodes=3)) == ("discard", "")
     assert became(exact.edit(-1e-9, nodes=-30)) == ("discard", "")
-    assert became(exact.edit(0.0, nodes=-1)) == KEPT
+    assert became(exact.edit(*looks(exact, 0.0), nodes=-1)) == KEPT
+
+
+@pytest.fixture
+def unaware(make: MakeLab) -> Lab:
+    """A lab whose baseline has no chance in it, and whose candidates have."""
+    made = make(Keep())
+    made.baseline(*[0.1] * 4)
+    return made
+
+
+def test_noise_that_the_baseline_did_not_have_is_found_before_a_keep(unaware: Lab) -> None:
+    """A run that beats the tip is made again; it differs, so the noise is measured, and nothing
+    is kept before it is proven."""
+    assert unaware.at.exact
+    first = unaware.edit(3.0, 2.0, 1.0, 4.0)
+    assert roles(first) == [SCREEN, SCREEN, NOISE, NOISE]
+    assert became(first) == STEPPED
+    assert not unaware.at.exact
+    assert unaware.at.noise.sd == pytest.approx(1.2909944)
+    assert (unaware.at.tip, unaware.at.anchor) == (first.commit, "base")
+    assert roles(unaware.edit(-9.0)) == [SCREEN]
+    assert unaware.rule.unproven(unaware.ledger, last=True) == first.commit
+
+
+def test_noise_that_is_found_in_a_lucky_run_is_remembered(unaware: Lab) -> None:
+    """It is no step after all; what comes next is screened like in any noisy lab."""
+    assert became(unaware.edit(1.0, -3.0, -2.0, -4.0)) == ("discard", "")
+    assert not unaware.at.exact
+    assert unaware.at.tip == "base"
+    assert became(unaware.edit(9.0, 9.0)) == STEPPED
+
+
+def test_a_second_look_that_fails_is_a_crash(unaware: Lab) -> None:
+    """What runs on one seed only is no keep; the study stays as it was."""
+    assert became(unaware.edit(1.0, None)) == ("crash", "failed")
+    assert unaware.at.exact
+    assert became(unaware.edit(1.0, 2.0, None, 3.0)) == STEPPED
+    assert unaware.at.noise.df == 2
+
+
+def test_what_task_toml_says_is_believed(make: MakeLab) -> None:
+    """With noise = "none" there is no second look."""
+    lab = make(Keep(noise="none"))
+    lab.baseline(0.1, 0.1)
+    assert roles(lab.edit(1.0)) == [SCREEN]
 
 
 def test_without_noise_min_delta_is_a_plain_margin(make: MakeLab) -> None:

@@ -56,7 +56,9 @@ def maybe_joined(study: Study, note: Note, asked: dict[str, Any]) -> Iterator[Ca
 
     settings = _settings(asked)
     with joined(study, settings, note) as member:
-        note(f"Hub: {settings.url}, project {settings.project}, as {settings.platform}.")
+        who = f"as {settings.agent}, " if settings.agent else ""
+        here = f"{who}on {settings.platform}"
+        note(f"Hub: {settings.url}, project {settings.project}, {here}.")
         yield member.between
 
 
@@ -86,14 +88,14 @@ def shown_hubs(paths: StudyPaths) -> dict[str, object]:
 
 
 def _settings(asked: dict[str, Any]) -> Any:
-    from autoresearch.hub.config import membership
+    from autoresearch.hub.config import config_path, membership
     from autoresearch.swarm.settings import Settings, plain, this_platform
 
     member = membership(asked["hub"])
     if not member.key:
         raise AutoResearchError(
-            f"No key for {member.url} is known here. Join it: ah join {member.url} --name ID; or "
-            "set AUTORESEARCH_HUB_KEY."
+            f"No key for {member.url} is in {config_path().absolute()}. Join it: "
+            f"ah join {member.url} --name ID; or set AUTORESEARCH_HUB_KEY."
         )
     return Settings(
         member.url,
@@ -102,4 +104,5 @@ def _settings(asked: dict[str, Any]) -> Any:
         asked["hub_trust"],
         asked["hub_replicate"],
         plain(asked["platform"]) if asked["platform"] else this_platform(),
+        agent=member.agent,
     )

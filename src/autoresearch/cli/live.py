@@ -186,7 +186,10 @@ class LiveView:
         from rich.panel import Panel
 
         title = f"{self._study.task.name} · {self._study.paths.tag}"
-        return Panel(Group(*self._now(), self._so_far()), title=title, title_align="left")
+        # The terminal prints ^C after the last line: without room for it, it would move the panel.
+        width = max(20, self._console.width - 3)
+        inner = Group(*self._now(), self._so_far())
+        return Panel(inner, title=title, title_align="left", width=width)
 
     def _now(self) -> list[RenderableType]:
         from rich.text import Text

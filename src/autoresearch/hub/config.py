@@ -57,6 +57,14 @@ def membership(server: str = "", env: Mapping[str, str] | None = None) -> Member
     return _written(kept, url)
 
 
+def written(path: Path, url: str) -> Membership:
+    """Who the file says one is at a hub; nobody when it does not say, or cannot be read."""
+    try:
+        return _written(read_config(path), url)
+    except HubError:
+        return Membership(url)
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """The file as it is, empty when there is none; HubError when it cannot be read."""
     try:

@@ -222,12 +222,18 @@ class Confirm:
             if value is None:
                 return _crash(trial), now
             gains.append(value - at.level.value)
-            if at.exact:
-                return self._exactly(trial, now, value, simpler=grown < 0)
-            decision = screen(gains, at.noise, self.rule, simpler=grown < 0)
+            if now.exact:
+                seen = yield from self._seen_again(now, value, simpler=grown < 0)
+                if not seen:
+                    return _crash(trial), now
+                if len(set(seen)) == 1:
+                    return self._exactly(trial, now, value, simpler=grown < 0)
+                now = replace(now, noise=Noise.pooled([seen]))
+                gains = [each - at.level.value for each in seen[: len(self.rule.hurdles)]]
+            decision = screen(gains, now.noise, self.rule, simpler=grown < 0)
             if decision.verdict != "again":
                 break
-        worth = earns_its_lines(decision.estimate, grown, at.noise)
+        worth = earns_its_lines(decision.estimate, grown, now.noise)
         if decision.verdict == "keep" and worth:
             return Verdict(Status.DISCARD, STEP), self._stepped(trial, now, decision)
         reason = "adds_code" if decision.verdict == "keep" else ""
@@ -236,13 +242,38 @@ class Confirm:
     def _exactly(
         self, trial: Trial, at: Standing, value: float, *, simpler: bool
     ) -> tuple[Verdict, Standing]:
-        """Without noise one run decides; of equals the simpler one is kept."""
-        gain = value - at.level.value
-        if gain <= self.rule.min_delta and not (simpler and gain >= 0):
+        """Without noise its value decides; of equals the simpler one is kept."""
+        if not self._beats(at, value, simpler=simpler):
             return Verdict(Status.DISCARD), at
+        gain = value - at.level.value
         level, told = Level.of([value]), Proven(trial.number, Claim(gain, gain, gain))
         later = replace(at, anchor=trial.commit, tip=trial.commit, proven=(*at.proven, told))
         return Verdict(Status.KEEP), replace(later, level=level, anchor_level=level)
+
+    def _beats(self, at: Standing, value: float, *, simpler: bool) -> bool:
+        gain = value - at.level.value
+        return gain > self.rule.min_delta or (simpler and gain >= 0)
+
+    def _seen_again(
+        self, at: Standing, value: float, *, simpler: bool
+    ) -> Generator[Look, float | None, list[float]]:
+        """The runs of a candidate in a lab without noise so far: one, unless it would be kept.
+
+        Then it is run on another seed: a baseline without chance may get a successor with it. If
+        that gives another value, it is run as often as a baseline, to tell the noise. Nothing
+        when it failed.
+        """
+        seen = [value]
+        if self.keep.noise == "none" or not self._beats(at, value, simpler=simpler):
+            return seen
+        second = yield Look(draw=1)
+        if second is None or second == value:
+            return [] if second is None else seen
+        seen.append(second)
+        for draw in range(2, self.keep.runs):
+            more = yield Look(role=NOISE, draw=draw)
+            seen += [] if more is None else [more]
+        return seen
 
     def _proof(self, trial: Trial, at: Standing) -> Line:
         """Tip against anchor, in pairs A-B-B-A on fresh seeds; once kept, one more to tell by."""

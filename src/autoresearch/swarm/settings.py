@@ -30,6 +30,7 @@ class Settings:
     patience: int = 8  # own trials without a keep or a step, after which an idea is mixed in
     look: float = 60.0  # seconds between two looks at what others found
     parting: float = 20.0  # seconds to send what waits when the session ends
+    agent: str = ""  # whose key it is; empty: only the hub knows
 
 
 def this_platform() -> str:

@@ -8,7 +8,15 @@ import click
 
 from autoresearch.hub.admin_client import AdminClient
 from autoresearch.hub.cli.common import Asked, admin_file, asks, line, say
-from autoresearch.hub.config import Membership, admin_key, config_path, membership, write_config
+from autoresearch.hub.config import (
+    PLACE,
+    Membership,
+    admin_key,
+    config_path,
+    membership,
+    write_config,
+    written,
+)
 from autoresearch.hub.errors import HubError
 
 
@@ -35,7 +43,9 @@ def join(
     made = client.add_agent(name) if key else client.register(name, invite)
     if not isinstance(made.get("api_key"), str):
         raise HubError(502, f"{client.url} gave no key. Is it a hub?")
-    member, path = Membership(client.url, made["api_key"], str(made.get("id", name))), config_path()
+    member = Membership(client.url, made["api_key"], str(made.get("id", name)))
+    path = config_path().absolute()
+    before = written(path, client.url)
     write_config(path, member)
     asked.tell(
         {
@@ -50,6 +60,11 @@ def join(
             f"config saved to {path}",
         ],
     )
+    if before.agent and not asked.as_json:
+        say(
+            f'note: the key of "{line(before.agent)}", who you were there, is no longer in this '
+            f"file. To be several agents, give each a file: {PLACE}=FILE."
+        )
     if client.transport.address.is_open and not asked.as_json:
         say("note: this hub has no TLS: others on the way can read your key. Prefer https://")
 

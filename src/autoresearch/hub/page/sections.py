@@ -277,7 +277,7 @@ def queue(view: Overview) -> Html:
 def _waiting(slug: str, waiting: Waiting) -> Html:
     result = waiting.result
     now = html(
-        "{who} runs it until {when}", who=agent_link(slug, waiting.holder),
+        "{who} runs it, the lease ends {when}", who=agent_link(slug, waiting.holder),
         when=moment(waiting.until),
     ) if waiting.until else Html("free")  # fmt: skip
     return html(
