@@ -12,8 +12,8 @@ ROOT = Path(autoresearch.hub.__file__).parent
 DESIGN = Path(__file__).parents[2] / "docs" / "design.md"
 FLOORS = (
     "errors children layout judging platforms schema",
-    "shapes database copies",
-    "bundle objects packets refusals events buckets address result_line lines",
+    "shapes database",
+    "bundle copies objects packets refusals events buckets address result_line lines",
     "repository policy audit rates transport config local",
     "ingest agents projects board classic",
     "commits client fake",
