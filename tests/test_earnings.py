@@ -116,11 +116,11 @@ def test_steps_that_are_not_proven_earn_nothing(ledger: Ledger) -> None:
 
 
 def test_without_noise_a_keep_is_its_own_proof(ledger: Ledger) -> None:
-    """One run, one gain."""
+    """One gain, seen on a second seed as well."""
     ledger.remember(strategy="confirm")
     lab = Lab(ledger)
     lab.baseline(0.0, 0.0, 0.0, 0.0)
-    lab.edit(2.0)
+    lab.edit(2.0, 2.0)
     (arm,) = earned(ledger)
     assert (arm.kept, arm.steps) == (1, 0)
     assert arm.gain == pytest.approx(2.0)

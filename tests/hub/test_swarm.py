@@ -458,7 +458,7 @@ def test_run_joins_and_status_tells(hub: HubProcess, tmp_path: Path) -> None:
     more = ["--hub-project", hub.project, "--platform", PLATFORM, "--hub-replicate", "0"]
     done = autoresearch(lab, [*words, *more], AUTORESEARCH_HUB_KEY=hub.key("ada"))
     assert done.returncode == 0, done.stderr
-    assert f"Hub: {hub.url}, project {hub.project}, as H100." in done.stdout
+    assert f"Hub: {hub.url}, project {hub.project}, on H100." in done.stdout
     lines = autoresearch(lab, ["status"]).stdout.splitlines()
     told = next(line for line in lines if line.startswith("hub: "))
     begins = f"hub:        {hub.url}, project {hub.project} as ada: 0 letters wait, last contact "

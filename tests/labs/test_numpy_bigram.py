@@ -87,9 +87,13 @@ def test_a_study_of_five_trials_finds_something_better(cache: Path, tmp_path: Pa
 
 
 def test_a_network_trains_for_the_budget_and_no_longer(lab: Path) -> None:
-    """The other model is honest, too: judged, within its time, far better than the table."""
+    """The other model is honest, too: judged, within its time, far better than the table.
+
+    The table has no noise and the network has: it is a step, to be proven, and no keep at once.
+    """
     trial = tried(lab, constants.replace(SCRIPT, {"MODEL": "mlp"}))
-    assert trial["status"] == "keep", trial
+    assert (trial["status"], trial["reason"]) == ("discard", "step"), trial
+    assert [attempt["role"] for attempt in trial["attempts"]] == ["screen"] * 2 + ["noise"] * 2
     numbers = trial["attempts"][0]["numbers"]
     assert 1.0 <= numbers["judge_training_seconds"] < 2.0
     assert numbers["judge_first_nats"] == pytest.approx(math.log(256))
