@@ -10,7 +10,7 @@ from difflib import unified_diff
 from functools import lru_cache
 
 from autoresearch.ledger import STEP, Ledger, State, Status, Trial
-from autoresearch.proposers import Brief, Tried
+from autoresearch.proposers import Brief, Outcome, Tried
 from autoresearch.task import Task
 
 CHARACTERS = 24_000  # of the whole text, however long the study
@@ -227,8 +227,15 @@ def _tried(trial: Trial, editable: Sequence[str], read: ReadFile) -> Tried:
         candidate=trial.commit,
         parent=trial.parent,
         files=CommitFiles(trial.commit, editable, read),
-        outcome="keep" if trial.reason == STEP else (trial.status or Status.CRASH).value,
+        outcome=_outcome(trial),
         value=trial.value,
         note=trial.note,
         proposer=trial.proposer,
     )
+
+
+def _outcome(trial: Trial) -> Outcome:
+    """A step is what the next one starts from; what never ran teaches nothing of its values."""
+    if trial.is_skipped:
+        return "skip"
+    return "keep" if trial.reason == STEP else (trial.status or Status.CRASH).value

@@ -66,6 +66,7 @@ class Status(BaseModel):
     steps: int = Field(description="Trials that looked better and are proven later.")
     discarded: int
     crashed: int
+    skipped: int = Field(description="Ended before they ran: duplicates, no change.")
     baseline: float | None
     best: float | None
     best_trial: int | None
@@ -78,10 +79,10 @@ class Row(BaseModel):
     """One trial in a line."""
 
     trial: int
-    status: str = Field(description="keep, step, discard, crash, or unfinished.")
+    status: str = Field(description="keep, step, discard, crash, skip, or unfinished.")
     value: float | None
     note: str
-    why: str = Field(description="The reason of a discard or a crash.")
+    why: str = Field(description="The reason of a discard, a crash or a skip.")
 
 
 class Results(BaseModel):

@@ -27,6 +27,7 @@ class Overview:
     steps: int
     discarded: int
     crashed: int
+    skipped: int  # ended before they ran
     baseline: float | None
     best: float | None
     best_trial: int | None
@@ -61,7 +62,8 @@ def overview(task: Task, ledger: Ledger, paths: StudyPaths) -> Overview:
         kept=sum(trial.status is Status.KEEP for trial in done),
         steps=steps,
         discarded=sum(trial.status is Status.DISCARD for trial in done) - steps,
-        crashed=sum(trial.status is Status.CRASH for trial in done),
+        crashed=sum(trial.word == Status.CRASH for trial in done),
+        skipped=sum(trial.is_skipped for trial in done),
         baseline=first.value if first else None,
         best=best.value if best else None,
         best_trial=best.number if best else None,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch.cli import main
+from autoresearch.cli.live import summary
 from autoresearch.proposers.fake import ScriptedProposer
 from tiny_lab import CRASHES, edit, git, make_lab, opened, scores
 
@@ -39,6 +40,25 @@ def test_status_counts_and_names_the_best(lab: Path, capsys: pytest.CaptureFixtu
     assert facts | expected == facts
     assert facts["running"] == "no"
     assert "best:       8.0" in ask(lab, capsys, "status")
+
+
+def test_what_never_ran_is_no_crash(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A duplicate and an edit of nothing are skipped: counted apart, each with its reason."""
+    lab = make_lab(tmp_path / "lab")
+    with opened(lab) as study:
+        proposer = ScriptedProposer([*scores(9), *scores(9), *[edit(CRASHES, "boom")] * 2])
+        for _ in range(5):
+            study.step(proposer)
+        assert "5 trials: 2 kept, 0 discarded, 1 crashed, 2 skipped." in summary(study)
+    facts = json.loads(ask(lab, capsys, "status", "--json"))
+    assert (facts["crashed"], facts["skipped"]) == (1, 2)
+    lines = ask(lab, capsys, "log").splitlines()
+    words = [w for line in lines[1:] for w in line.split() if w in ("keep", "crash", "skip")]
+    assert words == ["keep", "keep", "skip", "crash", "skip"]
+    assert lines[3].endswith("[no_change]")
+    assert "skip (no_change)" in ask(lab, capsys, "show", "2")
+    out = ask(lab, capsys, "report")
+    assert "2 skipped" in out
 
 
 def test_log_lists_all_trials_or_the_kept_ones(

@@ -326,7 +326,8 @@ def test_what_others_tried_is_recorded_and_not_run(tmp_path: Path) -> None:
     assert (first.status, first.reason) == (Status.CRASH, "duplicate of hub claim 1")
     assert first.commit and not first.attempts
     assert [tried.note for tried in brief.history[1:]] == ["score 9", "score 8"]
-    assert "- #2 crash (duplicate of hub claim 2) score -: score 8" in brief.text
+    assert [tried.outcome for tried in brief.history] == ["keep", "skip", "skip"]
+    assert "- #2 skip (duplicate of hub claim 2) score -: score 8" in brief.text
     assert second.parent == first.parent
 
 

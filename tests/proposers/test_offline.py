@@ -187,6 +187,18 @@ def test_what_crashed_alone_is_left_alone(tmp_path: Path) -> None:
         assert state["ACT"] != "gelu"
 
 
+def test_what_never_ran_is_no_crash(tmp_path: Path) -> None:
+    """The values of a duplicate stay open; that very edit is not proposed again."""
+    doubled = SMALL.replace("DEPTH = 4", "DEPTH = 5")
+    history = [start(SMALL), tried(1, doubled, None, outcome="skip")]
+    made = [proposed(tmp_path, SMALL, *history, seed=seed)[0] for seed in range(60)]
+    assert doubled not in made
+    assert any(values(text)["DEPTH"] > 4 for text in made)
+    crash = [start(SMALL), tried(1, doubled, None)]
+    avoided = [proposed(tmp_path, SMALL, *crash, seed=seed)[0] for seed in range(60)]
+    assert not any(values(text)["DEPTH"] > 4 for text in avoided)
+
+
 def test_what_got_clearly_worse_is_avoided(tmp_path: Path) -> None:
     """After large losses on one side of a number the search goes elsewhere."""
     history = [start(SMALL)]

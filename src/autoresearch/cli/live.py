@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 import click
 
 from autoresearch.cli.common import duration, number
-from autoresearch.ledger import STEP, Trial
+from autoresearch.ledger import SKIP, STEP, Trial
 from autoresearch.loop import Limits
 from autoresearch.report.curves import read_curve
 from autoresearch.report.results import jsonl
@@ -31,7 +31,7 @@ _VERBS = {
     "wait": "waits until it has measured:",
     "pause": "waits: paused, `autoresearch resume` goes on",
 }
-_STYLE = {"keep": "bold green", STEP: "green", "discard": "dim", "crash": "red"}
+_STYLE = {"keep": "bold green", STEP: "green", "discard": "dim", "crash": "red", SKIP: "yellow"}
 
 
 class View(Protocol):
@@ -231,7 +231,7 @@ class LiveView:
 
         counts, best = self._counts, self._before
         told = f"best {number(best.value)} (#{best.number})" if best else "no baseline yet"
-        tried = " · ".join(f"{counts[word]} {past}" for word, past in _PAST.items())
+        tried = " · ".join(_counted(counts))
         return Text(f"{told} · {tried} · {self._pace()}")
 
     def _pace(self) -> str:
@@ -247,7 +247,14 @@ class LiveView:
         return f"{3600 / each:.0f} trials/h · {end}"
 
 
-_PAST = {"keep": "kept", STEP: "steps", "discard": "discarded", "crash": "crashed"}
+_PAST = {
+    "keep": "kept",
+    STEP: "steps",
+    "discard": "discarded",
+    "crash": "crashed",
+    SKIP: "skipped",
+}
+_RARE = {STEP, SKIP}  # told only where there are some
 
 
 def trial_line(trial: Trial, before: Trial | None, study: Study) -> str:
@@ -264,7 +271,7 @@ def summary(study: Study) -> str:
     """Where a study stands, in a line or two."""
     trials = study.ledger.trials()
     counts = Counter(trial.word for trial in trials)
-    told = ", ".join(f"{counts[w]} {past}" for w, past in _PAST.items() if w != STEP or counts[w])
+    told = ", ".join(_counted(counts))
     best, first = study.ledger.best(), next((t for t in trials if t.value is not None), None)
     if best is None or first is None or best.value is None or first.value is None:
         return f"{len(trials)} trials: {told}."
@@ -274,6 +281,10 @@ def summary(study: Study) -> str:
         f"{len(trials)} trials: {told}. {name} {number(first.value)} → {number(best.value)} "
         f"({gain:.2f} % better), #{best.number} on branch autoresearch/{study.paths.tag}."
     )
+
+
+def _counted(counts: Counter[str]) -> list[str]:
+    return [f"{counts[w]} {past}" for w, past in _PAST.items() if w not in _RARE or counts[w]]
 
 
 def sparkline(values: Sequence[float], width: int) -> str:

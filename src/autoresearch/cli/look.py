@@ -12,7 +12,7 @@ from autoresearch.artefacts import read_details
 from autoresearch.cli.common import duration, lab_option, number, tag_option
 from autoresearch.cli.joining import shown_hubs
 from autoresearch.earnings import earned
-from autoresearch.ledger import SCREEN, Attempt, Ledger, Trial
+from autoresearch.ledger import SCREEN, SKIP, Attempt, Ledger, Trial
 from autoresearch.measure import clean_line, tail
 from autoresearch.opening import read_study
 from autoresearch.overview import changes, overview, pulse
@@ -59,6 +59,7 @@ def _standing(task: Task, ledger: Ledger, paths: StudyPaths) -> dict[str, object
         "steps": seen.steps,
         "discarded": seen.discarded,
         "crashed": seen.crashed,
+        "skipped": seen.skipped,
         "baseline": seen.baseline,
         "best": seen.best,
         "best trial": seen.best_trial,
@@ -151,7 +152,8 @@ def show(trial: int, lines: int, as_json: bool, tag: str | None, lab: Path) -> N
 def _shown(trial: Trial, task: Task, paths: StudyPaths, lines: int) -> str:
     said = [
         f"trial:    #{trial.number} {trial.note}",
-        f"status:   {trial.status or trial.state}" + (f" ({trial.reason})" if trial.reason else ""),
+        f"status:   {SKIP if trial.is_skipped else trial.status or trial.state}"
+        + (f" ({trial.reason})" if trial.reason else ""),
         f"commit:   {trial.commit or '-'} (parent {trial.parent[:12]})",
         f"proposer: {trial.proposer}, {trial.created}",
     ]

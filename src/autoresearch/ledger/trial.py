@@ -40,6 +40,7 @@ NEXT = {
 }
 
 
+SKIP = "skip"  # the word for a trial that ended before it ran
 STEP = "step"  # the reason of a discard that the next candidate starts from, all the same
 SCREEN, NOISE, PROOF, CLAIM, REFRESH = "screen", "noise", "proof", "claim", "refresh"
 FOREIGN = "hub:"  # and an agent of the hub: the proposer of a trial that was taken over
@@ -108,12 +109,19 @@ class Trial:
         """What became of it, in one word for people."""
         if self.status is None:
             return "unfinished"
+        if self.is_skipped:
+            return SKIP
         return STEP if self.reason == STEP else self.status.value
 
     @property
     def why(self) -> str:
         """The reason in brackets, where it says more than the word."""
         return f" [{self.reason}]" if self.reason and self.reason != STEP else ""
+
+    @property
+    def is_skipped(self) -> bool:
+        """Whether it ended before it ran: a duplicate, no change, a faulty edit."""
+        return self.status is Status.CRASH and not self.attempts
 
     @property
     def is_foreign(self) -> bool:

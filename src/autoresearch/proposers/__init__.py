@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from autoresearch.errors import ProposerError
 from autoresearch.executors import Executor
 
-Outcome = Literal["keep", "discard", "crash"]
+Outcome = Literal["keep", "discard", "crash", "skip"]  # skip: refused before it ran
 # What helps against a failure. busy: time (429, 5xx, network); stop: a person (key, billing, a
 # spend cap); refusal: another beginning; empty: another try; late: nothing was said for too long.
 Kind = Literal["busy", "stop", "refusal", "empty", "late"]

@@ -97,6 +97,8 @@ def _counts(story: Story) -> Iterator[str]:
         more = " (baseline included)" if status is Status.KEEP and story.baseline else ""
         if count := story.count(status):
             yield f'<span class="{status}">{count} {word}</span>{more}'
+    if story.skipped:
+        yield f"{story.skipped} skipped"
     if (rate := story.trials_per_hour) is not None:
         yield f"{rate:,.0f} trials an hour" if rate >= 10 else f"{rate:.1f} trials an hour"
 
@@ -186,10 +188,12 @@ def _curves(some: bool) -> str:
 
 def _trials(story: Story) -> str:
     columns = _Columns(story)
+    words = [("keep", "kept"), ("discard", "discarded"), ("crash", "crashed")]
+    words += [("skip", "skipped")] if story.skipped else []
     rows = "\n".join(columns.row(s) for s in story.standings)
     boxes = "".join(
         f'<label><input type="checkbox" value="{status}" checked> {word}</label>'
-        for status, word in (("keep", "kept"), ("discard", "discarded"), ("crash", "crashed"))
+        for status, word in words
     )
     return f"""<section><h2>All trials</h2>
 <form class="filter" id="filter" hidden><input type="search" placeholder="Filter notes and commits"
@@ -219,7 +223,7 @@ class _Columns:
 
     def row(self, standing: Standing) -> str:
         row, delta = standing.row, standing.delta
-        cells = [("n", str(row.number)), ("", f'<span class="{row.status}">{row.status}</span>')]
+        cells = [("n", str(row.number)), ("", f'<span class="{row.word}">{row.word}</span>')]
         cells.append(("n", "–" if row.value is None else number(row.value)))
         cells.append(("n", "" if delta is None else signed(delta)))
         if self.memory:
@@ -233,7 +237,7 @@ class _Columns:
         if self.proposer:
             cells.append(("", _e(row.proposer)))
         body = "".join(f'<td class="{kind}">{cell}</td>' for kind, cell in cells)
-        return f'<tr id="trial-{row.number}" data-status="{row.status}">{body}</tr>'
+        return f'<tr id="trial-{row.number}" data-status="{row.word}">{body}</tr>'
 
 
 def _note(row: Row) -> str:

@@ -22,7 +22,7 @@ class Plan:
     """Where each mark and each label of a story goes, in pixels and in the units of the axes."""
 
     def __init__(self, story: Story) -> None:
-        self.standings: Sequence[Standing] = story.standings
+        self.standings: Sequence[Standing] = [s for s in story.standings if not s.row.skipped]
         keeps = [s for s in self.standings if s.row.status is Status.KEEP]
         best_room = 0.09 + 0.014 * min(len(keeps), 14)  # for labels: no trial lies out there
         self.scale: Scale = fit(story.rows, story.metric).padded(best=best_room, worst=0.09)

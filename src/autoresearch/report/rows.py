@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch.errors import ReportError
-from autoresearch.ledger import Status, Trial
+from autoresearch.ledger import SKIP, Status, Trial
 
 Curve = tuple[tuple[float, float], ...]
 
@@ -34,6 +34,12 @@ class Row:
     parent: int | None = None  # number of the trial it was made from
     curve: Curve = ()  # (progress 0..1, loss)
     diff: str = ""
+    skipped: bool = False  # it ended before it ran, as a duplicate does
+
+    @property
+    def word(self) -> str:
+        """What became of it, in one word for people."""
+        return SKIP if self.skipped else self.status.value
 
 
 def from_trials(
@@ -60,6 +66,7 @@ def from_trials(
             parent=numbers.get(trial.parent) if trial.number else None,
             curve=tuple(curves.get(trial.number, ())),
             diff=diffs.get(trial.number, ""),
+            skipped=trial.is_skipped,
         )
         for trial in decided
     )

@@ -74,8 +74,13 @@ class Story:
         return records[-1] if records else None
 
     def count(self, status: Status) -> int:
-        """How many trials ended so."""
-        return sum(row.status is status for row in self.rows)
+        """How many trials ended so, those aside that ended before they ran."""
+        return sum(row.status is status and not row.skipped for row in self.rows)
+
+    @property
+    def skipped(self) -> int:
+        """How many ended before they ran."""
+        return sum(row.skipped for row in self.rows)
 
     @property
     def trials_per_hour(self) -> float | None:
@@ -113,6 +118,7 @@ def counted(story: Story) -> str:
     """`126 trials: 23 kept, 102 discarded, 1 crashed`."""
     words = {Status.KEEP: "kept", Status.DISCARD: "discarded", Status.CRASH: "crashed"}
     counts = {word: story.count(status) for status, word in words.items()}
+    counts["skipped"] = story.skipped
     total = f"{len(story.rows)} trial{'s' if len(story.rows) != 1 else ''}"
     return f"{total}: " + ", ".join(f"{n} {word}" for word, n in counts.items() if n)
 

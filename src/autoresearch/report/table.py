@@ -93,7 +93,8 @@ class TrialsTable:
         table.add_column("commit", no_wrap=True)
         table.add_column("note", ratio=1, overflow="fold")
         for standing in climb(self.rows, self.metric):
-            style = _STYLES[_KIND[standing.row.status]]
+            row = standing.row
+            style = _STYLES["axis" if row.skipped else _KIND[row.status]]
             cells = _cells(standing, narrow)
             table.add_row(*(Text(sign.fit(cell)) for cell in cells), style=style)
         yield table
@@ -119,7 +120,7 @@ def _cells(standing: Standing, narrow: bool) -> list[str]:
     note = f"{plain(row.note)} ({plain(row.reason)})" if row.reason else plain(row.note)
     value = "–" if row.value is None else number(row.value)
     end = [plain(row.commit)[:8], note]
-    return [str(row.number), str(row.status), value, *([] if narrow else more), *end]
+    return [str(row.number), row.word, value, *([] if narrow else more), *end]
 
 
 def _picture(picture: Staircase, width: int, sign: Signs) -> list[list[Cell]]:
@@ -165,6 +166,8 @@ def _draw(canvas: Canvas, picture: Staircase, scale: Scale, across: _Across) -> 
     edge, aside = (0.0, -1) if scale.best_is_low else (1.0, 1)
     for row in sorted(picture.rows, key=lambda row: row.status is Status.DISCARD):
         x = across.at(row.number)
+        if row.skipped:
+            continue
         if row.value is None or scale.off(row.value):
             canvas.mark(x, edge, "crash" if row.value is None else "off")
         elif row.status is Status.KEEP:
@@ -182,6 +185,8 @@ def _legend(picture: Staircase, sign: Signs, width: int) -> list[list[Cell]]:
         if count := story.count(status):
             counts += [Cell("   "), Cell(sign.marks[_KIND[status]], _KIND[status])]
             counts.append(Cell(f" {count} {word}", "axis"))
+    if story.skipped:
+        counts += [Cell("   "), Cell(f"{story.skipped} skipped", "axis")]
     values = [row.value for row in picture.rows if row.value is not None]
     if any(map(fit(picture.rows, picture.metric).off, values)):
         counts += [Cell("   "), Cell(sign.marks["off"], "off"), Cell(" off the scale", "axis")]
