@@ -44,6 +44,12 @@ _ESCAPE = re.compile(
 )
 
 
+def job_path() -> str:
+    """PATH of a lab's commands: `python` is the interpreter that runs the harness."""
+    here = str(Path(sys.executable).parent)
+    return os.pathsep.join([here, os.environ.get("PATH", os.defpath)])
+
+
 def job_env(task: Task, seed: int | None = None) -> dict[str, str]:
     """The environment of a lab's commands: ours without secrets, and what the harness decides."""
     env = {
@@ -51,8 +57,7 @@ def job_env(task: Task, seed: int | None = None) -> dict[str, str]:
         for name, value in os.environ.items()
         if not _SECRET.search(name) and not _OURS.fullmatch(name)
     }
-    here = str(Path(sys.executable).parent)
-    env["PATH"] = os.pathsep.join([here, env.get("PATH", os.defpath)])  # `python` is this one
+    env["PATH"] = job_path()
     env["PYTHONUNBUFFERED"] = "1"
     env["AUTORESEARCH_CACHE"] = str(cache_folder())  # a sandbox has another home
     env["GIT_CEILING_DIRECTORIES"] = str(task.folder.resolve())  # its git must not find ours

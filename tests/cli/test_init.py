@@ -94,8 +94,11 @@ def script(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_blank_writes_a_task_around_a_command(script: Path) -> None:
-    """The command is run once, and the last number it prints becomes the metric."""
+def test_blank_writes_a_task_around_a_command(
+    script: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command is run once as a trial would, and the last number it prints is the metric."""
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")  # where Debian has no `python`
     assert call("init", str(script), "--lab", "blank", "--", "python", "solve.py") == 0
     task = Task.load(script)
     assert (task.command, task.editable) == ("python solve.py", ("solve.py",))

@@ -14,7 +14,7 @@ import click
 from autoresearch.cli.common import lab_option
 from autoresearch.errors import RunFailed, TaskError
 from autoresearch.git import Git
-from autoresearch.measure import job_env
+from autoresearch.measure import job_env, job_path
 from autoresearch.metric import Metric, read_numbers
 from autoresearch.scaffold import create_blank, create_lab, presets, shipped_labs
 from autoresearch.task import Task
@@ -115,7 +115,12 @@ def _printed(folder: Path, command: Sequence[str]) -> str:
     words: str | Sequence[str] = command[0] if len(command) == 1 else command
     try:
         ended = subprocess.run(
-            words, cwd=folder, shell=len(command) == 1, capture_output=True, text=True
+            words,
+            cwd=folder,
+            env={**os.environ, "PATH": job_path()},  # found here, it is found in a trial
+            shell=len(command) == 1,
+            capture_output=True,
+            text=True,
         )
     except OSError as error:
         raise RunFailed(f"It cannot be started: {error}.") from error
