@@ -59,9 +59,10 @@ def test_a_heartbeat_tells_work_from_a_stall(tmp_path: Path) -> None:
     now = last_beat(tmp_path / "beat")
     assert now is not None
     assert (now.verb, now.trial, now.stalled) == ("run", 7, False)
-    beat(tmp_path / "beat", "run", 7, -SLACK - 1)
+    assert now.doing == "run of #7"
+    beat(tmp_path / "beat", "run", None, -SLACK - 1)
     late = last_beat(tmp_path / "beat")
     assert late is not None
-    assert late.stalled
+    assert (late.stalled, late.doing) == (True, "run of an earlier commit")
     (tmp_path / "beat").write_text("half a")
     assert last_beat(tmp_path / "beat") is None

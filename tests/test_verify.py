@@ -16,7 +16,7 @@ from autoresearch.proposers import Brief, Proposal
 from autoresearch.runs import Gain, Run, add_run, read_runs
 from autoresearch.strategies.greedy import Greedy
 from autoresearch.strategies.registry import make_strategy
-from autoresearch.study import Study
+from autoresearch.study import Stage, Study
 from autoresearch.task import Task
 from autoresearch.verify import (
     ablate,
@@ -132,7 +132,10 @@ def test_a_replay_agrees_with_what_was_recorded(lab: Path) -> None:
     """The same commit on the same seed gives the same number; nothing enters the ledger."""
     with open_study(Task.load(lab), "t", Greedy(), LocalExecutor()) as study:
         before = climbed(study).ledger.trials()
+        heard: list[Stage] = []
+        study.on_stage = heard.append
         found = replay(study, 2)
+        assert [(stage.verb, stage.who) for stage in heard] == [("run", "An earlier commit")]
         assert found.recorded == found.again
         assert found.agrees
         assert study.ledger.trials() == before

@@ -19,9 +19,14 @@ class Heartbeat:
 
     pid: int
     verb: str
-    trial: int
+    trial: int | None  # None: a run beside the record
     began: float  # seconds since the epoch
     limit: float  # seconds that the stage may take
+
+    @property
+    def doing(self) -> str:
+        """The stage, for people: `run of #7`."""
+        return f"{self.verb} of {'an earlier commit' if self.trial is None else f'#{self.trial}'}"
 
     @property
     def stalled(self) -> bool:
@@ -29,7 +34,7 @@ class Heartbeat:
         return time.time() > self.began + self.limit + SLACK
 
 
-def beat(path: Path, verb: str, trial: int, limit: float) -> None:
+def beat(path: Path, verb: str, trial: int | None, limit: float) -> None:
     """Write that a stage begins."""
     now = Heartbeat(os.getpid(), verb, trial, time.time(), limit)
     write_whole(path, json.dumps(asdict(now)) + "\n", durable=False)

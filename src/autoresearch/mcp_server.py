@@ -374,7 +374,7 @@ def _doing(paths: StudyPaths) -> str:
     if held.beat is None:
         return held.holder
     limit = f"{held.spent:.0f} s of at most {held.beat.limit:.0f}"
-    return f"{held.holder}: {held.beat.verb} of #{held.beat.trial}, {limit}"
+    return f"{held.holder}: {held.beat.doing}, {limit}"
 
 
 def _row(trial: Trial) -> dict[str, Any]:

@@ -48,10 +48,15 @@ class Stage:
     """Something begins that takes a while."""
 
     verb: str  # "propose", "run", "check", "pause", or "wait": then the note says for whom
-    number: int  # of the trial
+    number: int | None  # of the trial; None when it is run beside the record
     note: str = ""
     log: Path | None = None
     again: str = ""  # why it runs once more, or what else runs for it
+
+    @property
+    def who(self) -> str:
+        """What it is about, for people."""
+        return "An earlier commit" if self.number is None else f"#{self.number}"
 
 
 @dataclass(frozen=True)
@@ -308,7 +313,7 @@ class Study:
         attempt = replace(attempt, commit=look.commit, role=look.role, load=load)
         return self.ledger.add_attempt(trial, attempt)
 
-    def _quiet(self, number: int) -> contextlib.AbstractContextManager[None]:
+    def _quiet(self, number: int | None) -> contextlib.AbstractContextManager[None]:
         """Where time is measured: while no other such run is under way on this machine."""
         if self.task.keep.noise != "timing":
             return contextlib.nullcontext()
@@ -325,9 +330,9 @@ class Study:
 
     def measure(self, commit: str, seed: int, log: Path, *, holdout: bool = False) -> Measured:
         """Run any commit once more, beside the record: nothing of it enters the ledger."""
-        stage = Stage("run", 0, f"{commit[:8]}, seed {seed}", log)
+        stage = Stage("run", None, f"{commit[:8]}, seed {seed}", log)
         sets = ALL_SETS if holdout else VALIDATION
-        with self._quiet(0):
+        with self._quiet(None):
             self._begin(stage, self.task.budget.timeout)
             execution = self.bench.run(commit, self.base, log, seed, sets)
         verdict = self.bench.verdict(log)

@@ -56,7 +56,7 @@ def test_letters_go_out_in_order_and_once(tmp_path: Path) -> None:
         assert again is not None and (again.key, again.begun) == ("trial:0", True)
         box.sent(again)
         second = box.next()
-        assert second is not None and second.key == "trial:1"
+        assert second is not None and (second.key, second.about) == ("trial:1", "trial #1")
         box.refuse(second, "not wanted")
         assert box.next() is None
         assert (box.count(), box.count("sent"), box.count("refused")) == (0, 1, 1)

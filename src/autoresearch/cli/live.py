@@ -101,10 +101,10 @@ class LineView:
     def stage(self, stage: Stage) -> None:
         """Only runs are worth a line, and what they wait for."""
         if stage.verb == "wait":
-            click.echo(f"#{stage.number} waits: {stage.note} is measuring.")
+            click.echo(f"{stage.who} waits: {stage.note} is measuring.")
         elif stage.verb == "run":
             again = f" ({stage.again})" if stage.again else ""
-            click.echo(f"#{stage.number} runs{again}: {stage.note}")
+            click.echo(f"{stage.who} runs{again}: {stage.note}")
 
     def trial(self, trial: Trial) -> None:
         """What became of it."""
@@ -198,7 +198,7 @@ class LiveView:
         if stage is None:
             return [Text("…", style="dim")]
         verb = _VERBS[stage.verb]
-        lines: list[RenderableType] = [Text(f"#{stage.number} {verb} {stage.note}", style="bold")]
+        lines: list[RenderableType] = [Text(f"{stage.who} {verb} {stage.note}", style="bold")]
         if self._study.ending:
             lines.append(Text("ends after this run; Ctrl-C again ends at once", style="yellow"))
         if stage.again:

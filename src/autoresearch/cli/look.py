@@ -92,7 +92,7 @@ def _pulse(paths: StudyPaths) -> str:
         return held.holder
     if held.beat.verb == "pause":
         return f"{held.holder}, paused for {duration(held.spent)}: autoresearch resume"
-    doing = f"{held.holder}, {held.beat.verb} of #{held.beat.trial} for {duration(held.spent)}"
+    doing = f"{held.holder}, {held.beat.doing} for {duration(held.spent)}"
     if held.beat.stalled:
         return f"stalled: {doing}, and its limit is {duration(held.beat.limit)}"
     return doing

@@ -192,7 +192,7 @@ class Courier:
             self.note(f"The hub is back; {outbox.count()} letters go out.")
 
     def _refused(self, letter: Letter, error: Exception) -> None:
-        self._say(f"The hub refuses {letter.key}: {error}", once=str(error))
+        self._say(f"The hub does not take {letter.about}: {error}", once=str(error))
 
     def _say(self, words: str, once: str = "") -> None:
         """Say something, once."""

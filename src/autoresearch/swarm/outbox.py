@@ -33,6 +33,15 @@ CREATE TABLE IF NOT EXISTS fact(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRIC
 _OPEN = "state IN ('waiting', 'begun')"
 
 
+_ABOUT = {  # kind -> what it tells; the number is of a trial, or of a lease
+    "trial": "trial #{}",
+    "verify": "what trial #{} says of another's result",
+    "claim": "the end of the claim for trial #{}",
+    "finish": "the runs for lease {}",
+    "release": "the return of lease {}",
+}
+
+
 @dataclass(frozen=True)
 class Letter:
     """Something that the hub is to be told."""
@@ -42,6 +51,12 @@ class Letter:
     kind: str  # trial, finish, release, verify, claim
     body: Mapping[str, Any]
     begun: bool  # it was on its way before, and nobody knows whether it arrived
+
+    @property
+    def about(self) -> str:
+        """What it tells, for people."""
+        number = self.key.partition(":")[2]
+        return _ABOUT.get(self.kind, "letter {}").format(number)
 
 
 @dataclass(frozen=True)
