@@ -249,7 +249,8 @@ def test_who_tells_no_dollars_is_named_once_beside_a_limit_in_dollars(tmp_path: 
     with opened(make_lab(tmp_path / "lab")) as study:
         steps = [costs, counts, counts]
         research(study, ScriptedProposer(steps), Limits(trials=3, usd=5), on_note=notes.append)
-    told = "scripted tells tokens and no dollars: --max-usd does not end it, --max-tokens does."
+    told = "scripted tells tokens and no dollars: --max-usd does not end it, --max-tokens does. "
+    told += "For an agent, usd_per_million in agents.toml gives its tokens a price."
     assert notes == [told]
 
 

@@ -189,7 +189,8 @@ class Session:
             self.unpriced.add(trial.proposer)
             self.note(
                 f"{trial.proposer} tells tokens and no dollars: --max-usd does not end it, "
-                "--max-tokens does."
+                "--max-tokens does. For an agent, usd_per_million in agents.toml gives its tokens "
+                "a price."
             )
 
     def _next(self) -> Trial:

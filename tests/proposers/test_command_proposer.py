@@ -116,6 +116,15 @@ def test_an_edit_and_a_clean_stream_are_a_proposal(agent: str, bench: Bench) -> 
     assert proposal.cost_usd == (USD if agent in WITH_USD else 0.0)
 
 
+@pytest.mark.parametrize("agent", ["codex", "claude"])
+def test_tokens_have_the_price_that_is_set(agent: str, bench: Bench) -> None:
+    """Of an agent that tells no dollars; one that tells them is believed. Nothing is free."""
+    usd = USD if agent in WITH_USD else TOKENS * 4.0 / 1e6
+    assert bench.play(agent, usd_per_million=4.0).cost_usd == pytest.approx(usd)
+    failed = failure(lambda: bench.play(agent, act="pass", usd_per_million=4.0))
+    assert failed.cost_usd == pytest.approx(usd)
+
+
 @pytest.mark.parametrize("agent", PROGRAMS)
 def test_exit_code_0_without_an_edit_is_no_proposal(agent: str, bench: Bench) -> None:
     """Evidence counts; what it cost is not lost."""

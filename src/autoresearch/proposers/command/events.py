@@ -56,6 +56,7 @@ def hear(preset: Preset, log: Path, output: Path | None = None) -> Heard:
             _line(heard, preset, line)
     if preset.format == "json":
         _whole(heard, preset, output or log)
+    heard.usd = heard.usd or heard.tokens * preset.usd_per_million / 1e6
     return heard
 
 

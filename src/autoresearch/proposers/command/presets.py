@@ -24,6 +24,7 @@ MILD = (
     "silence",
     "turns",
     "usd",
+    "usd_per_million",
     "disk_mb",
 )  # what a lab may set of others' agents
 LISTS = ("{guard}", "{editable}")  # words that become several
@@ -65,6 +66,7 @@ class Preset:
     silence: float = 600.0  # without a word
     turns: float = 100  # answers of the model in one proposal, where they are told
     usd: float = 2.0  # that a proposal may cost, as far as it tells before its end
+    usd_per_million: float = 0.0  # dollars of a million tokens, where it tells these alone
     disk_mb: float = 1024.0  # that it may write
     origin: str = "built in"
 
@@ -187,7 +189,8 @@ def _numbers(table: Table) -> dict[str, float]:
         number = table.number(key, getattr(Preset, key), positive=True)
         assert number is not None
         found[key] = number
-    return found
+    price = table.number("usd_per_million", positive=True)
+    return {**found, "usd_per_million": price or 0.0}
 
 
 def _strings(table: Table, key: str) -> dict[str, str]:
