@@ -140,6 +140,7 @@ def test_the_record_of_a_proof_is_whole(climbed: tuple[Path, str], capsys: Capsy
         assert all(f.good for f in examine_study(Task.load(lab), ledger, paths, repository))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", [["0/attempt-2", "8/attempt-3"], ["8/attempt-0", "8/attempt-7"]])
 def test_a_study_killed_within_a_pair_ends_as_a_calm_one(tmp_path: Path, kills: list[str]) -> None:
     """kill -9 in the baseline's runs, in a pair, at a proof's first or last run: the same table."""

@@ -46,6 +46,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_hub_killed_among_pushes_and_posts_loses_nothing() -> None:
     """Five times kill -9: what was acknowledged is there, and nothing is there by half."""
     done = run(str(SCRIPT), "--kills", "5", "--seed", "11")
