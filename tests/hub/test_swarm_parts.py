@@ -19,11 +19,12 @@ from autoresearch.metric import Metric
 from autoresearch.proposers import Proposal
 from autoresearch.proposers.fake import Edit, ScriptedProposer
 from autoresearch.simplicity import fingerprint
+from autoresearch.swarm.again import SPENT, Again
 from autoresearch.swarm.ideas import MOST_MISSES, Ideas
 from autoresearch.swarm.outbox import Outbox, outbox_path, standings
 from autoresearch.swarm.priors import held_now, tried_before
 from autoresearch.swarm.quiet import quieted
-from autoresearch.swarm.settings import plain, this_platform
+from autoresearch.swarm.settings import Settings, plain, this_platform
 from autoresearch.swarm.station import Unfit, best_first, check_ruler, seen
 from tiny_lab import git, make_lab, opened, scores
 
@@ -312,6 +313,24 @@ def test_an_edit_from_elsewhere_goes_before_the_one_that_is_made_ahead(tmp_path:
     assert told[1:3] == [("scripted", "own 9"), ("hub:ada", "theirs")]
     assert len(told) == 4
     assert len(turns) == 3
+
+
+def test_the_first_replication_comes_early_and_the_share_is_kept_after_it(tmp_path: Path) -> None:
+    """Three own runs before the first; 54 before the second, which makes six of sixty."""
+    with (
+        opened(make_lab(tmp_path / "lab")) as study,
+        contextlib.closing(Outbox(tmp_path / "box" / "a.db")) as box,
+    ):
+        study.baseline()
+        again, usual = Again(study, box, Settings("", "")), study.usual_seconds()
+
+        def due(runs: float) -> bool:
+            again.own = runs * usual
+            return again.is_due()
+
+        assert [due(2.9), due(3.1)] == [False, True]
+        box.note(SPENT, f"{3 * usual}")
+        assert [due(3.1), due(53.0), due(55.0)] == [False, False, True]
 
 
 def test_what_others_tried_is_recorded_and_not_run(tmp_path: Path) -> None:
