@@ -106,8 +106,8 @@ def _counts(story: Story) -> Iterator[str]:
 def _figure(picture: str) -> str:
     still = f"<noscript>{picture}</noscript>" if picture else ""
     return f"""<figure><div class="scroll"><div class="chart" id="staircase"></div></div>
-{still}<figcaption>Every trial that ran is a mark; the line is the best so far. Hover for the note and the
-score, click to see its row.</figcaption></figure>"""
+{still}<figcaption>Every trial that ran is a mark; the line is the best so far. Hover for the note
+and the score, click to see its row.</figcaption></figure>"""
 
 
 def _keeps(story: Story) -> str:
