@@ -183,6 +183,7 @@ def test_a_detached_head_is_a_commit_like_any_other(lab: Path) -> None:
     assert git(lab, "rev-parse", "HEAD", "autoresearch/t~2").split() == [head, head]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["index.lock", "HEAD.lock", "packed-refs.lock", "config.lock"])
 def test_locks_of_the_user_are_neither_needed_nor_touched(lab: Path, name: str) -> None:
     """Whoever left them in .git, a study goes on beside them."""

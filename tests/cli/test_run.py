@@ -81,6 +81,7 @@ def test_run_json_prints_one_object_a_trial(lab: Path, capsys: pytest.CaptureFix
     ]
 
 
+@pytest.mark.slow
 def test_run_uses_the_offline_proposer_when_no_agent_is_named(lab: Path) -> None:
     """The annotated constant of the lab is what it turns."""
     assert call(lab, "run", "--trials", "3") == 0

@@ -72,6 +72,7 @@ def tried(folder: Path, text: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_a_study_of_five_trials_finds_something_better(cache: Path, tmp_path: Path) -> None:
     """Made by init, prepared and run as the docs say: judged, better, and nothing left behind."""
     env = {"AUTORESEARCH_CACHE": str(cache)}
