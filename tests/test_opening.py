@@ -176,3 +176,26 @@ def test_looking_at_a_study_that_is_not_there_names_those_that_are(lab: Path) ->
         pass
     with pytest.raises(LedgerError, match=r"No study 'other' here \(there are: real\)"):
         read_study(Task.load(lab), "other").__enter__()
+
+
+def test_a_table_that_no_study_wrote_is_not_overwritten(lab: Path) -> None:
+    """Somebody's own results.tsv: named before anything is made, and moved away by its owner."""
+    (lab / "results.tsv").write_text("mine\n")
+    refused(lab, TaskError, "mv results.tsv results.old.tsv")
+    assert (lab / "results.tsv").read_text() == "mine\n"
+    assert not (lab / ".autoresearch").exists()
+    (lab / "results.tsv").rename(lab / "results.old.tsv")
+    with opened(lab) as study:
+        study.baseline()
+    with opened(lab, "another"):  # that table is a study's, and the next takes its place
+        pass
+    assert (lab / "results.old.tsv").read_text() == "mine\n"
+
+
+def test_a_table_in_the_commit_is_refused_with_the_way_out(lab: Path) -> None:
+    """It would be a fixed file that every trial changes."""
+    (lab / "results.tsv").write_text("mine\n")
+    git(lab, "add", "-f", "results.tsv")
+    git(lab, "commit", "-qm", "with a table")
+    refused(lab, TaskError, "git rm --cached results.tsv")
+    assert (lab / "results.tsv").read_text() == "mine\n"

@@ -70,6 +70,7 @@ def test_code_that_was_tried_is_not_run_again(lab: Path) -> None:
     assert play(lab, *scores(9.0, 8.0), same) == [
         ("keep", "", 9.0), ("keep", "", 8.0), ("crash", "duplicate of #1", None)
     ]  # fmt: skip
+    assert "A thought." in git(lab, "show", "refs/autoresearch/t/3:train.py")  # and it is not lost
 
 
 def test_larger_is_better_when_the_task_says_so(tmp_path: Path) -> None:

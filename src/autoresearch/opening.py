@@ -21,6 +21,7 @@ from autoresearch.executors.levels import make_executor
 from autoresearch.git import Git, check_git
 from autoresearch.ledger import Ledger
 from autoresearch.paths import (
+    RESULTS,
     STATE_FOLDER,
     StudyPaths,
     current_tag,
@@ -167,6 +168,11 @@ def _check_new(git: Git, task: Task, paths: StudyPaths) -> None:
             f"does. Take another --tag, or remove it: git branch -D autoresearch/{paths.tag}"
         )
     _check_files(git, task, head, paths)
+    if os.path.lexists(paths.results) and not tags(task.folder):
+        raise TaskError(
+            f"{RESULTS} is there, and no study of this lab wrote it; ours is written anew after "
+            f"every trial. Keep it under another name: mv {RESULTS} results.old.tsv"
+        )
 
 
 def _check_branch(git: Git, ledger: Ledger, paths: StudyPaths) -> None:
@@ -204,6 +210,12 @@ def _check_files(git: Git, task: Task, base: str, paths: StudyPaths) -> None:
                 f"editable names {name}, and git does not know it. "
                 f"Commit it: git add {name} && git commit -m 'add {name}'"
             )
+    if RESULTS in committed:
+        raise TaskError(
+            f"{RESULTS} is in the commit, and a study writes it anew after every trial. Take it "
+            f"out, the file stays: git rm --cached {RESULTS} && echo {RESULTS} >> .gitignore && "
+            f"git add .gitignore && git commit -m 'without {RESULTS}'"
+        )
     free = {*task.editable, PROGRAM, *FOR_AGENTS}
     if changed := [name for name in git.changed_files(base) if name not in free]:
         listed = ", ".join(changed[:5]) + (", ..." if len(changed) > 5 else "")

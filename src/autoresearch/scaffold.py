@@ -23,6 +23,7 @@ from autoresearch.names import nearest
 from autoresearch.task import FILE, FOR_AGENTS, PROGRAM
 
 _RENAMED = {"gitignore": ".gitignore"}  # a dotted file would act on our own repository
+_WRITTEN = ("results.tsv", "report.html", "progress.png", "progress.svg")  # in a lab, by us
 _NOT_COPIED = ("presets.toml", "__pycache__")
 _TEMPLATES = dict(
     zip(FOR_AGENTS, ("agents.md", "pointer.md", "pointer.md", "skill.md", "skill.md"), strict=True)
@@ -76,7 +77,19 @@ def create_blank(
     if not (folder / PROGRAM).exists():
         write_whole(folder / PROGRAM, _program(task, editable, metric))
         written.append(folder / PROGRAM)
-    return written + write_for_agents(folder)
+    return [*written, *_ignore(folder), *write_for_agents(folder)]
+
+
+def _ignore(folder: Path) -> list[Path]:
+    """Have git pass over what studies and reports write; .gitignore, if that took a line."""
+    path = folder / ".gitignore"
+    said = path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else ""
+    missing = [name for name in _WRITTEN if name not in said.split()]
+    if missing:
+        start = said if said.endswith("\n") or not said else said + "\n"
+        whole = start + "\n".join(missing) + "\n"
+        write_whole(path, whole.encode("utf-8", "surrogateescape"))
+    return [path] if missing else []
 
 
 def write_for_agents(folder: Path) -> list[Path]:

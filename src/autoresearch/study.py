@@ -273,12 +273,16 @@ class Study:
         if tree == self.git.tree(trial.parent):
             return self._pin(trial, commit, tree) if again else self._refuse(trial, "no_change")
         if earlier := self.ledger.tried(fingerprint(self._files(commit))):
-            return self._refuse(trial, f"duplicate of #{earlier.number}")
+            return self._skip(trial, commit, tree, f"duplicate of #{earlier.number}")
         trial = self.echoes.noted(trial, commit, edit, self.ledger, NOTE)
         if reason := self.tried(trial, commit):
-            known = {"status": Status.CRASH, "reason": reason}
-            return self._pin(trial, commit, tree, State.DECIDED, **known)
+            return self._skip(trial, commit, tree, reason)
         return self._pin(trial, commit, tree)
+
+    def _skip(self, trial: Trial, commit: str, tree: str, reason: str) -> Trial:
+        """Decided before it runs, and on record: what was written is not lost."""
+        known = {"status": Status.CRASH, "reason": reason}
+        return self._pin(trial, commit, tree, State.DECIDED, **known)
 
     def _pin(
         self, trial: Trial, commit: str, tree: str, state: State = State.COMMITTED, **more: Any

@@ -197,6 +197,18 @@ def test_blank_tells_agents_too_and_leaves_their_files_alone(
     assert "$" not in program
 
 
+def test_blank_has_git_pass_over_what_studies_write(
+    script: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lines of one's own .gitignore stay, and none is written twice."""
+    (script / ".gitignore").write_text("data/\nreport.html")
+    words = ("--metric", "error", "--", "python", "solve.py")
+    assert call("init", str(script), "--lab", "blank", *words) == 0
+    assert f"Wrote {script / '.gitignore'}" in capsys.readouterr().out
+    lines = (script / ".gitignore").read_text().splitlines()
+    assert lines == ["data/", "report.html", "results.tsv", "progress.png", "progress.svg"]
+
+
 def test_what_agents_are_told_may_change_during_a_study(script: Path) -> None:
     """Instructions are no fixed files: a study goes on after an edit of them."""
     words = ("--metric", "error", "--", "python", "solve.py")
