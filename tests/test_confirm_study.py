@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch.cli import main
+from autoresearch.cli.live import summary
 from autoresearch.doctor import examine_study
 from autoresearch.executors.local import LocalExecutor
 from autoresearch.ledger import CLAIM, NOISE, PROOF, STEP, Status
@@ -138,6 +139,20 @@ def test_the_record_of_a_proof_is_whole(climbed: tuple[Path, str], capsys: Capsy
     assert [line.split("\t")[3] for line in table[1:]] == [t["status"] for t in trials]
     with read_study(Task.load(lab)) as (ledger, paths, repository):
         assert all(f.good for f in examine_study(Task.load(lab), ledger, paths, repository))
+
+
+def test_the_summary_counts_steps_that_nobody_has_proven(lab: Path, capsys: Capsys) -> None:
+    """As Ctrl-C leaves them; and the command that it names proves them."""
+    task = Task.load(lab)
+    with open_study(task, "t", make_strategy("confirm", task.keep), LocalExecutor()) as study:
+        study.baseline()
+        proposer = ScriptedProposer(scores(40, 30))
+        steps = [study.step(proposer) for _ in "ab"]
+        assert summary(study).endswith(
+            " 2 steps on it are not proven yet: autoresearch run goes on, --trials 0 only proves."
+        ), [step.word for step in steps]
+    assert call(lab, *CLIMB, "--trials", "0") == 0
+    assert "not proven yet" not in capsys.readouterr().out
 
 
 @pytest.mark.slow

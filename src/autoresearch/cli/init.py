@@ -33,7 +33,7 @@ class SplitCommand(click.Command):
 @click.command(cls=SplitCommand)
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=".")
 @click.option("--lab", default="nanogpt", show_default=True, help="Which lab, or blank.")
-@click.option("--preset", help="Constants for a machine (nanogpt: cpu, mac, rtx, h100).")
+@click.option("--preset", help="Constants for a machine (nanogpt: demo, cpu, mac, rtx, h100).")
 @click.option("--edit", "editable", multiple=True, help="blank: a file that may change; repeat it.")
 @click.option("--metric", "name", help="blank: the number's name; else the last one printed.")
 @click.option("--maximize", is_flag=True, help="blank: higher is better.")

@@ -280,7 +280,16 @@ def summary(study: Study) -> str:
     return (
         f"{len(trials)} trials: {told}. {name} {number(first.value)} → {number(best.value)} "
         f"({gain:.2f} % better), #{best.number} on branch autoresearch/{study.paths.tag}."
+        + _open_steps(len(study.ledger.steps_to(study.ask(), best.commit)))
     )
+
+
+def _open_steps(count: int) -> str:
+    """What stands on the best and is not decided, as after Ctrl-C."""
+    if not count:
+        return ""
+    told = "1 step on it is" if count == 1 else f"{count} steps on it are"
+    return f" {told} not proven yet: autoresearch run goes on, --trials 0 only proves."
 
 
 def _counted(counts: Counter[str]) -> list[str]:

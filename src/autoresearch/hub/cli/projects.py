@@ -52,7 +52,7 @@ def project(
     first commit pushed is it unless --root says another.
 
     \b
-    ah project speed --metric seconds --protect bench.py --protect tests.py
+    ah project speed --metric milliseconds --protect bench.py --protect tests.py
     ah project speed --change --noise 0.02
     """
     if change and root:
