@@ -19,12 +19,13 @@ from autoresearch.cli import main
 from autoresearch.cli.live import summary
 from autoresearch.doctor import examine_study
 from autoresearch.executors.local import LocalExecutor
+from autoresearch.heartbeat import Stage
 from autoresearch.ledger import CLAIM, NOISE, PROOF, STEP, Status
 from autoresearch.loop import Limits, research
 from autoresearch.opening import open_study, read_study
 from autoresearch.proposers.fake import ScriptedProposer
 from autoresearch.strategies.registry import make_strategy
-from autoresearch.study import MEASURING, Stage, Study
+from autoresearch.study import MEASURING, Study
 from autoresearch.task import Task
 from tiny_agents import Climber
 from tiny_lab import NOISY, TASK, git, make_lab, scores

@@ -9,10 +9,11 @@ import pytest
 
 from autoresearch.desk import MAX_FILE
 from autoresearch.errors import BranchMoved, ProposerError, RunFailed
+from autoresearch.heartbeat import Stage
 from autoresearch.ledger import Attempt, State, Status, Trial
 from autoresearch.proposers import Brief, Proposal
 from autoresearch.proposers.fake import Edit, ScriptedProposer
-from autoresearch.study import Stage, Study
+from autoresearch.study import Study
 from tiny_lab import (
     CRASHES,
     HANGS,

@@ -10,13 +10,14 @@ import pytest
 from autoresearch.cli import main
 from autoresearch.errors import VerifyError
 from autoresearch.executors.local import LocalExecutor
+from autoresearch.heartbeat import Stage
 from autoresearch.ledger import Status
 from autoresearch.opening import open_study
 from autoresearch.proposers import Brief, Proposal
 from autoresearch.runs import Gain, Run, add_run, read_runs
 from autoresearch.strategies.greedy import Greedy
 from autoresearch.strategies.registry import make_strategy
-from autoresearch.study import Stage, Study
+from autoresearch.study import Study
 from autoresearch.task import Task
 from autoresearch.verify import (
     ablate,

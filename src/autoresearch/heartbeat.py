@@ -14,6 +14,22 @@ SLACK = 120.0  # seconds beyond its own limit before a stage is called stalled
 
 
 @dataclass(frozen=True)
+class Stage:
+    """Something begins that takes a while."""
+
+    verb: str  # "propose", "run", "check", "pause", or "wait": then the note says for whom
+    number: int | None  # of the trial; None when it is run beside the record
+    note: str = ""
+    log: Path | None = None
+    again: str = ""  # why it runs once more, or what else runs for it
+
+    @property
+    def who(self) -> str:
+        """What it is about, for people."""
+        return "An earlier commit" if self.number is None else f"#{self.number}"
+
+
+@dataclass(frozen=True)
 class Heartbeat:
     """One stage of one trial, as it began."""
 

@@ -17,7 +17,7 @@ from autoresearch.errors import EndAsked, RunFailed
 from autoresearch.executors import Executor
 from autoresearch.files import write_whole
 from autoresearch.git import Git
-from autoresearch.heartbeat import beat
+from autoresearch.heartbeat import Stage, beat
 from autoresearch.ledger import Attempt, Ledger, State, Status, Trial
 from autoresearch.measure import (
     cache_folder,
@@ -41,22 +41,6 @@ PROOF_RUNS = 8  # that a proof takes, as a rule
 PROPOSE_LIMIT = 3600.0  # seconds after which a proposer looks stalled that does not say more
 WAIT_LIMIT = 24 * 3600.0  # and a study that waits, for others who measure time or a person
 MEASURING = "measuring.lock"  # in the cache folder
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Something begins that takes a while."""
-
-    verb: str  # "propose", "run", "check", "pause", or "wait": then the note says for whom
-    number: int | None  # of the trial; None when it is run beside the record
-    note: str = ""
-    log: Path | None = None
-    again: str = ""  # why it runs once more, or what else runs for it
-
-    @property
-    def who(self) -> str:
-        """What it is about, for people."""
-        return "An earlier commit" if self.number is None else f"#{self.number}"
 
 
 @dataclass(frozen=True)

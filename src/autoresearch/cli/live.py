@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Protocol, Self
 import click
 
 from autoresearch.cli.common import duration, number
+from autoresearch.heartbeat import Stage
 from autoresearch.ledger import SKIP, STEP, Trial
 from autoresearch.loop import Limits
 from autoresearch.report.curves import read_curve
 from autoresearch.report.results import jsonl
-from autoresearch.study import Stage, Study
+from autoresearch.study import Study
 from autoresearch.verify import claimed_gain
 
 if TYPE_CHECKING:

@@ -12,11 +12,12 @@ import click
 
 from autoresearch.cli.common import lab_option, number, tag_option
 from autoresearch.errors import LedgerError
+from autoresearch.heartbeat import Stage
 from autoresearch.opening import begun_with, open_study
 from autoresearch.paths import current_tag
 from autoresearch.runs import Gain
 from autoresearch.strategies.registry import make_strategy
-from autoresearch.study import Stage, Study
+from autoresearch.study import Study
 from autoresearch.task import Task
 from autoresearch.verify import Ablated, Replayed, Verified
 from autoresearch.verify import ablate as ablated
