@@ -81,7 +81,6 @@ def test_run_json_prints_one_object_a_trial(lab: Path, capsys: pytest.CaptureFix
     ]
 
 
-@pytest.mark.slow
 def test_run_uses_the_offline_proposer_when_no_agent_is_named(lab: Path) -> None:
     """The annotated constant of the lab is what it turns."""
     assert call(lab, "run", "--trials", "3") == 0
@@ -90,6 +89,7 @@ def test_run_uses_the_offline_proposer_when_no_agent_is_named(lab: Path) -> None
     assert all(note.startswith("SCORE 10.0 -> ") or "SCORE" in note for note in notes[1:])
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_instant_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
     """kill -9 of the loop, again and again: the table ends as that of an undisturbed run."""
     calm, shaken = make_lab(tmp_path / "calm"), make_lab(tmp_path / "shaken")

@@ -72,7 +72,6 @@ def tried(folder: Path, text: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_a_study_of_five_trials_finds_something_better(cache: Path, tmp_path: Path) -> None:
     """Made by init, prepared and run as the docs say: judged, better, and nothing left behind."""
     env = {"AUTORESEARCH_CACHE": str(cache)}
@@ -88,6 +87,7 @@ def test_a_study_of_five_trials_finds_something_better(cache: Path, tmp_path: Pa
     assert git(lab, "status", "--porcelain") == ""
 
 
+@pytest.mark.slow
 def test_a_network_trains_for_the_budget_and_no_longer(lab: Path) -> None:
     """The other model is honest, too: judged, within its time, far better than the table.
 

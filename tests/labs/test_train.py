@@ -475,7 +475,6 @@ def test_nan_ends_the_run(prepared: Path) -> None:
     assert re.search(r"^FAIL: non-finite logits", done.stdout, re.M)
 
 
-@pytest.mark.slow
 def test_no_memory_is_called_by_its_name(prepared: Path) -> None:
     """A model that is too large ends with FAIL: out of memory, not with a traceback."""
     done = train_with(prepared, BIGRAM=2**40)
@@ -484,6 +483,7 @@ def test_no_memory_is_called_by_its_name(prepared: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_seed_is_a_run(prepared: Path) -> None:
     """The seed of the environment decides: the same one starts alike, another one differently."""
     source = constants.replace(SOURCE, {})
