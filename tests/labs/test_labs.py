@@ -34,6 +34,7 @@ def trials(lab: Path) -> list[dict[str, object]]:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_nanogpt_trains_and_is_scored_from_nothing(tmp_path: Path) -> None:
     """The cpu preset with a budget of two seconds: data, baseline, an experiment, a page."""
     autoresearch(tmp_path, "init", "lab", "--preset", "cpu")
