@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from autoresearch.cli import main
 from autoresearch.errors import VerifyError
 from autoresearch.executors.local import LocalExecutor
 from autoresearch.heartbeat import Stage
-from autoresearch.ledger import Status
+from autoresearch.ledger import Ledger, Status
+from autoresearch.metric import Metric
 from autoresearch.opening import open_study
 from autoresearch.proposers import Brief, Proposal
 from autoresearch.runs import Gain, Run, add_run, read_runs
@@ -24,9 +26,11 @@ from autoresearch.verify import (
     claimed_gain,
     findings,
     proven_values,
+    repeats,
     replay,
     verify,
 )
+from strategies.confirmed import Lab
 from tiny_lab import TASK, git
 
 # The score is what three constants add up to, and noise that the seed decides.
@@ -140,6 +144,21 @@ def test_a_replay_agrees_with_what_was_recorded(lab: Path) -> None:
         assert found.recorded == found.again
         assert found.agrees
         assert study.ledger.trials() == before
+
+
+def test_a_replay_knows_all_runs_of_one_commit(tmp_path: Path) -> None:
+    """A machine that grew busy after the baseline is noise as well: it shows where proofs ran."""
+    with contextlib.closing(Ledger(tmp_path / "a.db", Metric("score"))) as ledger:
+        study = Lab(ledger)
+        study.baseline(0.0, 0.1, 0.0, 0.1)
+        calm = repeats(ledger)
+        assert calm is not None
+        assert (calm.df, calm.sd) == (3, pytest.approx(0.0577, abs=1e-4))
+        study.edit(2.0, 4.0)
+        busy = repeats(ledger)
+        assert busy is not None
+        assert busy.df == 4
+        assert busy.sd == pytest.approx(((3 * calm.sd**2 + 2.0) / 4) ** 0.5)
 
 
 def test_a_trial_that_never_ran_cannot_be_replayed(lab: Path) -> None:

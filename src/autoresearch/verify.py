@@ -162,10 +162,18 @@ def replay(study: Study, number: int) -> Replayed:
         raise VerifyError(f"Trial {number} never ran ({trial.reason}): there is nothing to replay.")
     was = trial.own[0]
     run = _measured(study, trial.commit, was.seed)
-    kept = study.ledger.kept()
-    values = [a.value for a in (kept[0].own if kept else ()) if a.value is not None]
-    noise = Noise.pooled([values]) if len(values) > 1 else None
-    return Replayed(number, was.seed, was.value, run.value, run.reason, noise)
+    return Replayed(number, was.seed, was.value, run.value, run.reason, repeats(study.ledger))
+
+
+def repeats(ledger: Ledger) -> Noise | None:
+    """How far runs of one commit lie apart, whenever in the study each was made."""
+    groups: dict[str, list[float]] = {}
+    for trial in ledger.trials():
+        for attempt in trial.attempts:
+            if attempt.value is not None:
+                groups.setdefault(attempt.commit or trial.commit, []).append(attempt.value)
+    repeated = [values for values in groups.values() if len(values) > 1]
+    return Noise.pooled(repeated) if repeated else None
 
 
 def findings(ledger: Ledger, folder: Path) -> tuple[Finding, ...]:

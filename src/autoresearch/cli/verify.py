@@ -134,4 +134,5 @@ def _again(found: Replayed) -> str:
     said = f"#{found.trial} on seed {found.seed}: recorded {number(found.recorded)}"
     because = f" ({found.reason})" if found.reason else ""
     verdict = "agrees" if found.agrees else "does not agree"
-    return f"{said}, now {number(found.again)}{because}: {verdict}."
+    sd = "" if found.noise is None else f" (runs of one commit: sd {number(found.noise.sd)})"
+    return f"{said}, now {number(found.again)}{because}: {verdict}{sd}."
