@@ -211,10 +211,12 @@ def _check_files(git: Git, task: Task, base: str, paths: StudyPaths) -> None:
                 f"Commit it: git add {name} && git commit -m 'add {name}'"
             )
     if RESULTS in committed:
+        anew = f", then start a new study: autoresearch run --tag {paths.tag}-2"
         raise TaskError(
             f"{RESULTS} is in the commit, and a study writes it anew after every trial. Take it "
             f"out, the file stays: git rm --cached {RESULTS} && echo {RESULTS} >> .gitignore && "
             f"git add .gitignore && git commit -m 'without {RESULTS}'"
+            f"{anew if paths.ledger.exists() else ''}"
         )
     free = {*task.editable, PROGRAM, *FOR_AGENTS}
     if changed := [name for name in git.changed_files(base) if name not in free]:

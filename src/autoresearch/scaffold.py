@@ -83,6 +83,8 @@ def create_blank(
 def _ignore(folder: Path) -> list[Path]:
     """Have git pass over what studies and reports write; .gitignore, if that took a line."""
     path = folder / ".gitignore"
+    if path.is_symlink():  # somebody's own arrangement, which git itself does not follow
+        return []
     said = path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else ""
     missing = [name for name in _WRITTEN if name not in said.split()]
     if missing:

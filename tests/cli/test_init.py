@@ -209,6 +209,16 @@ def test_blank_has_git_pass_over_what_studies_write(
     assert lines == ["data/", "report.html", "results.tsv", "progress.png", "progress.svg"]
 
 
+def test_blank_leaves_a_linked_gitignore_alone(script: Path) -> None:
+    """The link stays, and what it leads to stays as it is."""
+    (script / "shared").write_text("data/\n")
+    (script / ".gitignore").symlink_to("shared")
+    words = ("--metric", "error", "--", "python", "solve.py")
+    assert call("init", str(script), "--lab", "blank", *words) == 0
+    assert (script / ".gitignore").is_symlink()
+    assert (script / "shared").read_text() == "data/\n"
+
+
 def test_what_agents_are_told_may_change_during_a_study(script: Path) -> None:
     """Instructions are no fixed files: a study goes on after an edit of them."""
     words = ("--metric", "error", "--", "python", "solve.py")
