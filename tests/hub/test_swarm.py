@@ -320,6 +320,22 @@ def test_a_claim_is_confirmed_by_another_loop_and_then_taken_over(
     assert [trial.proposer for trial in trials_of(three)] == ["baseline", "hub:ada"]
 
 
+def test_who_joins_late_soon_runs_the_best_claim_again(hub: HubProcess, tmp_path: Path) -> None:
+    """With the default share, after a few trials of its own, and without waiting for a look."""
+    one, two = lab_of(tmp_path / "one"), lab_of(tmp_path / "two")
+    with member_of(hub, one, "ada") as (study, member):
+        loop(study, member, scores(4))
+    with member_of(hub, two, "bob", replicate=0.1, look=300.0) as (study, member):
+        loop(study, member, scores(19, 18, 17, 16))
+
+        def confirmed() -> bool:
+            member.between()
+            return bool(hub.results("ada")[-1]["verdict"] == "confirmed")
+
+        until(confirmed, "a replication")
+        assert not member.again.is_due()
+
+
 @pytest.mark.slow
 def test_a_cheats_claim_is_refuted(hub: HubProcess, tmp_path: Path) -> None:
     """Three runs of its exact files say otherwise, and it leaves the boards."""

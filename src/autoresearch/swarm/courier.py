@@ -74,8 +74,11 @@ class Courier:
         self._wake.set()
 
     def want(self) -> None:
-        """Somebody's result could be run again now: the next look brings one, if there is one."""
-        self._wanted.set()
+        """Somebody's result could be run again: look at once, and then as often as ever."""
+        if not self._wanted.is_set():
+            self._wanted.set()
+            self._looked = 0.0
+            self.hurry()
 
     def done(self) -> None:
         """What was ready is done, or given back."""
