@@ -34,6 +34,7 @@ WARM_UP = 60.0        # seconds from hello to start
 GRACE = 1.0           # seconds that a submission may be late
 ANSWERING = 20.0      # seconds that all answers together may take: that time is not for training
 KNOWS = 0.85          # of log(256): an untrained model that is better than this has been trained before
+PROBES = 4            # batches of a set that are asked twice: who looks ahead in some batches alone may miss one
 SAME = 1e-3           # nats: two answers to one question may differ by so much
 MOST = 2**16          # bytes of one message
 
@@ -158,27 +159,33 @@ class Judge:
             raise Refused("tampered", f"the untrained model has a loss of {nats:.2f}: its weights come from elsewhere")
         self.answering = 0.0
 
+    def plan(self, count):
+        """What is asked, in order: every batch, some of them with another end at turns of their own, the first again."""
+        dice = random.SystemRandom()
+        plan = [("score", i) for i in range(count)]
+        for i in dice.sample(range(count), min(PROBES, count)):
+            plan.insert(dice.randrange(len(plan) + 1), ("probe", i))
+        return [*plan, ("again", 0)]
+
     def score(self, rows):
-        """Bits per byte of one set. Two more batches than the set has are asked, each to catch one kind of cheat."""
-        count, dice, nats = len(rows) // ROWS, random.SystemRandom(), {}
-        probe, turn = dice.randrange(count), dice.randrange(count + 1)
-        cuts = np.array([[dice.randrange(self.seq_len // 4, self.seq_len * 3 // 4)] for _ in range(ROWS)])
-        past = np.arange(self.seq_len) < cuts  # [ROWS, T]: what comes before its row's cut
-        for which in [*range(turn), "probe", *range(turn, count), "again"]:
-            i = {"probe": probe, "again": 0}.get(which, which)
+        """Bits per byte of one set. A few more batches than the set has are asked, to catch two kinds of cheat."""
+        dice, nats, pasts = random.SystemRandom(), {}, {}
+        for kind, i in self.plan(len(rows) // ROWS):
             batch = rows[i * ROWS : (i + 1) * ROWS]
             ids = batch[:, :-1]
-            if which == "probe":  # the same text up to the cut, and another one behind it
-                ids = np.where(past, ids, rows[dice.sample(range(len(rows)), ROWS), :-1])
-            nats[which] = self.ask(ids, batch[:, 1:])
+            if kind == "probe":  # the same text up to its row's cut, and another one behind it
+                cuts = [[dice.randrange(self.seq_len // 4, self.seq_len * 3 // 4)] for _ in range(ROWS)]
+                pasts[i] = np.arange(self.seq_len) < cuts  # [ROWS, T]
+                ids = np.where(pasts[i], ids, rows[dice.sample(range(len(rows)), ROWS), :-1])
+            nats[kind, i] = self.ask(ids, batch[:, 1:])
             self.lines.say(free=True)
             if self.answering > ANSWERING:
                 raise Refused("overtime", f"the answers took more than {ANSWERING:.0f} s")
-        if (gap := abs(nats["again"] - nats[0]).max()) > SAME:
+        if (gap := abs(nats["again", 0] - nats["score", 0]).max()) > SAME:
             raise Refused("tampered", f"not repeatable: the first batch, asked again, moved by {gap:.2g}")
-        if (gap := abs(nats["probe"] - nats[probe])[past].max()) > SAME:
+        if (gap := max(abs(nats["probe", i] - nats["score", i])[past].max() for i, past in pasts.items())) > SAME:
             raise Refused("tampered", f"not causal: with another text later on, the loss before it moved by {gap:.2g}")
-        return float(np.mean([nats[i] for i in range(count)])) / math.log(2)
+        return float(np.mean([value for (kind, _), value in nats.items() if kind == "score"])) / math.log(2)
 
 def listen():
     """The connection to the one run that we judge; whoever comes later finds nobody."""
