@@ -20,6 +20,7 @@ FLOORS = {
     "names": 1,
     "files": 1,
     "disks": 1,
+    "student": 1,
     "hub": 3,
     "executors": 1,
     "metric": 2,

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
 
-from autoresearch.strategies.sequential import t_quantile
+from autoresearch.student import t_quantile
 
 FILE = "runs.jsonl"
 

@@ -26,7 +26,6 @@ from autoresearch.strategies.sequential import (
     passes_screen,
     screen,
     stack_due,
-    t_quantile,
 )
 
 RULE = Rule()
@@ -306,24 +305,6 @@ def test_noise_pools_within_commits_only() -> None:
     assert (noise.sd, noise.df) == (pytest.approx(math.sqrt(2)), 2)
     grown = Noise.pooled([[0.0, 2.0]]).joined([100.0, 102.0])
     assert (grown.sd, grown.df) == (pytest.approx(noise.sd), noise.df)
-
-
-@pytest.mark.parametrize(
-    ("alpha", "df", "value"),
-    [
-        (0.01, 1, 31.8205),
-        (0.01, 3, 4.5407),
-        (0.05, 4, 2.1318),
-        (0.005, 10, 3.1693),
-        (0.025, 60, 2.0003),
-        (0.025, 120, 1.9799),
-        (0.5, 7, 0.0),
-    ],
-)
-def test_t_quantiles_are_those_of_the_tables(alpha: float, df: int, value: float) -> None:
-    """To four decimals, on both sides of the change of method."""
-    assert t_quantile(alpha, df) == pytest.approx(value, abs=1e-4)
-    assert t_quantile(1 - alpha, df) == pytest.approx(-value, abs=1e-4)
 
 
 def test_the_same_numbers_give_the_same_answer() -> None:
