@@ -5,8 +5,9 @@ when it is better), `se` = sd / sqrt(runs), and noise = how far two runs of one 
 
     tolerance     the larger of noise and 2 se, and 0.001 % of the claim, which was printed rounded
     confirmed     worse <= tolerance
-    refuted       worse > 2 x tolerance, and worse > 2 sd sqrt(1 + 1/runs): the claim is no lucky
-                  run of the same thing; without a known noise three runs are needed to say so
+    refuted       worse > 2 x tolerance, and worse > q sd sqrt(1 + 1/runs): the claim is no lucky
+                  run of the same thing. q is 2 where the noise is known; else three runs are
+                  needed, and q is Student's t that they exceed by chance once in a hundred times
     inconclusive  in between; or 2 se over both 3 x noise and 5 % of the claim: too wide to say
 
 Only runs on the claim's own tier count. If a trusted runner is among the verifiers, the trusted
@@ -20,10 +21,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from autoresearch.student import t_quantile
+
 SURE = 2.0  # standard errors
 WIDE = 0.05  # of the claim
 ROUNDED = 1e-5  # of the claim
 FEWEST = 3  # runs that refute where the noise is not known
+WRONGED = 0.01  # the chance that one such verdict refutes a claim that was one run of the same
 MOST_EACH = 3  # runs that count of each of several agents whom nobody trusts
 
 
@@ -90,6 +94,14 @@ def _verdict(worse: float, claim: float, found: Runs, noise: float) -> str:
     tolerance = max(noise, spread) + ROUNDED * abs(claim)
     if worse <= tolerance:
         return "confirmed"
-    lucky = SURE * (found.sd or 0.0) * math.sqrt(1 + 1 / found.runs)
-    known = noise > 0 or found.runs >= FEWEST
-    return "refuted" if known and worse > max(2 * tolerance, lucky) else "inconclusive"
+    if worse <= max(2 * tolerance, _luck(found, noise > 0)):
+        return "inconclusive"
+    return "refuted" if noise > 0 or found.runs >= FEWEST else "inconclusive"
+
+
+def _luck(found: Runs, known: bool) -> float:
+    """How far a single run of the same thing may lie from these runs' mean."""
+    if not found.sd:
+        return 0.0
+    far = SURE if known else t_quantile(WRONGED, found.runs - 1)
+    return far * found.sd * math.sqrt(1 + 1 / found.runs)
