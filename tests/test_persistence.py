@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pytest
 from autoresearch.loop import Limits, research
 from autoresearch.persistence import LONGEST, Advice, Persistence, follow
 from autoresearch.proposers import Brief, Proposal, ProposalFailed
-from autoresearch.proposers.fake import Edit, ScriptedProposer
+from autoresearch.proposers.fake import Edit, ScriptedProposer, Step
 from autoresearch.proposers.fallback import Fallback
 from tiny_lab import CRASHES, edit, make_lab, opened, scores
 
@@ -72,8 +72,13 @@ class Troubled(ScriptedProposer):
 
     name = "troubled"
 
-    def __init__(self, *failures: ProposalFailed, other: str | None = None) -> None:
-        super().__init__(scores(9, 8, 7))
+    def __init__(
+        self,
+        *failures: ProposalFailed,
+        other: str | None = None,
+        steps: Sequence[Step] = tuple(scores(9, 8, 7)),
+    ) -> None:
+        super().__init__(steps)
         self._failures = list(failures)
         self._other = other
         self.asked: list[str] = []
@@ -92,6 +97,12 @@ class Troubled(ScriptedProposer):
         """Note it."""
         self.asked.append("give way")
         return self._other
+
+
+class Slow(Troubled):
+    """An agent: what it brings costs time."""
+
+    patience = 60.0
 
 
 @pytest.mark.parametrize(
@@ -113,7 +124,7 @@ def night(tmp_path: Path) -> Callable[..., tuple[str, list[float], list[str], fl
     """A session of two trials; why it ended, what it waited, what it told, what it cost."""
 
     def run(
-        proposer: ScriptedProposer, **limits: float
+        proposer: ScriptedProposer, ahead: bool = True, **limits: float
     ) -> tuple[str, list[float], list[str], float]:
         slept: list[float] = []
         notes: list[str] = []
@@ -122,6 +133,7 @@ def night(tmp_path: Path) -> Callable[..., tuple[str, list[float], list[str], fl
                 study,
                 proposer,
                 Limits(**{"trials": 2, **limits}),  # type: ignore[arg-type]
+                ahead=ahead,
                 persistence=Persistence(chance=most),
                 on_note=notes.append,
                 sleep=slept.append,
@@ -153,6 +165,31 @@ def test_twelve_empty_hands_are_a_pause_and_then_it_goes_on(
     why, slept, _, _ = night(proposer)
     assert (why, slept) == ("2 of 2 trials are done", [600.0])
     assert proposer.asked == ["renew", "give way", "renew", "renew", "renew"]
+
+
+def test_an_agent_that_brings_what_was_tried_is_answered_like_an_empty_hand(
+    night: Callable[..., tuple[str, list[float], list[str], float]],
+) -> None:
+    """Each is a trial and a skip; three in a row begin anew, six give way, a run forgets them."""
+    same, other = scores(9)[0], scores(8)[0]
+    agent = Slow(other="codex", steps=[same, *[same] * 3, other, *[same] * 6])
+    why, slept, notes, _ = night(agent, ahead=False, trials=11)
+    assert (why, slept) == ("11 of 11 trials are done", [])
+    assert agent.asked == ["renew", "renew", "give way"]
+    assert notes == [
+        "3 proposals in a row brought no run (no_change); it begins anew; trying again.",
+        "3 proposals in a row brought no run (duplicate of #1); it begins anew; trying again.",
+        "6 proposals in a row brought no run (duplicate of #1); codex goes on; trying again.",
+    ]
+
+
+def test_who_takes_no_time_may_bring_what_was_tried(
+    night: Callable[..., tuple[str, list[float], list[str], float]],
+) -> None:
+    """A sampler's duplicates cost nothing: nobody pauses for them."""
+    sampler = Troubled(steps=[scores(9)[0]] * 14)
+    assert night(sampler, trials=14) == ("14 of 14 trials are done", [], [], 0.0)
+    assert sampler.asked == []
 
 
 def test_a_stop_after_some_work_is_an_end_and_not_an_error(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from autoresearch.errors import (
     ProposerError,
 )
 from autoresearch.ledger import Spend, Trial
-from autoresearch.persistence import Persistence, follow
+from autoresearch.persistence import Advice, Persistence, follow
 from autoresearch.proposers import ProposalFailed, Proposer
 from autoresearch.proposers import patience as patience_of
 from autoresearch.strategies import PROVER
@@ -169,10 +169,13 @@ class Session:
         trial = self.study.recover() or self._next()
         self.done += trial.proposer != PROVER
         self.patience.forget()
-        self.persistence.forget()
         self.study.reserve.hold()
         self._tell_missing(trial)
         self._tell_unpriced(trial)
+        if not trial.is_skipped:
+            self.persistence.forget()
+        elif patience_of(self.proposer):  # who takes no time may try again as often as it likes
+            self._insist(trial)
 
     def _tell_missing(self, trial: Trial) -> None:
         """Say once of each proposer of a list or a mix that others go on without it, and why."""
@@ -245,15 +248,25 @@ class Session:
         advice = self.persistence.after(failed)
         if advice.stop:
             return False
-        done = follow(advice, self.proposer)
         hidden = failed.kind == "refusal" and self.study.desk.withhold()
-        seconds = _until(self.limits, advice.wait)
         log = "the last crash's log is left out" if hidden else ""
-        then = "; ".join(filter(None, (done, log, _again(seconds))))
-        self.note(f"No proposal ({failed.kind}): {str(failed).rstrip('.')}; {then}.")
+        self._follow(advice, f"No proposal ({failed.kind}): {str(failed).rstrip('.')}", log)
+        return True
+
+    def _insist(self, trial: Trial) -> None:
+        """An agent that brings nothing to run, again and again, spends as much as one that does."""
+        advice = self.persistence.repeated()
+        if advice != Advice():
+            many = self.persistence.in_a_row
+            self._follow(advice, f"{many} proposals in a row brought no run ({trial.reason})")
+
+    def _follow(self, advice: Advice, what: str, also: str = "") -> None:
+        """Do what helps, say so, and wait."""
+        done = follow(advice, self.proposer)
+        seconds = _until(self.limits, advice.wait)
+        self.note(f"{what}; {'; '.join(filter(None, (done, also, _again(seconds))))}.")
         if seconds:
             self._wait(seconds)
-        return True
 
     def _wait_out(self, error: Exception) -> None:
         """Say what is wrong, free the reserve for what the ledger must still write, and wait."""

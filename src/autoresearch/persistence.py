@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from autoresearch.proposers import ProposalFailed, Proposer, Renewable, Yielding
 
@@ -23,13 +23,14 @@ class Advice:
 
 @dataclass
 class Persistence:
-    """Keeps a night going over proposals that fail; made for one session of the loop.
+    """Keeps a night going over proposals that come to nothing; made for one session of the loop.
 
     busy      waits, ever longer, at random within the limit; never less than was asked for
     stop      ends it
     refusal   begins anew at once, and counts as the others do
-    others    count; the `renew`-th in a row begins anew, the `give_way`-th lets the next proposer
-              try, the `pause`-th and each after it pauses, ever longer
+    others    count, and so does a proposal that brings nothing to run; the `renew`-th in a row
+              begins anew, the `give_way`-th lets the next proposer try, the `pause`-th and each
+              after it pauses, ever longer
     """
 
     first: float = 5.0  # seconds that the first wait takes at most; doubles up to `longest`
@@ -50,17 +51,32 @@ class Persistence:
         if failed.kind == "busy":
             self._busy += 1
             return Advice(wait=self._backoff(failed.retry_after or 0.0))
+        advice = self._counted()
+        return replace(advice, renew=advice.renew or failed.kind == "refusal")
+
+    def repeated(self) -> Advice:
+        """What helps against a proposal that came and brought nothing to run: tried before, say."""
+        self._busy = 0
+        return self._counted()
+
+    def forget(self) -> None:
+        """A proposal came, and was run."""
+        self._busy = self._empty = 0
+
+    @property
+    def in_a_row(self) -> int:
+        """Proposals that brought nothing, since the last that was run."""
+        return self._empty
+
+    def _counted(self) -> Advice:
+        """One more that brought nothing."""
         self._empty += 1
         over = self._empty - self.pause
         wait = (
             min(self.pause_first * 2.0 ** min(over, 60), self.pause_longest) if over >= 0 else 0.0
         )
-        renew = failed.kind == "refusal" or self._empty % self.renew == 0
-        return Advice(wait, renew=renew, give_way=self._empty == self.give_way)
-
-    def forget(self) -> None:
-        """A proposal came."""
-        self._busy = self._empty = 0
+        renew, give_way = self._empty % self.renew == 0, self._empty == self.give_way
+        return Advice(wait, renew=renew, give_way=give_way)
 
     def _backoff(self, asked: float) -> float:
         """At random up to a limit that doubles: many who wait must not come back together."""
