@@ -9,7 +9,7 @@ import pytest
 
 from agent_streams import ERRORS, NOTE, PROGRAMS, TOKENS, USD, WITH_USD, bad, good
 from autoresearch.proposers.command.events import Heard, hear
-from autoresearch.proposers.command.failures import kind_of, retry_after
+from autoresearch.proposers.command.failures import complaints, kind_of, kind_told, retry_after
 from autoresearch.proposers.command.presets import load_presets
 
 
@@ -137,3 +137,48 @@ def test_what_is_asked_for_is_read_in_its_unit(words: str, seconds: float | None
 def test_kinds_by_words_and_status(words: str, code: int | None, kind: str | None) -> None:
     """What helps follows from both; unknown words say nothing."""
     assert kind_of(words, code) == kind
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "I would make the network one layer deeper. Shall I continue?",
+        "The residual connection deserves no credit here. Should I try again?",
+        "512 units wide, the safety margin is gone; please log in to see the API key.",
+        "cat: data.bin: No such file or directory",
+        "bash: rg: command not found",
+        "ls: cannot open directory '.': Permission denied",
+        "The sequence is too long for a learning rate limit of 3 of 5",
+    ],
+)
+@pytest.mark.parametrize(("spoken", "code"), [(True, 0), (True, 1), (False, 0)])
+def test_what_a_model_or_a_tool_says_is_no_failure(said: str, spoken: bool, code: int) -> None:
+    """Not even in the words of one: an agent that asks and does nothing came with empty hands."""
+    assert complaints([said], spoken, code) == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("Error: fetch failed: ECONNREFUSED", "busy"),
+        ("2026-11-21T10:00:00Z ERROR codex_core: stream disconnected", "busy"),
+        ("litellm.exceptions.RateLimitError: try again in 20 s", "busy"),
+        ("openai.AuthenticationError: Incorrect API key provided", "stop"),
+        ("  API Error: 401 unauthorized", "stop"),
+        ("429 Too Many Requests", "busy"),
+        ("Failed to authenticate: invalid key", "stop"),
+        ("error: this request exceeds the context window limit", "refusal"),
+    ],
+)
+def test_a_programs_complaint_is_found_among_what_a_model_says(line: str, kind: str) -> None:
+    """A person is called only when the program ended badly, too."""
+    told = complaints(["I would make the network deeper.", line], True, 1)
+    assert told == line
+    assert kind_told(told, 1) == kind
+    assert kind_told(told, 0) == (None if kind == "stop" else kind)
+
+
+def test_all_that_a_program_printed_counts_where_its_model_speaks_in_events() -> None:
+    """And it ended badly."""
+    assert complaints(["Not logged in"], False, 1) == "Not logged in"
+    assert kind_told("Not logged in", 1) == "stop"

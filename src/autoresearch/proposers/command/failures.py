@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from autoresearch.proposers import Kind
 
@@ -47,6 +48,14 @@ _AFTER = re.compile(
     r"(ms|milliseconds?|s|sec(?:ond)?s?|m|min(?:ute)?s?|h|hours?|d|days?)?\b",
     re.IGNORECASE,
 )
+# How programs begin a line that tells of an error; what a model says begins otherwise.
+_COMPLAINT = re.compile(
+    r"^[\d\WTZ]*?(?:API )?(?:[\w.]*(?:error|exception)\b|fatal\b"
+    r"|(?:HTTP|status)\W+(?:code\W+)?[45]\d\d"
+    r"|[45]\d\d (?:too many|service|bad gateway|gateway|internal|unauthorized|forbidden|payment)"
+    r"|failed to (?:authenticate|connect|fetch|reach|log)|cannot (?:connect|reach))",
+    re.IGNORECASE,
+)
 _UNITS = {"ms": 0.001, "mi": 60.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -61,6 +70,22 @@ def kind_of(words: str, code: int | None = None) -> Kind | None:
     if code == 429 and re.search(r"billing|credit|insufficient|spend", words, re.IGNORECASE):
         return "stop"  # a rate limit that no waiting lifts
     return _by_code(code) or ("busy" if by_words == "stop" else by_words)
+
+
+def complaints(lines: Iterable[str], spoken: bool, exit_code: int | None) -> str:
+    """The lines in which a program tells of an error; what a model or a tool said is none.
+
+    Where the program `spoken` prints what its model says among its own lines, and where it ended
+    well, a line must have the form of an error. Where it ended badly, all that it printed counts.
+    """
+    every = not spoken and bool(exit_code)
+    return "\n".join(line for line in lines if every or _COMPLAINT.match(line))
+
+
+def kind_told(told: str, exit_code: int | None) -> Kind | None:
+    """What helps against such lines; a person is called only by a program that ended badly."""
+    kind = kind_of(told)
+    return None if kind == "stop" and not exit_code else kind
 
 
 def retry_after(words: str) -> float | None:

@@ -20,7 +20,7 @@ from autoresearch.executors.levels import make_executor
 from autoresearch.files import remove_tree
 from autoresearch.proposers import Brief, Ground, Proposal, ProposalFailed
 from autoresearch.proposers.command.events import Heard, hear
-from autoresearch.proposers.command.failures import kind_of, retry_after
+from autoresearch.proposers.command.failures import complaints, kind_of, kind_told, retry_after
 from autoresearch.proposers.command.places import (
     editable_state,
     fixed_state,
@@ -214,8 +214,9 @@ class CommandProposer:
             kind = kind_of(heard.error, heard.code) or "empty"
             raise self._failed(kind, heard, heard.error, wait=retry_after(heard.error))
         if not changed and ended.ending not in FAULTS:
-            last = "\n".join(heard.plain)
-            kind = kind_of(last) or "empty"
+            spoken = self._preset.format in ("text", "json")
+            last = complaints(heard.plain, spoken, heard.exit_code)
+            kind = kind_told(last, heard.exit_code) or "empty"
             said = heard.plain[-1] if heard.plain else heard.note or "nothing"
             words = f"no editable file was changed (exit code {heard.exit_code}); it said: {said}"
             raise self._failed(kind, heard, words, wait=retry_after(last))
