@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch.files import read_regular, write_whole
+from autoresearch.files import read_regular, write_inside, write_whole
 
 
 def names(folder: Path) -> list[str]:
@@ -77,6 +77,32 @@ def test_a_refusal_leaks_no_descriptor(tmp_path: Path) -> None:
             with pytest.raises(OSError):
                 read_regular(path, limit=1)
     assert len(names(Path("/dev/fd"))) <= before
+
+
+@pytest.mark.parametrize("obstacle", ["none", "link", "broken", "file", "folder", "leaf", "pipe"])
+def test_write_inside_writes_nowhere_else(tmp_path: Path, obstacle: str) -> None:
+    """Whatever a stranger put in the way is gone, and what its links led to is as it was."""
+    outside, inside = tmp_path / "outside", tmp_path / "inside"
+    outside.mkdir()
+    (outside / "train.py").write_bytes(b"mine")
+    inside.mkdir()
+    if obstacle in ("link", "broken"):
+        (inside / "pkg").symlink_to(outside if obstacle == "link" else tmp_path / "nowhere")
+    elif obstacle == "file":
+        (inside / "pkg").write_text("a file")
+    elif obstacle != "none":
+        (inside / "pkg" / "deep").mkdir(parents=True)
+    target = inside / "pkg" / "deep" / "train.py"
+    if obstacle == "folder":
+        (target / "more").mkdir(parents=True)
+    if obstacle == "leaf":
+        target.symlink_to(outside / "train.py")
+    if obstacle == "pipe":
+        os.mkfifo(target)
+    write_inside(inside, "pkg/deep/train.py", b"ours")
+    assert read_regular(target) == b"ours"
+    assert (outside / "train.py").read_bytes() == b"mine"
+    assert [path.name for path in outside.iterdir()] == ["train.py"]
 
 
 def test_write_whole_makes_and_replaces(tmp_path: Path) -> None:

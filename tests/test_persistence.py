@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from autoresearch.heartbeat import Heartbeat, last_beat
 from autoresearch.loop import Limits, research
-from autoresearch.persistence import LONGEST, Advice, Persistence, follow
+from autoresearch.persistence import LONGEST, Advice, Persistence
 from autoresearch.proposers import Brief, Proposal, ProposalFailed
 from autoresearch.proposers.fake import Edit, ScriptedProposer, Step
 from autoresearch.proposers.fallback import Fallback
@@ -60,7 +61,7 @@ def test_the_third_begins_anew_the_sixth_gives_way_the_twelfth_pauses() -> None:
     kinds = ["late", "empty", "refusal"] * 5
     advice = [persistence.after(fail(kind)) for kind in kinds]
     assert [n for n, a in enumerate(advice, 1) if a.renew] == [3, 6, 9, 12, 15]
-    assert [n for n, a in enumerate(advice, 1) if a.give_way] == [6]
+    assert [n for n, a in enumerate(advice, 1) if a.give_way] == [6, 12]
     assert [a.wait for a in advice] == [0.0] * 11 + [600.0, 1200.0, 2400.0, 4800.0]
     persistence.forget()
     assert persistence.after(fail("empty")) == Advice()
@@ -89,9 +90,10 @@ class Troubled(ScriptedProposer):
             raise self._failures.pop(0)
         return super().propose(workspace, brief)
 
-    def renew(self) -> None:
+    def renew(self) -> bool:
         """Note it."""
         self.asked.append("renew")
+        return True
 
     def give_way(self) -> str | None:
         """Note it."""
@@ -107,16 +109,20 @@ class Slow(Troubled):
 
 @pytest.mark.parametrize(
     ("other", "done", "words"),
-    [("codex", ["give way"], "codex goes on"), (None, ["give way", "renew"], "it begins anew")],
+    [
+        ("codex", ["give way"], ("codex goes on", 0.0)),
+        (None, ["give way", "renew"], ("it begins anew", 9.0)),
+    ],
 )
 def test_advice_is_followed_as_far_as_a_proposer_can(
-    other: str | None, done: list[str], words: str
+    other: str | None, done: list[str], words: tuple[str, float]
 ) -> None:
     """Where nobody can take over, it begins anew; one that can do neither just goes on."""
     proposer = Troubled(other=other)
-    assert follow(Advice(renew=True, give_way=True), proposer) == words
+    advice = Advice(wait=9.0, renew=True, give_way=True)
+    assert Persistence().follow(advice, proposer) == words
     assert proposer.asked == done
-    assert follow(Advice(renew=True, give_way=True), ScriptedProposer([])) == ""
+    assert Persistence().follow(advice, ScriptedProposer([])) == ("", 9.0)
 
 
 @pytest.fixture
@@ -164,7 +170,7 @@ def test_twelve_empty_hands_are_a_pause_and_then_it_goes_on(
     proposer = Troubled(*[fail("empty")] * 12)
     why, slept, _, _ = night(proposer)
     assert (why, slept) == ("2 of 2 trials are done", [600.0])
-    assert proposer.asked == ["renew", "give way", "renew", "renew", "renew"]
+    assert proposer.asked == ["renew", *["give way", "renew"], "renew", *["give way", "renew"]]
 
 
 def test_an_agent_that_brings_what_was_tried_is_answered_like_an_empty_hand(
@@ -172,9 +178,9 @@ def test_an_agent_that_brings_what_was_tried_is_answered_like_an_empty_hand(
 ) -> None:
     """Each is a trial and a skip; three in a row begin anew, six give way, a run forgets them."""
     same, other = scores(9)[0], scores(8)[0]
-    agent = Slow(other="codex", steps=[same, *[same] * 3, other, *[same] * 6])
-    why, slept, notes, _ = night(agent, ahead=False, trials=11)
-    assert (why, slept) == ("11 of 11 trials are done", [])
+    agent = Slow(other="codex", steps=[same, *[same] * 3, other, *[same] * 7])
+    why, slept, notes, _ = night(agent, ahead=False, trials=12)
+    assert (why, slept) == ("12 of 12 trials are done", [])
     assert agent.asked == ["renew", "renew", "give way"]
     assert notes == [
         "3 proposals in a row brought no run (no_change); it begins anew; trying again.",
@@ -190,6 +196,65 @@ def test_who_takes_no_time_may_bring_what_was_tried(
     sampler = Troubled(steps=[scores(9)[0]] * 14)
     assert night(sampler, trials=14) == ("14 of 14 trials are done", [], [], 0.0)
     assert sampler.asked == []
+
+
+def test_nobody_waits_when_nothing_follows(
+    night: Callable[..., tuple[str, list[float], list[str], float]],
+) -> None:
+    """The twelfth that brought nothing was the last of the session."""
+    agent = Slow(steps=[scores(9)[0]] * 13)
+    why, slept, _, _ = night(agent, ahead=False, trials=13)
+    assert (why, slept) == ("13 of 13 trials are done", [])
+
+
+def test_nobody_waits_when_the_money_is_spent(
+    night: Callable[..., tuple[str, list[float], list[str], float]],
+) -> None:
+    """The session is over at once, not after the pause."""
+    why, slept, _, usd = night(Troubled(*[fail("empty", cost_usd=1.0)] * 12), usd=12.0, trials=99)
+    assert (why, slept, usd) == ("$12.00 of $12.00 are spent", [], 12.0)
+
+
+def test_of_a_team_only_who_takes_time_is_answered(
+    night: Callable[..., tuple[str, list[float], list[str], float]],
+) -> None:
+    """The agent is out, a sampler goes on alone: its duplicates cost nothing."""
+    agent = Slow(*[fail("stop")] * 99)
+    team = Fallback([("agent", agent), ("sampler", ScriptedProposer([scores(9)[0]] * 14))])
+    why, slept, _, _ = night(team, ahead=False, trials=14)
+    assert (why, slept, agent.asked) == ("14 of 14 trials are done", [], [])
+
+
+def test_every_proposer_of_a_list_gets_its_turn(
+    night: Callable[..., tuple[str, list[float], list[str], float]],
+) -> None:
+    """Two come with empty hands for ever; the third is asked before anybody pauses."""
+    empty = [Troubled(*[fail("empty")] * 99) for _ in range(2)]
+    team = Fallback([("a", empty[0]), ("b", empty[1]), ("c", ScriptedProposer(scores(9, 8)))])
+    why, slept, notes, _ = night(team)
+    assert (why, slept) == ("2 of 2 trials are done", [])
+    assert [note for note in notes if "goes on" in note] == [
+        "No proposal (empty): it was empty; b goes on; trying again.",
+        "No proposal (empty): it was empty; c goes on; trying again.",
+    ]
+
+
+def test_a_wait_is_seen_from_outside(tmp_path: Path) -> None:
+    """The heartbeat says how long, so that nobody takes it for a stall."""
+    seen: list[Heartbeat | None] = []
+    lab = make_lab(tmp_path / "lab")
+    with opened(lab) as study:
+
+        def sleep(_: float) -> None:
+            seen.append(last_beat(study.paths.heartbeat))
+
+        proposer = Troubled(fail("busy", retry_after=7200))
+        research(
+            study, proposer, Limits(trials=1), sleep=sleep, persistence=Persistence(chance=most)
+        )
+    [beat] = seen
+    assert beat is not None
+    assert (beat.verb, beat.limit, beat.stalled) == ("hold", 7205.0, False)
 
 
 def test_a_stop_after_some_work_is_an_end_and_not_an_error(tmp_path: Path) -> None:

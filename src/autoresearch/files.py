@@ -49,6 +49,26 @@ def write_whole(path: Path, content: bytes | str, *, durable: bool = True) -> No
         sync_folder(path.parent)
 
 
+def write_inside(folder: Path, name: str, content: bytes) -> None:
+    """Write a file below a folder that a stranger may have filled, and nowhere else.
+
+    Links, files and folders that stand where a folder or the file belongs are removed first.
+    """
+    *parents, _ = Path(name).parts
+    path = folder
+    for part in parents:
+        path = path / part
+        if path.is_symlink() or not path.is_dir():
+            path.unlink(missing_ok=True)
+            path.mkdir()
+    target = folder / name
+    if target.is_dir() and not target.is_symlink():
+        remove_tree(target)
+    target.unlink(missing_ok=True)
+    with target.open("xb") as stream:
+        stream.write(content)
+
+
 def remove_tree(folder: Path) -> None:
     """Remove a folder that a hostile program filled: thousands deep, or closed to its owner."""
     with contextlib.suppress(OSError, RecursionError):

@@ -34,7 +34,7 @@ class Heartbeat:
     """One stage of one trial, as it began."""
 
     pid: int
-    verb: str
+    verb: str  # of a stage, or "hold" while trouble is waited out
     trial: int | None  # None: a run beside the record
     began: float  # seconds since the epoch
     limit: float  # seconds that the stage may take

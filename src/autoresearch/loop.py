@@ -18,8 +18,8 @@ from autoresearch.errors import (
     ProposerError,
 )
 from autoresearch.ledger import Spend, Trial
-from autoresearch.persistence import Advice, Persistence, follow
-from autoresearch.proposers import ProposalFailed, Proposer
+from autoresearch.persistence import Advice, Persistence
+from autoresearch.proposers import ProposalFailed, Proposer, takes_time
 from autoresearch.proposers import patience as patience_of
 from autoresearch.strategies import PROVER
 from autoresearch.study import Study
@@ -174,7 +174,7 @@ class Session:
         self._tell_unpriced(trial)
         if not trial.is_skipped:
             self.persistence.forget()
-        elif patience_of(self.proposer):  # who takes no time may try again as often as it likes
+        elif takes_time(self.proposer) and not trial.is_foreign:  # a sampler may try at its leisure
             self._insist(trial)
 
     def _tell_missing(self, trial: Trial) -> None:
@@ -262,11 +262,12 @@ class Session:
 
     def _follow(self, advice: Advice, what: str, also: str = "") -> None:
         """Do what helps, say so, and wait."""
-        done = follow(advice, self.proposer)
-        seconds = _until(self.limits, advice.wait)
+        if self._reached(self.done, 0.0) is not None:
+            return  # no proposal follows that it could help
+        done, seconds = self.persistence.follow(advice, self.proposer)
+        seconds = _until(self.limits, seconds)
         self.note(f"{what}; {'; '.join(filter(None, (done, also, _again(seconds))))}.")
-        if seconds:
-            self._wait(seconds)
+        self._wait(seconds)
 
     def _wait_out(self, error: Exception) -> None:
         """Say what is wrong, free the reserve for what the ledger must still write, and wait."""
@@ -277,6 +278,9 @@ class Session:
 
     def _wait(self, seconds: float) -> None:
         """Let time pass, in pieces when it is the real one: an end may be asked for."""
+        if not seconds:
+            return
+        self.study.begin_wait(seconds)
         if self.sleep is not time.sleep:
             self.sleep(seconds)
             return

@@ -29,8 +29,8 @@ class Persistence:
     stop      ends it
     refusal   begins anew at once, and counts as the others do
     others    count, and so does a proposal that brings nothing to run; the `renew`-th in a row
-              begins anew, the `give_way`-th lets the next proposer try, the `pause`-th and each
-              after it pauses, ever longer
+              begins anew, each `give_way`-th lets the next proposer try; where there is none, the
+              `pause`-th and each after it pauses, ever longer
     """
 
     first: float = 5.0  # seconds that the first wait takes at most; doubles up to `longest`
@@ -59,6 +59,17 @@ class Persistence:
         self._busy = 0
         return self._counted()
 
+    def follow(self, advice: Advice, proposer: Proposer) -> tuple[str, float]:
+        """Do what was advised with a proposer, as far as it can: in words, and what to wait.
+
+        Another one that takes over is not waited for, and its failures are counted anew.
+        """
+        if advice.give_way and isinstance(proposer, Yielding) and (other := proposer.give_way()):
+            self._empty = 0
+            return f"{other} goes on", 0.0
+        renewed = advice.renew and isinstance(proposer, Renewable) and proposer.renew()
+        return "it begins anew" if renewed else "", advice.wait
+
     def forget(self) -> None:
         """A proposal came, and was run."""
         self._busy = self._empty = 0
@@ -75,20 +86,10 @@ class Persistence:
         wait = (
             min(self.pause_first * 2.0 ** min(over, 60), self.pause_longest) if over >= 0 else 0.0
         )
-        renew, give_way = self._empty % self.renew == 0, self._empty == self.give_way
+        renew, give_way = self._empty % self.renew == 0, self._empty % self.give_way == 0
         return Advice(wait, renew=renew, give_way=give_way)
 
     def _backoff(self, asked: float) -> float:
         """At random up to a limit that doubles: many who wait must not come back together."""
         limit = min(self.first * 2.0 ** min(self._busy - 1, 60), self.longest)
         return min(asked + self.chance(0.0, limit), LONGEST)
-
-
-def follow(advice: Advice, proposer: Proposer) -> str:
-    """Do what was advised with a proposer, as far as it can; in words."""
-    if advice.give_way and isinstance(proposer, Yielding) and (other := proposer.give_way()):
-        return f"{other} goes on"
-    if advice.renew and isinstance(proposer, Renewable):
-        proposer.renew()
-        return "it begins anew"
-    return ""

@@ -168,6 +168,10 @@ class Study:
         """Tell who listens, and who looks from outside."""
         self._begin(Stage("pause", len(self.ledger)), WAIT_LIMIT)
 
+    def begin_wait(self, seconds: float) -> None:
+        """Tell who looks from outside that nothing is to happen for so long."""
+        beat(self.paths.heartbeat, "hold", len(self.ledger), seconds)
+
     def recover(self) -> Trial | None:
         """Finish, or take back, the one trial that an earlier process left on the way."""
         trial = self.ledger.unfinished()

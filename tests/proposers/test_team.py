@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from autoresearch.errors import ProposerError
-from autoresearch.persistence import Advice, follow
+from autoresearch.persistence import Advice, Persistence
 from autoresearch.proposers import Brief, Kind, Proposal, ProposalFailed, Tried, Yielding
 from autoresearch.proposers.controls import Controlled
 from autoresearch.proposers.fake import ScriptedProposer, Step
@@ -88,6 +89,32 @@ def test_stop_is_out_for_the_session_and_its_half_edit_is_gone(tmp_path: Path) -
     assert len(first.briefs) == 1
 
 
+def test_what_a_failed_one_leaves_in_the_way_is_removed(tmp_path: Path) -> None:
+    """A link out of the workspace: neither the parent's text nor the next edit follows it."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "train.py").write_text("mine")
+    folder = tmp_path / "workspace"
+    (folder / "pkg").mkdir(parents=True)
+    (folder / "pkg" / "train.py").write_text(TRAIN)
+
+    def leaves(folder: Path, _: Brief) -> str:
+        (folder / "pkg" / "train.py").unlink()
+        (folder / "pkg").rmdir()
+        (folder / "pkg").symlink_to(mine)
+        raise ProposalFailed("busy", "it is busy")
+
+    def edits(folder: Path, _: Brief) -> str:
+        (folder / "pkg" / "train.py").write_text("an edit")
+        return "done"
+
+    team = Fallback([("a", ScriptedProposer([leaves])), ("b", ScriptedProposer([edits]))])
+    team.propose(folder, replace(brief(), editable=("pkg/train.py",)))
+    assert (mine / "train.py").read_text() == "mine"
+    assert (folder / "pkg" / "train.py").read_text() == "an edit"
+    assert not (folder / "pkg").is_symlink()
+
+
 @pytest.mark.parametrize(("asked", "pause"), [(7.0, 7.0), (None, 60.0), (0.0, 0.0)])
 def test_busy_is_passed_over_for_as_long_as_it_asked(
     tmp_path: Path, asked: float | None, pause: float
@@ -125,7 +152,8 @@ def test_who_gives_way_is_passed_over_for_half_an_hour(
         with contextlib.suppress(ProposalFailed):
             team.propose(workspace(tmp_path), brief())
     assert isinstance(team, Yielding)
-    assert follow(Advice(renew=True, give_way=True), team) == "b goes on"
+    advice = Advice(wait=600.0, renew=True, give_way=True)
+    assert Persistence().follow(advice, team) == ("b goes on", 0.0)
     assert [team.propose(workspace(tmp_path), brief()).note for _ in range(9)] == ["done"] * 9
     assert team.give_way() is None  # that would leave nobody
     clock.now += YIELD
@@ -141,19 +169,20 @@ def test_a_member_that_can_begin_anew_is_told_to(tmp_path: Path) -> None:
     class Renewed(ScriptedProposer):
         asked = 0
 
-        def renew(self) -> None:
+        def renew(self) -> bool:
             """Count."""
             self.asked += 1
+            return True
 
     first = Renewed([fails("empty")])
     team = Controlled(Fallback([("a", first), ("b", ScriptedProposer([]))]), [])
     whole = Recorder(team, tmp_path / "recording")
     with pytest.raises(ProposalFailed):
         whole.propose(workspace(tmp_path), brief())
-    whole.renew()
+    assert whole.renew()
     assert first.asked == 1
     assert whole.give_way() == "b"
-    Recorder(ScriptedProposer([]), tmp_path / "other").renew()  # it cannot, and that is all
+    assert not Recorder(ScriptedProposer([]), tmp_path / "other").renew()  # and that is all
 
 
 def test_who_has_nothing_left_is_asked_again_next_time(tmp_path: Path) -> None:
@@ -172,6 +201,9 @@ def test_who_has_nothing_left_is_asked_again_next_time(tmp_path: Path) -> None:
         ([fails("busy", 9), fails("busy", 5)], "busy", 5.0),
         ([fails("stop"), fails("busy", 5)], "busy", 5.0),
         ([over, fails("stop")], "stop", None),
+        ([fails("busy", 0.0), over], "busy", 0.0),
+        ([fails("busy", 0.0), fails("busy", 0.0)], "busy", 0.0),
+        ([fails("busy", 0.0), fails("stop")], "busy", 0.0),
     ],
 )
 def test_when_nobody_can_the_failure_says_what_helps(
@@ -179,7 +211,7 @@ def test_when_nobody_can_the_failure_says_what_helps(
 ) -> None:
     """Waiting for the first that is busy; else a person."""
     team = Fallback([(f"p{i}", ScriptedProposer([s])) for i, s in enumerate(steps)], Clock())
-    with pytest.raises(ProposalFailed, match=r"No proposer can go on\..*p1: it is") as raised:
+    with pytest.raises(ProposalFailed, match=r"No proposer can go on\..*p\d: it is") as raised:
         team.propose(workspace(tmp_path), brief())
     assert (raised.value.kind, raised.value.retry_after) == (kind, wait)
     assert (tmp_path / "train.py").read_text() == TRAIN

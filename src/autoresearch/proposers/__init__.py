@@ -95,8 +95,8 @@ class Ground:
 class Renewable(Protocol):
     """A proposer that can begin anew when it led nowhere."""
 
-    def renew(self) -> None:
-        """Begin the next proposal otherwise: another session, another opening."""
+    def renew(self) -> bool:
+        """Begin the next proposal otherwise: another session, another opening; whether it can."""
 
 
 @runtime_checkable
@@ -113,6 +113,12 @@ def patience(proposer: object) -> float:
     A proposer says so by an attribute `patience`; the default is a moment.
     """
     return float(getattr(proposer, "patience", 0.0))
+
+
+def takes_time(proposer: object) -> bool:
+    """Whether a proposal takes more than a moment: of several, of the one that `spoke` last."""
+    spoke = getattr(proposer, "spoke", None)
+    return takes_time(spoke) if spoke is not None else patience(proposer) > 0
 
 
 class Proposer(Protocol):

@@ -116,10 +116,14 @@ class Controlled:
         self._last = self._agent
         return self._agent.propose(workspace, brief)
 
-    def renew(self) -> None:
+    @property
+    def spoke(self) -> Proposer:
+        """Who spoke last; the agent before anybody did."""
+        return self._last
+
+    def renew(self) -> bool:
         """The agent begins anew, if it can."""
-        if isinstance(self._agent, Renewable):
-            self._agent.renew()
+        return isinstance(self._agent, Renewable) and self._agent.renew()
 
     def give_way(self) -> str | None:
         """The next of the agents, where there are several."""

@@ -49,9 +49,14 @@ class Mix:
         order = drawn(self._weights, f"{self._seed}:{number}:{self._again}")
         return self._team.propose(order, workspace, brief)
 
-    def renew(self) -> None:
-        """Who spoke last begins anew."""
-        self._team.renew()
+    @property
+    def spoke(self) -> Proposer | None:
+        """Who spoke last."""
+        return self._team.spoke
+
+    def renew(self) -> bool:
+        """Who spoke last begins anew, if it can."""
+        return self._team.renew()
 
     def give_way(self) -> str | None:
         """Who spoke last is passed over for half an hour; None when there is no other."""

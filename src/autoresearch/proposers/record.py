@@ -73,10 +73,14 @@ class Recorder:
         self._append(row | {"files": edited, "proposal": _plain(proposal)})
         return proposal
 
-    def renew(self) -> None:
+    @property
+    def spoke(self) -> Proposer:
+        """The other, or whoever spoke for it."""
+        return self._proposer
+
+    def renew(self) -> bool:
         """The other begins anew, if it can."""
-        if isinstance(self._proposer, Renewable):
-            self._proposer.renew()
+        return isinstance(self._proposer, Renewable) and self._proposer.renew()
 
     def give_way(self) -> str | None:
         """The other gives way, if it can."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autoresearch.errors import ProposerError
-from autoresearch.files import read_regular
+from autoresearch.files import read_regular, write_inside
 from autoresearch.proposers import (
     Brief,
     Proposal,
@@ -19,7 +19,8 @@ from autoresearch.proposers import (
 )
 
 PAUSE = 60.0  # seconds that a busy one is passed over when it does not say how long
-YIELD = 1800.0  # and one that gave way because nothing came of it
+YIELD = 1800.0  # and one that gave way because nothing came of it; doubles each time
+LONGEST = 4 * 3600.0
 
 
 @dataclass
@@ -30,6 +31,7 @@ class Member:
     proposer: Proposer
     out: str = ""  # why a person is needed; it stays out
     until: float = 0.0  # the clock's time before which it is passed over
+    yielded: int = 0  # times that it gave way: each time it is passed over for longer
     busy: str = ""  # what it said then
 
 
@@ -58,6 +60,7 @@ class Team:
         before = {path: _content(workspace / path) for path in brief.editable}
         spent, tokens = 0.0, 0
         said: list[str] = []
+        busy: list[Member] = []  # now, even if it asked for no wait or the others took longer
         for member in (self.members[index] for index in order):
             if not self._available(member):
                 continue
@@ -66,25 +69,31 @@ class Team:
             except ProposalFailed as failed:
                 spent, tokens = spent + failed.cost_usd, tokens + failed.tokens
                 self._bench(member, failed, spent, tokens)
+                busy += [member] if failed.kind == "busy" else []
             except ProposerError as error:
                 said.append(f"{member.label}: {error}")
             else:
                 return self._told(member, proposal, spent, tokens)
             _put_back(workspace, before)
-        raise self._nobody(said, spent, tokens)
+        raise self._nobody(said, busy, spent, tokens)
 
-    def renew(self) -> None:
+    @property
+    def spoke(self) -> Proposer | None:
+        """Who spoke last."""
+        return self._spoke.proposer if self._spoke else None
+
+    def renew(self) -> bool:
         """Who spoke last begins anew, if it can."""
-        if self._spoke is not None and isinstance(self._spoke.proposer, Renewable):
-            self._spoke.proposer.renew()
+        return isinstance(self.spoke, Renewable) and self.spoke.renew()
 
     def give_way(self) -> str | None:
         """Pass over who spoke last for a while; who can go on, or None when nobody else can."""
         others = [m for m in self.members if m is not self._spoke and self._available(m)]
         if self._spoke is None or not others:
             return None
-        until = self._clock() + YIELD
-        self._spoke.until, self._spoke.busy = until, "it gave way: nothing came of it"
+        seconds = min(YIELD * 2.0 ** min(self._spoke.yielded, 60), LONGEST)
+        self._spoke.until, self._spoke.yielded = self._clock() + seconds, self._spoke.yielded + 1
+        self._spoke.busy = "it gave way: nothing came of it"
         return others[0].label
 
     def _available(self, member: Member) -> bool:
@@ -116,9 +125,11 @@ class Team:
     def _benched(self) -> list[Member]:
         return [member for member in self.members if not self._available(member)]
 
-    def _nobody(self, said: list[str], spent: float, tokens: int) -> ProposerError:
+    def _nobody(
+        self, said: list[str], busy: list[Member], spent: float, tokens: int
+    ) -> ProposerError:
         """Nobody proposed: wait for the first that is busy, else call a person, else it is over."""
-        benched = self._benched()
+        benched = [m for m in self.members if m in busy or not self._available(m)]
         said = [*said, *(f"{member.label}: {member.out or member.busy}" for member in benched)]
         words = " ".join(["No proposer can go on.", *said])
         waits = [member.until - self._clock() for member in benched if not member.out]
@@ -140,9 +151,5 @@ def _content(path: Path) -> bytes | None:
 def _put_back(workspace: Path, before: Mapping[str, bytes | None]) -> None:
     """The editable files as they were: what a failed proposer left is not the next one's work."""
     for name, content in before.items():
-        path = workspace / name
-        if content is not None and _content(path) != content:
-            if path.is_symlink():
-                path.unlink()
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+        if content is not None:
+            write_inside(workspace, name, content)

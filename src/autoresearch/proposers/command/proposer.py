@@ -76,9 +76,10 @@ class CommandProposer:
         """Seconds that one session may take."""
         return self._preset.seconds
 
-    def renew(self) -> None:
+    def renew(self) -> bool:
         """Begin the next session otherwise than the last: it led nowhere."""
         self._again = True
+        return True
 
     def propose(self, workspace: Path, brief: Brief) -> Proposal:
         """One session of the agent in the workspace."""
