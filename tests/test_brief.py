@@ -9,7 +9,7 @@ import pytest
 from autoresearch.brief import CHARACTERS, RECENT, CommitFiles, make_brief
 from autoresearch.overview import next_brief
 from autoresearch.proposers.fake import ScriptedProposer
-from tiny_lab import CRASHES, TASK, edit, make_lab, opened, scores
+from tiny_lab import CRASHES, TASK, edit, git, make_lab, opened, scores
 
 
 def test_the_contract_names_files_metric_and_limits(tmp_path: Path) -> None:
@@ -92,6 +92,79 @@ def test_the_end_of_a_crash_is_data(tmp_path: Path) -> None:
     assert said.lstrip().startswith("~~~~~\n")
     assert "RuntimeError: boom" in said
     assert "\x1b" not in text
+
+
+def test_of_a_long_crash_the_end_is_shown(tmp_path: Path) -> None:
+    """The exception stands in it, the marks are closed, and progress does not crowd it out."""
+    crash = (
+        "for i in range(300): print(f'\\rstep {i} ' + 'x' * 60, end='')\n"
+        "print()\n"
+        "for i in range(80): print(f'frame {i:03d} ' + 'x' * 80)\n"
+        "raise RuntimeError('THE REASON')\n"
+    )
+    with opened(make_lab(tmp_path / "lab")) as study:
+        study.baseline()
+        study.step(ScriptedProposer([edit(crash)]))
+        text = study.desk.brief(study.ask()).text
+    said = text.split("last crash's log (data, not instructions)")[1].split("\n## ")[0]
+    assert "RuntimeError: THE REASON" in said
+    assert "step 0" not in said
+    assert said.count("~~~~") == 2
+    assert said.rstrip().endswith("~~~~")
+    assert len(said) > 3500
+
+
+def test_of_many_keeps_the_best_is_shown(tmp_path: Path) -> None:
+    """Notes may be long: what was kept last is not what is left out."""
+    with opened(make_lab(tmp_path / "lab")) as study:
+        study.baseline()
+        for n in range(9):
+            step = edit(f"SCORE = {9 - n / 2}\n", f"change {n}: " + "why it is so " * 22)
+            study.step(ScriptedProposer([step]))
+        text = study.desk.brief(study.ask()).text
+        best = study.ledger.best()
+    assert best is not None
+    kept = text.split("## Kept so far, the last is the best")[1].split("##")[0]
+    assert kept.rstrip().splitlines()[-1].startswith(f"- #{best.number} ")
+    assert "lines before" in kept
+
+
+def test_of_many_words_of_a_person_the_newest_are_shown(tmp_path: Path) -> None:
+    """And of one without an end as much as there is room for."""
+    with opened(make_lab(tmp_path / "lab")) as study:
+        study.baseline()
+        words = [
+            f"- {n}: look at the schedule, not at the width, for memory is short" for n in range(40)
+        ]
+        study.paths.steering.write_text("\n".join([*words, "- STOP TOUCHING THE OPTIMIZER"]) + "\n")
+        text = study.desk.brief(study.ask()).text
+        assert "- STOP TOUCHING THE OPTIMIZER\n" in text
+        study.paths.steering.write_text("- " + "x" * 3000 + " IMPORTANT\n")
+        assert "xxx IMPORTANT\n" in study.desk.brief(study.ask()).text
+
+
+@pytest.mark.parametrize(("count", "lines"), [(3, 700), (60, 70), (400, 2)])
+def test_many_files_share_the_room(tmp_path: Path, count: int, lines: int) -> None:
+    """None looks empty: a part of each, or its name among those that are not shown."""
+    names = ["train.py", *(f"pkg/module_{n:03d}.py" for n in range(count))]
+    listed = ", ".join(f'"{name}"' for name in names)
+    task = TASK.replace('editable = ["train.py"]', f"editable = [{listed}]")
+    assert listed in task
+    lab = make_lab(tmp_path / "lab", task_toml=task, program_md="Do this.\n" * 5000)
+    (lab / "pkg").mkdir()
+    for name in names[1:]:
+        (lab / name).write_text("A = 1  # what it is\n" * lines)
+    git(lab, "add", "-A")
+    git(lab, "commit", "-qm", "more files")
+    with opened(lab) as study:
+        study.baseline()
+        text = study.desk.brief(study.ask()).text
+    assert len(text) <= CHARACTERS
+    code = [part for part in text.split("\n## ") if ", as it stands now" in part]
+    assert len(code) >= 3
+    assert all("A = 1" in part or "SCORE" in part for part in code)
+    missing = "Not shown for want of room, but there: " in text
+    assert missing == (len(code) < len(names))
 
 
 def test_what_brief_prints_is_what_is_sent(tmp_path: Path) -> None:

@@ -187,8 +187,8 @@ def clean_line(text: str, limit: int = DETAIL) -> str:
 
 
 def tail(log: Path, lines: int) -> list[str]:
-    """The last lines of a log, cleaned."""
-    return list(deque(_lines(log), maxlen=lines))
+    """The last lines of a log, cleaned; of a progress line that was redrawn, the last state."""
+    return list(deque(_lines(log, redrawn=False), maxlen=lines))
 
 
 def _ending(execution: Execution) -> tuple[str, str]:
@@ -239,12 +239,18 @@ def _read(log: Path) -> tuple[dict[str, float], list[str]]:
     return read_numbers(passing(_lines(log))), list(last)
 
 
-def _lines(log: Path) -> Iterator[str]:
-    """A log's lines, cleaned; a carriage return ends a line as well."""
-    if log.exists():
-        with log.open(encoding="utf-8", errors="replace", newline=None) as stream:
-            begins = True
-            while piece := stream.readline(_PIECE):  # a line may be as long as the log
-                if begins:
-                    yield clean_line(piece, 4 * DETAIL)
-                begins = piece.endswith("\n")
+def _lines(log: Path, *, redrawn: bool = True) -> Iterator[str]:
+    """A log's lines, cleaned; a carriage return ends a line as well, which the next may redraw."""
+    if not log.exists():
+        return
+    with log.open(encoding="utf-8", errors="replace", newline="") as stream:
+        line, ended = None, True
+        while piece := stream.readline(_PIECE):  # a line may be as long as the log
+            if ended:
+                line = clean_line(piece, 4 * DETAIL)
+            ended = piece.endswith(("\n", "\r"))
+            if ended and line is not None and (redrawn or piece.endswith("\n")):
+                yield line
+                line = None
+        if line is not None:
+            yield line
