@@ -27,6 +27,7 @@ class Deliberate:
 
     name = "deliberate"
     patience = 60.0
+    owed = 0.0
 
     def __init__(self, *steps: Callable[[str], str] | Exception) -> None:
         self.briefs: list[Brief] = []
@@ -138,7 +139,8 @@ def test_a_failure_ahead_is_answered_when_its_turn_comes(tmp_path: Path) -> None
         calm = Persistence(chance=lambda _, high: high)
         research(study, slow, Limits(trials=2), persistence=calm, sleep=waits.append)
         assert [brief.under_way for brief in slow.briefs] == [0, 1, 0]
-        assert waits == [5.0]
+        [wait] = waits
+        assert 0.0 < wait < 5.0  # the trial's time, in which nobody asked, counts
         assert study.ledger.spent() == (1.0, 207)
         assert len(study.ledger) == 3
 
@@ -157,6 +159,24 @@ def test_what_nobody_waits_for_is_ended_and_paid(tmp_path: Path) -> None:
         assert study.ledger.spent() == (0.5, 200)
         assert not study.desk.busy
         assert not study.paths.workspace.exists()
+
+
+def test_a_call_that_is_not_heard_of_again_counts_as_what_it_may_cost(tmp_path: Path) -> None:
+    """Its end cannot be waited for: an unknown price is never none."""
+    heard = threading.Event()
+
+    def silent(text: str) -> str:
+        assert heard.wait(30)
+        return text
+
+    with opened(make_lab(tmp_path / "lab")) as study:
+        study.baseline()
+        slow = Deliberate(silent)
+        slow.owed = 3.0
+        study.desk.begin(slow, study.ask())
+        study.desk.drop(within=0.05)
+        heard.set()
+        assert study.ledger.spent() == (3.0, 0)
 
 
 def test_a_link_that_was_left_ahead_is_an_invalid_edit(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -21,7 +22,14 @@ from autoresearch.git import Git
 from autoresearch.ledger import Ledger, Spend, Status, Trial
 from autoresearch.measure import tail
 from autoresearch.paths import StudyPaths
-from autoresearch.proposers import Brief, Proposal, ProposalFailed, Proposer
+from autoresearch.proposers import (
+    Brief,
+    Proposal,
+    ProposalFailed,
+    Proposer,
+    owed,
+    patience,
+)
 from autoresearch.task import Task
 
 MAX_FILE = 1 << 20  # bytes of one editable file
@@ -60,6 +68,11 @@ class Desk:
 
     def propose(self, proposer: Proposer, parent: str) -> Made:
         """Let a proposer edit a scratch copy of the parent."""
+        if patience(proposer):  # beside us, so that a Ctrl-C finds what it has cost
+            self.begin(proposer, parent)
+            made = self.take(parent)
+            assert made is not None  # of this very parent
+            return made
         brief = self.brief(parent)
         with self.bench.exported(parent, self.paths.workspace) as (workspace, _):
             proposal = proposer.propose(workspace, brief)
@@ -111,26 +124,27 @@ class Desk:
     def take(self, parent: str) -> Made | None:
         """What was begun ahead, as an edit of `parent`; None when there is nothing, or no use.
 
-        Waits until it is made; raises what its proposer raised.
+        Waits until it is made; raises what its proposer raised. What Ctrl-C ends meanwhile is
+        still there to be dropped, and paid.
         """
-        ahead, self._ahead = self._ahead, None
-        if ahead is None:
+        if self._ahead is None:
             return None
+        self._ahead.wait()
+        ahead, self._ahead = self._ahead, None
         try:
-            proposal = ahead.wait()
+            proposal = ahead.result()
             edit = self.collect(ahead.workspace)
         finally:
-            ahead.brief.unwanted.set()  # when Ctrl-C ended the waiting
             remove_tree(self.paths.workspace)
         made = Made(ahead.parent, edit, proposal, ahead.proposer.name)
         return made if parent == ahead.parent else self._carried(made, parent)
 
-    def drop(self, patience: float = PARTING) -> None:
+    def drop(self, within: float = PARTING) -> None:
         """Nobody wants what was begun ahead: end it, and write what it cost."""
         ahead, self._ahead = self._ahead, None
         if ahead is None:
             return
-        usd, tokens = ahead.end(patience)
+        usd, tokens = ahead.end(within)
         self._spend(ahead.proposer.name, usd, tokens)
         remove_tree(self.paths.workspace)
 
@@ -174,33 +188,42 @@ class Ahead:
     brief: Brief
     _proposal: Proposal | None = field(default=None, init=False)
     _error: BaseException | None = field(default=None, init=False)
-    _thread: threading.Thread = field(init=False)
+    _over: float = field(default=0.0, init=False)  # when it was, on the monotonic clock
+    # An event: a join that Ctrl-C interrupts takes the thread for ended (CPython's bpo-45274).
+    _ended: threading.Event = field(default_factory=threading.Event, init=False)
 
     def __post_init__(self) -> None:
-        self._thread = threading.Thread(target=self._work, name="ahead", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._work, name="ahead", daemon=True).start()
 
-    def wait(self) -> Proposal:
-        """The proposal, when it is made; what went wrong is raised here."""
-        self._thread.join()
+    def wait(self) -> None:
+        """Until it is over."""
+        self._ended.wait()
+
+    def result(self) -> Proposal:
+        """The proposal; what went wrong is raised here, with how long ago that was."""
+        if isinstance(self._error, ProposalFailed):
+            self._error.ago = time.monotonic() - self._over
         if self._error is not None:
             raise self._error
         assert self._proposal is not None
         return self._proposal
 
-    def end(self, patience: float) -> tuple[float, int]:
-        """Have it ended within some seconds; the dollars and tokens it is known to have cost."""
+    def end(self, within: float) -> tuple[float, int]:
+        """Have it ended within some seconds; the dollars and tokens that it cost, or may have."""
         self.brief.unwanted.set()
-        self._thread.join(patience)
+        self._ended.wait(within)
         told = self._proposal or self._error
-        known = isinstance(told, (Proposal, ProposalFailed))
-        return (told.cost_usd, told.tokens) if known else (0.0, 0)  # type: ignore[union-attr]
+        if isinstance(told, (Proposal, ProposalFailed)):
+            return told.cost_usd, told.tokens
+        return owed(self.proposer), 0
 
     def _work(self) -> None:
         try:
             self._proposal = self.proposer.propose(self.workspace, self.brief)
         except BaseException as error:  # told to whoever waits
             self._error = error
+        self._over = time.monotonic()
+        self._ended.set()
 
 
 def read_steering(paths: StudyPaths) -> str:

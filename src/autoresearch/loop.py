@@ -24,7 +24,7 @@ from autoresearch.proposers import patience as patience_of
 from autoresearch.strategies import PROVER
 from autoresearch.study import Study
 
-AT_ONCE = 2.0  # seconds that an agent which is to be killed is waited for, when we are in a hurry
+AT_ONCE = 5.0  # seconds that an agent which is to be killed is waited for, when we are in a hurry
 BETWEEN = 4  # runs that may be made between two trials
 LOOK = 1.0  # seconds between two looks at whether a person wants something
 
@@ -115,7 +115,7 @@ def research(
     except EndAsked as asked:
         why = str(asked)
     except BaseException:
-        study.desk.drop(patience=AT_ONCE)
+        study.desk.drop(within=AT_ONCE)
         raise
     study.desk.drop()
     return why

@@ -50,9 +50,10 @@ class Persistence:
             return Advice(stop=True)
         if failed.kind == "busy":
             self._busy += 1
-            return Advice(wait=self._backoff(failed.retry_after or 0.0))
+            return Advice(max(0.0, self._backoff(failed.retry_after or 0.0) - failed.ago))
         advice = self._counted()
-        return replace(advice, renew=advice.renew or failed.kind == "refusal")
+        wait = max(0.0, advice.wait - failed.ago)
+        return replace(advice, wait=wait, renew=advice.renew or failed.kind == "refusal")
 
     def repeated(self) -> Advice:
         """What helps against a proposal that came and brought nothing to run: tried before, say."""

@@ -14,6 +14,8 @@ import psutil
 import pytest
 
 from autoresearch.cli import main
+from autoresearch.opening import read_study
+from autoresearch.task import Task
 from tiny_lab import CRASHES, TASK, git, make_lab
 
 COUNTDOWN = ("--agent", "tiny_agents:Countdown")
@@ -144,6 +146,44 @@ def test_ctrl_c_once_lets_the_run_end(lab: Path) -> None:
     assert "stopped by Ctrl-C; run again to go on" in out
     assert "Traceback" not in out + err
     assert len(descriptions(lab)) == 2
+
+
+SLOW_AGENT = """#!{python}
+import json, time, pathlib
+print(json.dumps({{"type": "cost", "usd": 0.5, "tokens": 7000}}), flush=True)
+pathlib.Path("train.py").write_text("SCORE = 9.5\\n")
+count = pathlib.Path("{count}")
+before = len(count.read_text()) if count.exists() else 0
+count.write_text("x" * (before + 1))
+time.sleep(0 if before < {quick} else 300)
+"""
+MINE = """
+[agent.mine]
+command = ["{agent}", "{{prompt}}"]
+[[agent.mine.events]]
+where = {{ type = "cost" }}
+usd = "usd"
+tokens = ["tokens"]
+"""
+
+
+@pytest.mark.parametrize("quick", [0, 1])
+def test_ctrl_c_while_an_agent_works_pays_what_it_has_cost(tmp_path: Path, quick: int) -> None:
+    """The first proposal, or one that was begun ahead: --max-usd and status know of it."""
+    agent, count = tmp_path / "agent.py", tmp_path / "count"
+    agent.write_text(SLOW_AGENT.format(python=sys.executable, count=count, quick=quick))
+    agent.chmod(0o755)
+    task = TASK.replace("[metric]", 'sandbox = "off"\n[metric]', 1) + MINE.format(agent=agent)
+    lab = make_lab(tmp_path / "lab", task_toml=task)
+    process = start(lab, "run", "--agent", "mine", "--tag", "t", "--trials", "2")
+    wait_for(lambda: count.exists() and len(count.read_text()) > quick)
+    if quick:  # the trial beside it is over: what remains is the agent
+        wait_for(lambda: len(descriptions(lab)) == 2)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, out + err
+    with read_study(Task.load(lab), "t") as (ledger, _, _):
+        assert ledger.spent() == (0.5 * (quick + 1), 7000 * (quick + 1))
 
 
 def test_ctrl_c_while_nothing_runs_ends_at_once(lab: Path) -> None:

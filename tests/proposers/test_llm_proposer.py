@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -125,6 +127,21 @@ def test_a_syntax_error_is_returned_before_a_run_is_spent(tmp_path: Path) -> Non
         server, 1
     )
     assert (tmp_path / "train.py").read_text() == TRAIN.replace("0.1", "0.2")
+
+
+def test_while_a_call_lasts_it_owes_what_that_may_cost(tmp_path: Path) -> None:
+    """The calls before it, and the cap of this one; nothing when it is over."""
+    with ModelServer([says(MISS), hangs(0.3, GOOD)]) as server:
+        proposer = LLMProposer(settings=settings(server.url))
+        workspace(tmp_path)
+        seen: list[float] = []
+        thread = threading.Thread(target=proposer.propose, args=(tmp_path, brief()))
+        thread.start()
+        while thread.is_alive():
+            seen.append(proposer.owed)
+            time.sleep(0.01)
+    assert max(seen) == 2 * CAP
+    assert proposer.owed == 0.0
 
 
 @pytest.mark.parametrize("reply", [MISS, BROKEN, block("LR = 0.1", "LR = 0.1", "the same")])

@@ -34,6 +34,7 @@ class ProposalFailed(ProposerError):
         self.retry_after = retry_after  # seconds, as the other side asks
         self.cost_usd = cost_usd
         self.tokens = tokens
+        self.ago = 0.0  # seconds since it failed, when it is told later
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,11 @@ def patience(proposer: object) -> float:
     A proposer says so by an attribute `patience`; the default is a moment.
     """
     return float(getattr(proposer, "patience", 0.0))
+
+
+def owed(proposer: object) -> float:
+    """Dollars that the call under way may cost, of which nobody has heard yet."""
+    return float(getattr(proposer, "owed", 0.0))
 
 
 def takes_time(proposer: object) -> bool:

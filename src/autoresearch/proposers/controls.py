@@ -15,7 +15,7 @@ from random import Random
 from autoresearch import constants
 from autoresearch.constants import Choices, Constant, Value
 from autoresearch.errors import ProposerError
-from autoresearch.proposers import Brief, Proposal, Proposer, Renewable, Yielding, patience
+from autoresearch.proposers import Brief, Proposal, Proposer, Renewable, Yielding, owed, patience
 from autoresearch.proposers.offline.space import from_unit
 
 DRAWS = 100  # of a change that was never tried, before `random` gives up
@@ -115,6 +115,11 @@ class Controlled:
                 pass  # a control that has nothing to say is no reason to end a night
         self._last = self._agent
         return self._agent.propose(workspace, brief)
+
+    @property
+    def owed(self) -> float:
+        """The agent's."""
+        return owed(self._agent)
 
     @property
     def spoke(self) -> Proposer:

@@ -38,6 +38,11 @@ class Fallback:
         return self._team.propose(range(len(self._team.members)), workspace, brief)
 
     @property
+    def owed(self) -> float:
+        """Of the one that is asked now."""
+        return self._team.owed
+
+    @property
     def spoke(self) -> Proposer | None:
         """Who spoke last."""
         return self._team.spoke

@@ -50,6 +50,11 @@ class Mix:
         return self._team.propose(order, workspace, brief)
 
     @property
+    def owed(self) -> float:
+        """Of the one that is asked now."""
+        return self._team.owed
+
+    @property
     def spoke(self) -> Proposer | None:
         """Who spoke last."""
         return self._team.spoke

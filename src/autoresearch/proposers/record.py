@@ -24,10 +24,12 @@ from autoresearch.proposers import (
     Proposer,
     Renewable,
     Yielding,
+    owed,
     patience,
 )
 
 FORMAT = "autoresearch proposals 1"
+WAITS = ("retry_after", "ago")  # of a failure: what is not waited again
 LARGEST = 1 << 20  # bytes of an editable file
 
 Files = Mapping[str, bytes | None]  # editable path -> content; None: no regular file
@@ -62,7 +64,7 @@ class Recorder:
         try:
             proposal = self._proposer.propose(workspace, brief)
         except ProposalFailed as failed:
-            told = {key: value for key, value in vars(failed).items() if key != "retry_after"}
+            told = {key: value for key, value in vars(failed).items() if key not in WAITS}
             self._append(row | {"failed": {"message": str(failed), **told}})
             raise
         except ProposerError as error:
@@ -72,6 +74,11 @@ class Recorder:
         edited = {path: _coded(after[path]) for path in after if after[path] != before[path]}
         self._append(row | {"files": edited, "proposal": _plain(proposal)})
         return proposal
+
+    @property
+    def owed(self) -> float:
+        """The other's."""
+        return owed(self._proposer)
 
     @property
     def spoke(self) -> Proposer:

@@ -15,6 +15,7 @@ from autoresearch.proposers import (
     ProposalFailed,
     Proposer,
     Renewable,
+    owed,
     patience,
 )
 
@@ -76,6 +77,11 @@ class Team:
                 return self._told(member, proposal, spent, tokens)
             _put_back(workspace, before)
         raise self._nobody(said, busy, spent, tokens)
+
+    @property
+    def owed(self) -> float:
+        """Dollars that the call under way may cost."""
+        return sum(owed(member.proposer) for member in self.members)
 
     @property
     def spoke(self) -> Proposer | None:

@@ -78,10 +78,17 @@ class Client:
 
         Lasts `timeout` seconds, twice that at the very most: from a server that drips.
         """
-        most = prices.most(self.settings, sum(len(message["content"]) for message in messages))
-        self._refuse_dear(most)
-        spent = self.settings.max_usd_per_call if most is None else most
+        self._refuse_dear(self._most(messages))
+        spent = self.owed(messages)
         return self._answer(self._reply(messages, spent), spent)
+
+    def owed(self, messages: Sequence[Message]) -> float:
+        """Dollars that a call may cost: about the most; the cap of one where no price is known."""
+        most = self._most(messages)
+        return self.settings.max_usd_per_call if most is None else most
+
+    def _most(self, messages: Sequence[Message]) -> float | None:
+        return prices.most(self.settings, sum(len(message["content"]) for message in messages))
 
     # ---- the call ------------------------------------------------------------------------------
 

@@ -53,6 +53,7 @@ class LLMProposer:
 
     def __init__(self, model: str = "", settings: Settings | None = None) -> None:
         self.settings = settings or from_environment(model)
+        self.owed = 0.0  # dollars that the talk under way may have cost
         self.settings.key()  # a missing key is said now, not at midnight
         load_sdk()
 
@@ -65,7 +66,10 @@ class LLMProposer:
         """Talk, and write the edit that came of it."""
         before = {path: _read(workspace / path) for path in brief.editable}
         spent = Spent()
-        draft = self._talk(workspace, brief, before, spent)
+        try:
+            draft = self._talk(workspace, brief, before, spent)
+        finally:
+            self.owed = 0.0
         for path, text in draft.files.items():
             (workspace / path).write_bytes(text.encode("utf-8", "surrogateescape"))
         told = {"model": self.settings.model, "calls": str(spent.turns)}
@@ -78,6 +82,7 @@ class LLMProposer:
         messages = prompt.opening(workspace, brief, before, self.settings.context_bytes)
         with Client(self.settings) as client:
             for _ in range(TURNS):
+                self.owed = spent.usd + client.owed(messages)
                 answer = _ask(client, messages, spent)
                 draft = read_draft(answer, before)
                 if not draft.problems or brief.unwanted.is_set():
