@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -217,6 +218,31 @@ def test_a_night_with_proposals_ahead_is_replayed(tmp_path: Path) -> None:
     assert [brief.under_way for brief in script.briefs] == [0, 1, 1, 1, 1]
     assert tables[0] == tables[1]
     assert len(tables[0]) == 6
+
+
+def test_what_was_overtaken_or_must_not_run_is_replayed_as_well(tmp_path: Path) -> None:
+    """Each where it was, with what it cost: the limit in dollars ends both nights alike."""
+
+    class Greedy(Deliberate):
+        def propose(self, workspace: Path, brief: Brief) -> Proposal:
+            told = super().propose(workspace, brief)
+            return replace(told, fault="disk" if len(self.briefs) == 3 else "")
+
+    steps = [("5.0", "4.0"), ("5.0", "3.0"), ("4.0", "9.0"), ("4.0", "2.0"), ("2.0", "7.0")]
+    script, tape = Greedy(*[to(*step) for step in steps]), tmp_path / "night.jsonl"
+    lab = make_lab(tmp_path / "lab", train_py=TWO)
+    nights = []
+    for tag in ("t", "again"):
+        with opened(lab, tag) as study:
+            again = tag == "again"
+            proposer = Replayer(tape) if again else Recorder(script, tape)
+            research(study, proposer, Limits(trials=3))
+            told = [(t.status, t.reason, t.value) for t in study.ledger.trials()]
+            kinds = sorted((s.kind, s.usd) for s in study.ledger.spends())
+            nights.append((told, kinds, study.ledger.spent()))
+    assert nights[0] == nights[1]
+    assert ("overtaken", 0.25) in nights[0][1]
+    assert "disk" in [reason for _, reason, _ in nights[0][0]]
 
 
 @pytest.mark.parametrize("command", ["sleep 600", "trap '' TERM INT; sleep 600 & wait"])

@@ -27,6 +27,7 @@ from autoresearch.proposers import (
     Proposal,
     ProposalFailed,
     Proposer,
+    Witness,
     owed,
     patience,
 )
@@ -137,7 +138,12 @@ class Desk:
         finally:
             remove_tree(self.paths.workspace)
         made = Made(ahead.parent, edit, proposal, ahead.proposer.name)
-        return made if parent == ahead.parent else self._carried(made, parent)
+        if parent == ahead.parent:
+            return made
+        carried = self._carried(made, parent)
+        if carried is None and isinstance(ahead.proposer, Witness):
+            ahead.proposer.overtaken()
+        return carried
 
     def drop(self, within: float = PARTING) -> None:
         """Nobody wants what was begun ahead: end it, and write what it cost."""

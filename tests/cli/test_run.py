@@ -14,9 +14,13 @@ import psutil
 import pytest
 
 from autoresearch.cli import main
+from autoresearch.loop import Limits, research
 from autoresearch.opening import read_study
+from autoresearch.proposers import Brief, ProposalFailed
+from autoresearch.proposers.fake import ScriptedProposer
+from autoresearch.proposers.record import Recorder
 from autoresearch.task import Task
-from tiny_lab import CRASHES, TASK, git, make_lab
+from tiny_lab import CRASHES, TASK, git, make_lab, opened, scores
 
 COUNTDOWN = ("--agent", "tiny_agents:Countdown")
 
@@ -146,6 +150,25 @@ def test_ctrl_c_once_lets_the_run_end(lab: Path) -> None:
     assert "stopped by Ctrl-C; run again to go on" in out
     assert "Traceback" not in out + err
     assert len(descriptions(lab)) == 2
+
+
+def test_a_replay_does_not_wait_again(lab: Path, tmp_path: Path) -> None:
+    """Neither for a busy side nor after a dozen empty hands."""
+    tape = tmp_path / "night.jsonl"
+    failures = [ProposalFailed("busy", "slow down", retry_after=3600.0)] * 6
+    failures += [ProposalFailed("empty", "nothing")] * 13
+
+    def fails(workspace: Path, brief: Brief) -> str:
+        raise failures.pop()
+
+    script = Recorder(ScriptedProposer([*[fails] * len(failures), *scores(9)]), tape)
+    with opened(lab) as study:
+        assert "1 of 1" in research(study, script, Limits(trials=1), sleep=lambda _: None)
+    process = start(lab, "run", "--replay", str(tape), "--tag", "again", "--trials", "1")
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert out.count("No proposal (") == 19
+    assert "score 10.000000 → 9.000000" in out
 
 
 SLOW_AGENT = """#!{python}

@@ -26,6 +26,7 @@ from autoresearch.ledger import Trial
 from autoresearch.loop import Limits, research
 from autoresearch.opening import begun_with, default_tag, open_study
 from autoresearch.paths import StudyPaths
+from autoresearch.persistence import Persistence
 from autoresearch.proposers import Ground, Proposal, Proposer
 from autoresearch.proposers.record import Recorder, Replayer
 from autoresearch.proposers.registry import make_proposer, with_controls
@@ -117,9 +118,11 @@ def run(
             view.note(_sandbox(study))
             with ending_on_ctrl_c(study), maybe_joined(study, view.note, hub) as between:
                 ahead = not no_ahead
+                calm = Persistence(first=0.0, pause_first=0.0) if replay else Persistence()
                 why = research(
-                    study, proposer, limits, ahead=ahead, on_note=view.note, between=between
-                )
+                    study, proposer, limits, ahead=ahead, persistence=calm,
+                    on_note=view.note, between=between,
+                )  # fmt: skip
             view.end(why)
             if study.ending:
                 raise click.exceptions.Exit(130)

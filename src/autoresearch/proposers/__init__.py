@@ -108,6 +108,14 @@ class Yielding(Protocol):
         """Let the next one propose; its name, or None when there is no other."""
 
 
+@runtime_checkable
+class Witness(Protocol):
+    """A proposer that writes down what became of its proposals."""
+
+    def overtaken(self) -> None:
+        """The last one was made for files that have changed meanwhile: it is not run."""
+
+
 def patience(proposer: object) -> float:
     """Seconds that one proposal may take; 0 where it takes a moment, and is not made ahead.
 

@@ -44,6 +44,7 @@ class Recorder:
     def __init__(self, proposer: Proposer, path: Path) -> None:
         self._proposer = proposer
         self._path = path
+        self._last: dict[str, Any] = {}  # where the last proposal stood
         _begin(path)
 
     @property
@@ -60,6 +61,7 @@ class Recorder:
         """The other's proposal, or its failure, written down."""
         before = _files(workspace, brief)
         row: dict[str, Any] = {"trial": brief.number, "parent": _hash(before)}
+        self._last = dict(row)
         row |= {"ahead": True} if brief.under_way else {}
         try:
             proposal = self._proposer.propose(workspace, brief)
@@ -92,6 +94,10 @@ class Recorder:
     def give_way(self) -> str | None:
         """The other gives way, if it can."""
         return self._proposer.give_way() if isinstance(self._proposer, Yielding) else None
+
+    def overtaken(self) -> None:
+        """What was made last is paid, and not run."""
+        self._append({**self._last, "overtaken": True})
 
     def _append(self, row: Mapping[str, Any]) -> None:
         line = json.dumps({**row, "proposer": self.name}, ensure_ascii=True)
@@ -239,9 +245,8 @@ def _read(path: Path) -> list[dict[str, Any]]:
     if not lines or _parsed(lines[0]).get("format") != FORMAT:
         raise ProposerError(f"{path} is no recording of proposals (--record FILE writes one).")
     rows = [_row(path, number, line) for number, line in enumerate(lines[1:], start=2)]
-    return [
-        row for row, after in zip(rows, [*rows[1:], None], strict=True) if not _lost(row, after)
-    ]
+    pairs = zip(rows, [*rows[1:], None], strict=True)
+    return [row for row, after in pairs if "overtaken" not in row and not _lost(row, after)]
 
 
 def _parsed(line: bytes) -> dict[str, Any]:
@@ -257,7 +262,8 @@ def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
     row = _parsed(line)
     kinds = {"trial": int, "parent": str, "proposer": str}
     try:
-        _outcome(row)
+        if "overtaken" not in row:
+            _outcome(row)
         whole = all(isinstance(row[key], kind) for key, kind in kinds.items())
     except (KeyError, TypeError, AttributeError, ValueError):
         whole = False
@@ -278,7 +284,11 @@ def _outcome(row: Mapping[str, Any]) -> Proposal | ProposerError:
 
 
 def _lost(row: Mapping[str, Any], after: Mapping[str, Any] | None) -> bool:
-    """Whether an edit was made twice for one trial: the loop was killed before it was recorded."""
+    """Whether an edit was made twice for one trial: the loop was killed before it was recorded.
+
+    One that was overtaken, or must not run, was followed by another in the study as well.
+    """
     edits = row.get("files") or {}
-    runs = bool(edits) and None not in edits.values()
-    return runs and after is not None and after["trial"] == row["trial"]
+    runs = bool(edits) and None not in edits.values() and not row["proposal"].get("fault")
+    again = after is not None and after["trial"] == row["trial"] and "overtaken" not in after
+    return runs and again
