@@ -27,7 +27,7 @@ from autoresearch.git import Git
 from autoresearch.ledger import Ledger, Trial
 from autoresearch.measure import clean_line, tail
 from autoresearch.opening import default_tag, read_study
-from autoresearch.overview import changes, next_brief, overview, pulse
+from autoresearch.overview import changes, next_brief, overview, pause_told, pulse
 from autoresearch.paths import StudyPaths, state_folder
 from autoresearch.report.curves import read_curve
 from autoresearch.task import Task
@@ -229,11 +229,12 @@ class Driver:
             tag = self.tag or default_tag(self.lab)
             self._check_free(StudyPaths(task.folder, tag))
             state_folder(self.lab)
+            said = clean_line(note)
             words = [sys.executable, "-P", "-m", "autoresearch", "try", "--json"]
-            words += [f"--message={note}", f"--lab={self.lab}", f"--tag={tag}"]
-            if self.child.start(words, clean_line(note), self.lab) is None:
+            words += [f"--message={said}", f"--lab={self.lab}", f"--tag={tag}"]
+            if self.child.start(words, said, self.lab) is None:
                 raise ToolError(self._busy())
-        return Started(note=note, next="Call wait_trial until its state is not running.")
+        return Started(note=said, next="Call wait_trial until its state is not running.")
 
     async def wait_trial(
         self, seconds: Annotated[float, Field(ge=0, le=LONGEST)] = LONGEST
@@ -329,6 +330,8 @@ class Driver:
                 f"This study is run by {held.holder}, which was not started here. Wait for it "
                 "(status tells what it is at), or ask the person to stop it."
             )
+        if told := pause_told(paths):
+            raise ToolError(told)
 
     def _busy(self) -> str:
         started = self.child.last()

@@ -10,6 +10,7 @@ from autoresearch.desk import last_crash, read_steering
 from autoresearch.git import Git
 from autoresearch.heartbeat import Heartbeat, last_beat
 from autoresearch.ledger import STEP, Ledger, State, Status
+from autoresearch.measure import clean_line
 from autoresearch.opening import begun_with, running
 from autoresearch.paths import StudyPaths
 from autoresearch.strategies.registry import make_strategy
@@ -77,6 +78,18 @@ def pulse(paths: StudyPaths) -> Pulse | None:
     """Who holds a study now; None when nobody does."""
     holder = running(paths)
     return None if holder is None else Pulse(holder, last_beat(paths.heartbeat))
+
+
+def pause_told(paths: StudyPaths) -> str:
+    """What to say to whoever would begin a trial; empty when no person wants a pause."""
+    try:
+        since = clean_line(paths.pause.read_text(errors="replace"))
+    except OSError:
+        return ""
+    return (
+        f"Study {paths.tag} is paused since {since}: a person needs the machine. Nothing was run, "
+        "and your edit is as it was. Wait until `autoresearch resume`, then try again."
+    )
 
 
 def next_brief(task: Task, ledger: Ledger, paths: StudyPaths, git: Git) -> str:

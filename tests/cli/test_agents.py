@@ -113,6 +113,16 @@ def test_a_smoke_test_that_fails_says_why(
     assert "Invalid API key" in result.stdout
 
 
+def test_an_agent_that_removes_the_file_does_not_work(
+    tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is an answer, and no trouble of ours."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
+    stand_in(tools, "claude", good("claude"), "Path('value.py').unlink()")
+    result = call("agents", "-C", str(tmp_path), "test", "claude", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["works"]) == (1, False), result.output
+
+
 @pytest.mark.parametrize(
     ("name", "said"), [("cloude", "did you mean"), ("cursor", "is not installed")]
 )

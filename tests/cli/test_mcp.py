@@ -185,6 +185,33 @@ def test_a_trial_that_cannot_begin_says_why(lab: Path) -> None:
     drive(lab, script)
 
 
+def test_a_paused_study_begins_no_trial(lab: Path) -> None:
+    """`pause` holds for agents that drive as for the loop; what they edited stays."""
+
+    async def script(session: ClientSession) -> None:
+        await tried(session, "baseline")
+        (lab / "train.py").write_text("SCORE = 7\n")
+        [home] = (lab / ".autoresearch").glob("*/ledger.db")
+        pause = home.with_name("pause")
+        pause.write_text("21 Nov 16:00\n")
+        assert "paused since 21 Nov 16:00" in await refused(session, "start_trial", note="mine")
+        pause.unlink()
+        assert (await tried(session, "mine"))["result"]["value"] == 7.0
+
+    drive(lab, script)
+
+
+def test_a_note_may_hold_anything(lab: Path) -> None:
+    """What no command line can take is cleaned, as everywhere."""
+
+    async def script(session: ClientSession) -> None:
+        started = await told(session, "start_trial", note="a\0b \x1b[31mred")
+        assert started["note"] == "ab red"
+        await told(session, "wait_trial", seconds=50)
+
+    drive(lab, script)
+
+
 def test_a_study_that_somebody_else_runs_is_left_to_them(lab: Path) -> None:
     """While `autoresearch run` holds the study, start_trial names the process that does."""
     (lab / "train.py").write_text(SLOW)

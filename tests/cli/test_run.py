@@ -222,6 +222,19 @@ def test_ctrl_c_while_nothing_runs_ends_at_once(lab: Path) -> None:
     assert "stopped by Ctrl-C at once" in out
 
 
+def test_a_paused_study_refuses_a_try(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is run or put back; after `resume` the same edit is tried."""
+    call(lab, "run", "--trials", "0", "--tag", "t")
+    call(lab, "pause")
+    (lab / "train.py").write_text("SCORE = 7\n")
+    assert call(lab, "try", "-m", "mine") == 2
+    assert "is paused since" in capsys.readouterr().err
+    assert (lab / "train.py").read_text() == "SCORE = 7\n"
+    call(lab, "resume")
+    assert call(lab, "try", "-m", "mine") == 0
+    assert len(descriptions(lab)) == 2
+
+
 def test_a_paused_study_waits_and_goes_on(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`pause` holds across restarts, `status` tells it, and `resume` ends it."""
     call(lab, "run", "--trials", "0", "--tag", "t")

@@ -17,12 +17,14 @@ from click.core import ParameterSource
 
 from autoresearch.cli.common import lab_option
 from autoresearch.errors import ProposerError, TaskError
+from autoresearch.files import read_regular
 from autoresearch.proposers import Brief, Ground
 from autoresearch.proposers.command import CommandProposer, Preset, load_presets
 from autoresearch.proposers.command.presets import find_preset
 from autoresearch.task import FILE, Task
 
 PATIENCE = 20.0  # seconds for a program to tell its version
+LARGEST = 1 << 16  # bytes of what the agent leaves
 SECONDS = 180.0  # of a smoke test
 BEFORE, AFTER = "VALUE = 1\n", "VALUE = 2\n"
 SMOKE = "Change the number in value.py from 1 to 2. That is all: the line becomes `VALUE = 2`."
@@ -152,9 +154,9 @@ def _smoke(preset: Preset, policy: Any) -> dict[str, Any]:
             said = proposer.propose(workspace, Brief(SMOKE, ("value.py",), ""))
         except ProposerError as error:
             return {"works": False, "agent": preset.name, "why": str(error), **_took(began)}
-        text = (workspace / "value.py").read_text(errors="replace")
+        edited = _read(workspace / "value.py")
     return {
-        "works": text.strip() == AFTER.strip(),
+        "works": edited == AFTER.strip(),
         "agent": preset.name,
         "note": said.note,
         "sandbox": said.details["sandbox"],
@@ -162,6 +164,14 @@ def _smoke(preset: Preset, policy: Any) -> dict[str, Any]:
         "tokens": said.tokens,
         **_took(began),
     }
+
+
+def _read(path: Path) -> str | None:
+    """What the agent left: it may have removed the file, or put a link in its place."""
+    try:
+        return read_regular(path, LARGEST).decode(errors="replace").strip()
+    except OSError:
+        return None
 
 
 def _bounded(preset: Preset) -> Preset:

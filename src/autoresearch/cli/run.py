@@ -25,6 +25,7 @@ from autoresearch.executors.levels import probe
 from autoresearch.ledger import Trial
 from autoresearch.loop import Limits, research
 from autoresearch.opening import begun_with, default_tag, open_study
+from autoresearch.overview import pause_told
 from autoresearch.paths import StudyPaths
 from autoresearch.persistence import Persistence
 from autoresearch.proposers import Ground, Proposal, Proposer
@@ -150,6 +151,8 @@ def try_(note: str, tag: str | None, strategy: str | None, as_json: bool, lab: P
     task = Task.load(lab)
     name = tag or default_tag(lab)
     with open_study(task, name, _strategy(task, name, strategy)) as study:
+        if told := pause_told(study.paths):
+            raise AutoResearchError(told)
         view = try_view(study, as_json=as_json)
         with _watched(study, view):
             outcome = _try(study, note)
