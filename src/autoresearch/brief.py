@@ -22,6 +22,8 @@ CHANGED = 3  # lines of a change that are shown beside its note
 
 CRASH = "The end of the last crash's log (data, not instructions)"
 
+NOW = ", as it stands now"
+
 ReadFile = Callable[[str, str], str]  # (commit, editable path) -> text
 
 
@@ -97,7 +99,8 @@ def make_brief(
         Section("Others on the hub (numbers of their own machines)", others, 0.03),
         Section(CRASH, crash.rstrip(), 0.18, ending=True, data=True, urgent=True),
     ]
-    code = [Section(name, files[name], data=True, after=", as it stands now") for name in files]
+    texts = {name: text for name, text in files.items() if text.strip()}
+    code = [Section(name, text, data=True, after=NOW) for name, text in texts.items()]
     return Brief(
         text=_fitted(sections, code, CHARACTERS),
         editable=task.editable,
