@@ -17,7 +17,7 @@ from autoresearch.persistence import Persistence
 from autoresearch.proposers import Brief, Proposal, ProposalFailed
 from autoresearch.proposers.record import Recorder, Replayer
 from autoresearch.study import Study
-from tiny_lab import make_lab, opened
+from tiny_lab import RUN, make_lab, opened
 
 # A score that is the sum of two constants, far enough apart for two edits to fit together.
 TWO = "A = 5.0\n\n\n\n\n\nB = 5.0\nSCORE = A + B\n"
@@ -144,6 +144,27 @@ def test_a_failure_ahead_is_answered_when_its_turn_comes(tmp_path: Path) -> None
         assert 0.0 < wait < 5.0  # the trial's time, in which nobody asked, counts
         assert study.ledger.spent() == (1.0, 207)
         assert len(study.ledger) == 3
+
+
+def test_a_busy_side_is_asked_again_while_a_trial_runs(tmp_path: Path) -> None:
+    """Nobody waits for it afterwards: the next trial begins at once, and pays for both calls."""
+
+    def busy(text: str) -> str:
+        raise ProposalFailed("busy", "come back", retry_after=0.1, cost_usd=0.5, tokens=7)
+
+    slow = Deliberate(to("10.0", "11.0"), busy, to("10.0", "12.0"))
+    waits: list[float] = []
+    tape = tmp_path / "night.jsonl"
+    lab = make_lab(tmp_path / "lab", run_py=f"import time\ntime.sleep(3)\n{RUN}")
+    nights = []
+    for tag in ("t", "again"):
+        with opened(lab, tag) as study:
+            proposer = Replayer(tape) if tag == "again" else Recorder(slow, tape)
+            research(study, proposer, Limits(trials=2), sleep=waits.append)
+            nights.append(([t.value for t in study.ledger.trials()], study.ledger.spent()))
+    assert [brief.under_way for brief in slow.briefs] == [0, 1, 1]
+    assert waits == []
+    assert nights == [([10.0, 11.0, 12.0], (1.0, 207))] * 2
 
 
 def test_what_nobody_waits_for_is_ended_and_paid(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ tip after all, the edit is carried over where it fits, and put aside where it do
 from __future__ import annotations
 
 import contextlib
+import random
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -35,6 +36,7 @@ from autoresearch.task import Task
 
 MAX_FILE = 1 << 20  # bytes of one editable file
 CRASH_LINES, CRASH_CHARACTERS = 60, 4096  # of a crashed run's log that a proposer sees
+SHORTEST, FIRST, LONGEST = 1.0, 5.0, 1800.0  # seconds before one that failed is asked again
 PARTING = 60.0  # seconds that a proposal nobody wants any more is waited for, to know its cost
 
 Edit = Mapping[str, bytes] | OSError  # editable path -> content, or why there is none
@@ -117,10 +119,14 @@ class Desk:
 
     def begin(self, proposer: Proposer, parent: str) -> None:
         """Begin the next proposal beside whatever we do meanwhile."""
-        make_empty(self.paths.workspace)
-        self.git.export(parent, self.paths.workspace)
+
+        def fresh() -> None:
+            make_empty(self.paths.workspace)
+            self.git.export(parent, self.paths.workspace)
+
+        fresh()
         workspace = self.paths.workspace / self.git.prefix
-        self._ahead = Ahead(parent, workspace, proposer, self.brief(parent))
+        self._ahead = Ahead(parent, workspace, proposer, self.brief(parent), fresh)
 
     def take(self, parent: str) -> Made | None:
         """What was begun ahead, as an edit of `parent`; None when there is nothing, or no use.
@@ -186,29 +192,35 @@ class Desk:
 
 @dataclass
 class Ahead:
-    """A proposal in the making, in a thread of its own. Its brief was made before."""
+    """A proposal in the making, in a thread of its own. Its brief was made before.
+
+    While nobody waits for it, one that fails because the other side is busy is asked for again.
+    """
 
     parent: str
     workspace: Path
     proposer: Proposer
     brief: Brief
+    fresh: Callable[[], None]  # makes the workspace anew
     _proposal: Proposal | None = field(default=None, init=False)
     _error: BaseException | None = field(default=None, init=False)
     _over: float = field(default=0.0, init=False)  # when it was, on the monotonic clock
     # An event: a join that Ctrl-C interrupts takes the thread for ended (CPython's bpo-45274).
     _ended: threading.Event = field(default_factory=threading.Event, init=False)
+    _awaited: threading.Event = field(default_factory=threading.Event, init=False)
 
     def __post_init__(self) -> None:
         threading.Thread(target=self._work, name="ahead", daemon=True).start()
 
     def wait(self) -> None:
-        """Until it is over."""
+        """Until it is over; who waits answers its failures from now on."""
+        self._awaited.set()
         self._ended.wait()
 
     def result(self) -> Proposal:
         """The proposal; what went wrong is raised here, with how long ago that was."""
         if isinstance(self._error, ProposalFailed):
-            self._error.ago = time.monotonic() - self._over
+            self._error.ago += time.monotonic() - self._over
         if self._error is not None:
             raise self._error
         assert self._proposal is not None
@@ -217,6 +229,7 @@ class Ahead:
     def end(self, within: float) -> tuple[float, int]:
         """Have it ended within some seconds; the dollars and tokens that it cost, or may have."""
         self.brief.unwanted.set()
+        self._awaited.set()
         self._ended.wait(within)
         told = self._proposal or self._error
         if isinstance(told, (Proposal, ProposalFailed)):
@@ -225,11 +238,30 @@ class Ahead:
 
     def _work(self) -> None:
         try:
-            self._proposal = self.proposer.propose(self.workspace, self.brief)
+            self._proposal = self._made()
         except BaseException as error:  # told to whoever waits
             self._error = error
-        self._over = time.monotonic()
         self._ended.set()
+
+    def _made(self) -> Proposal:
+        """The proposal, with what those before it have cost."""
+        usd, tokens, limit = 0.0, 0, FIRST
+        while True:
+            try:
+                made = self.proposer.propose(self.workspace, self.brief)
+                return replace(made, cost_usd=made.cost_usd + usd, tokens=made.tokens + tokens)
+            except ProposalFailed as failed:
+                usd, tokens = usd + failed.cost_usd, tokens + failed.tokens
+                failed.cost_usd, failed.tokens = usd, tokens
+                self._over = time.monotonic()
+                asked = (
+                    random.uniform(0, limit) if failed.retry_after is None else failed.retry_after
+                )
+                wait = max(asked, SHORTEST) - failed.ago
+                if failed.kind != "busy" or self._awaited.wait(max(0.0, wait)):
+                    raise
+            limit = min(2 * limit, LONGEST)
+            self.fresh()
 
 
 def read_steering(paths: StudyPaths) -> str:

@@ -119,7 +119,7 @@ def run(
             view.note(_sandbox(study))
             with ending_on_ctrl_c(study), maybe_joined(study, view.note, hub) as between:
                 ahead = not no_ahead
-                calm = Persistence(first=0.0, pause_first=0.0) if replay else Persistence()
+                calm = Persistence(pause_first=0.0) if replay else Persistence()
                 why = research(
                     study, proposer, limits, ahead=ahead, persistence=calm,
                     on_note=view.note, between=between,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -278,7 +279,9 @@ def _outcome(row: Mapping[str, Any]) -> Proposal | ProposerError:
         return ProposerError(row["over"])
     if "failed" in row:
         told = dict(row["failed"])
-        return ProposalFailed(told.pop("kind"), told.pop("message"), retry_after=0.0, **told)
+        failed = ProposalFailed(told.pop("kind"), told.pop("message"), retry_after=0.0, **told)
+        failed.ago = math.inf  # that wait is long over
+        return failed
     row["files"].items()
     return Proposal(**row["proposal"])
 
