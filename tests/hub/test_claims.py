@@ -209,6 +209,70 @@ def test_the_best_claim_waits_first(hub: Hub, replication: Replication) -> None:
     assert [r.value for r in replication.queue()] == [0.1, 0.98, 0.99]
 
 
+def test_the_line_goes_round_the_agents(hub: Hub, replication: Replication) -> None:
+    """Whoever claims most, and wildest, has no more than one turn of each round."""
+    for number in range(60):
+        claimed(hub, f"junk{number}", -1e300 - number, agent="bob")
+    honest = [claimed(hub, f"n{n}", value).seq for n, value in enumerate((0.99, 0.98))]
+    assert [r.agent for r in replication.queue("h100")][:5] == ["bob", "ada", "bob", "ada", "bob"]
+    assert [r.seq for r in replication.queue()][1:4:2] == honest[::-1]
+
+
+def test_what_was_given_back_is_not_offered_again(hub: Hub, replication: Replication) -> None:
+    """And for a day its claimant's next waits for what others claim: junk stops nobody."""
+    for number in range(5):
+        claimed(hub, f"junk{number}", -1e300, agent="bob")
+    honest = [claimed(hub, f"n{n}", 0.99 - n / 100).seq for n in range(3)]
+    junk = replication.take("cyd", "h100")
+    assert junk is not None and junk.result.agent == "bob"
+    replication.release(junk.id, "cyd")
+    for seq in honest[::-1]:
+        lease = replication.take("cyd", "h100")
+        assert lease is not None and lease.result.seq == seq
+        finished(replication, lease, lease.result.value or 0.0)
+    claimed(hub, "late", 0.95)
+    hub.clock.time += 86_400
+    lease = replication.take("cyd", "h100")
+    assert lease is not None and lease.result.agent == "bob"
+    assert lease.result.seq != junk.result.seq
+
+
+def test_what_was_refuted_has_had_its_turn(hub: Hub, replication: Replication) -> None:
+    """Lies without end wait behind what others claim; what is true costs no turn."""
+    for number in range(5):
+        claimed(hub, f"lie{number}", 0.1, agent="bob")
+    for number in range(3):
+        claimed(hub, f"n{number}", 0.99)
+    agents = []
+    while lease := replication.take("cyd", "h100"):
+        agents.append(lease.result.agent)
+        finished(replication, lease, 0.99, 0.991, 0.989)
+    assert agents == ["bob", "ada", "ada", "ada", *["bob"] * 4]
+
+
+def test_of_one_agents_results_of_one_commit_the_best_waits(
+    hub: Hub, replication: Replication
+) -> None:
+    """It is what the board of claims shows; confirmed, it speaks for the lesser ones."""
+    results = Results(hub.database, hub.project)
+    first = claimed(hub, "n0", 0.99)
+    same = [results.record("ada", Draft(digest("n0"), "H100", "keep", 0.98)) for _ in range(60)]
+    laptop = results.record("ada", Draft(digest("n0"), "4090", "keep", 0.97))
+    others = results.record("bob", Draft(digest("n0"), "H100", "keep", 0.985))
+    assert [r.seq for r in replication.queue("h100")] == [same[0].seq, others.seq]
+    assert [r.seq for r in replication.queue()] == [laptop.seq, others.seq, same[0].seq]
+    lease = replication.take("cyd", "h100")
+    assert lease is not None and lease.result == same[0]
+    assert finished(replication, lease, 1.5, 1.5, 1.5).verdict == "refuted"
+    lease = replication.take("cyd", "h100")
+    assert lease is not None and lease.result == others  # ada had her turn
+    finished(replication, lease, 0.985)
+    lease = replication.take("cyd", "h100")
+    assert lease is not None and lease.result == same[1]
+    assert finished(replication, lease, 0.98).verdict == "confirmed"
+    assert replication.queue("h100") == () and first.waiting
+
+
 def test_nobody_replicates_his_own(hub: Hub, replication: Replication) -> None:
     """Neither his result nor another's result of his commit."""
     claimed(hub, "n0", 0.99)
@@ -233,7 +297,7 @@ def test_of_many_takers_each_gets_another(hub: Hub, replication: Replication) ->
 def test_a_lease_that_runs_out_frees_the_result_for_others(
     hub: Hub, replication: Replication
 ) -> None:
-    """Not for whoever let it run out; what he still brings counts; released, he may have it."""
+    """Not for whoever let it run out, though what he still brings counts; nor for who released."""
     claimed(hub, "n0", 0.99)
     lease = replication.take("bob", "h100", 60)
     assert lease is not None and replication.take("cyd", "h100") is None
@@ -242,8 +306,10 @@ def test_a_lease_that_runs_out_frees_the_result_for_others(
     other = replication.take("cyd", "h100")
     assert other is not None and other.result.seq == lease.result.seq
     replication.release(other.id, "cyd")
-    again = replication.take("cyd", "h100")
-    assert again is not None
+    assert replication.take("cyd", "h100") is None
+    hub.accounts.add("dan")
+    again = replication.take("dan", "h100")
+    assert again is not None and again.result.seq == lease.result.seq
     assert finished(replication, lease, 1.2).verdict == "inconclusive"
     assert finished(replication, again, 0.99, 0.99, 0.99).runs == 4
 

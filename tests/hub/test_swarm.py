@@ -386,6 +386,21 @@ def test_a_result_of_another_ruler_is_given_back_once(hub: HubProcess, tmp_path:
     assert {row["agent"] for row in queue} >= {"ada"}
 
 
+@pytest.mark.slow
+def test_junk_that_nobody_can_run_stops_no_replication(hub: HubProcess, tmp_path: Path) -> None:
+    """Wild claims on commits of another ruler: a loop gives one back and goes on to the next."""
+    junk = lab_of(tmp_path / "junk", run_py="print('score: 1.0')\n")
+    with member_of(hub, junk, "mallory") as (study, member):
+        loop(study, member, scores(9, 8, 7, 6, 5))
+    for row in hub.results("mallory"):
+        hub.client("mallory").publish(row["commit"], PLATFORM, "keep", -1e300)
+    one, two = lab_of(tmp_path / "one"), lab_of(tmp_path / "two")
+    with member_of(hub, one, "ada") as (study, member):
+        loop(study, member, scores(4))
+    with loop_process(hub, two, "bob", 20.0, replicate=0.9):
+        until(lambda: hub.results("ada")[-1]["verdict"] == "confirmed", "a replication")
+
+
 # ---- trouble -----------------------------------------------------------------------------------
 
 

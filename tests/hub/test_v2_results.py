@@ -261,8 +261,12 @@ def test_no_lease_is_given_twice(hub: Served, lab: Repo) -> None:
 def test_held_leases_are_never_shared(hub: Served, lab: Repo) -> None:
     """8 clients take at once and keep what they get: no result has two holders."""
     ada = hub.agent("ada")
-    commit, _ = step(ada, lab)
-    made = {claim(ada, commit, 0.9 + n / 1_000) for n in range(20)}
+    commits = []
+    for number in range(20):
+        lab.write("train.py", f"x = {number + 100}\n")
+        commits.append(lab.commit(f"step {number}"))
+    ada.push(lab)
+    made = {claim(ada, commit, 0.9 + n / 1_000) for n, commit in enumerate(commits)}
     clients = [hub.agent(f"worker-{number}") for number in range(8)]
 
     def hold(client: Client) -> list[int]:

@@ -223,7 +223,7 @@ class HubClient:
         return self._get("replication", tier=tier)
 
     def take(self, platform: str, seconds: int | None = None) -> Json | None:
-        """A lease on the best waiting result: `id, result, commit, tree, expires`; or None."""
+        """A lease on a waiting result: `id, result, commit, tree, expires`; or None."""
         answer = self._post(
             "replication", "take", repeatable=False, platform=platform, seconds=seconds
         )

@@ -15,14 +15,34 @@ SECONDS = 3_600  # of a lease, unless asked otherwise
 LONGEST = 86_400
 LEASES_EACH = 4  # open ones of an agent
 
-# What an agent may replicate: waiting, not its own, not leased by anybody now, not verified by it,
-# and not one whose lease it let run out before: nobody can keep a result from the others for ever.
+# What waits in a project (?1), as a line that goes round the agents: each one's best claim has the
+# first turn, then each one's second. Of an agent's results of one commit on one tier the best claim
+# alone stands in it, and none below one that is confirmed. Whoever asks (?4) has given an agent the
+# turns of a day that did not confirm what was claimed: junk waits behind what others claim.
+LINE = """
+WITH best AS (
+  SELECT r.seq, r.agent, r."commit", r.cost, r.waiting, row_number() OVER (
+    PARTITION BY r.agent, r.tier, r."commit" ORDER BY r.cost, r.waiting, r.seq) AS nth
+  FROM results r WHERE r.project = ?1 {of} AND (r.waiting = 1 OR r.verdict = 'confirmed')),
+spent AS (
+  SELECT o.agent, count(*) AS turns FROM leases l JOIN results o ON o.seq = l.result
+  WHERE l.agent = ?4 AND l.taken > ?2 - 86400 AND o.project = ?1 AND o.verdict <> 'confirmed'
+  GROUP BY o.agent),
+line AS (
+  SELECT b.seq, b.cost, ifnull(spent.turns, 0) + row_number() OVER (
+    PARTITION BY b.agent ORDER BY b.cost, b.seq) AS turn
+  FROM best b JOIN commits c ON c.seq = b."commit" LEFT JOIN spent ON spent.agent = b.agent
+  WHERE b.nth = 1 AND b.waiting = 1 AND NOT EXISTS (
+    SELECT 1 FROM leases l WHERE l.result = b.seq AND l.state = 'open' AND l.expires > ?2) {open})
+"""
+# What an agent may replicate: not its own, not verified by it, and not what it gave back or let run
+# out before: nobody can keep a result from the others for ever, or is offered the same junk twice.
 OPEN_TO = (
-    "r.project = ?1 AND r.waiting = 1 AND r.agent <> ?2 AND c.agent <> ?2 "
-    "AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.result = r.seq AND "
-    "((l.state = 'open' AND l.expires > ?3) OR (l.agent = ?2 AND l.state = 'open'))) "
-    "AND NOT EXISTS (SELECT 1 FROM verifications v WHERE v.result = r.seq AND v.verifier = ?2)"
+    "AND b.agent <> ?4 AND c.agent <> ?4 "
+    "AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.result = b.seq AND l.agent = ?4) "
+    "AND NOT EXISTS (SELECT 1 FROM verifications v WHERE v.result = b.seq AND v.verifier = ?4)"
 )
+OF_TIER = "AND r.tier = ?3"
 
 
 @dataclass(frozen=True)
@@ -48,47 +68,22 @@ class Replication:
         self._events = Events(database)
 
     def queue(self, tier: str | None = None, limit: int = 50) -> tuple[Result, ...]:
-        """Results that wait and that nobody has leased, the best claims first."""
-        where, values = "", [self._project, self._db.now()]
-        if tier is not None:
-            where, values = "AND r.tier = ?3 ", [*values, tier]  # type: ignore[list-item]
-        rows = self._db.rows(
-            f"SELECT {COLUMNS} {FROM} WHERE r.project = ?1 AND r.waiting = 1 {where}"
-            "AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.result = r.seq AND l.state = 'open' "
-            f"AND l.expires > ?2) ORDER BY r.cost, r.seq LIMIT {capped(limit)}",
-            *values,
-        )
-        return tuple(result_of(row) for row in rows)
+        """Results that wait and that nobody has leased: each agent's best claim comes first."""
+        line = LINE.format(of="" if tier is None else OF_TIER, open="")
+        return self._line(line, "", tier, capped(limit))
 
     def take(self, agent: str, tier: str, seconds: int = SECONDS) -> Lease | None:
-        """Lease the best claim of a tier that an agent may replicate; None when there is none.
+        """Lease the first result of a tier's line that an agent may replicate; None if none is.
 
         Conflict when it holds as many leases as it may.
         """
         if not 1 <= seconds <= LONGEST:
             raise BadInput(f"A lease is for 1 to {LONGEST:,} seconds, not {seconds:,}.")
-        now = self._db.now()
-        with self._db.write() as connection:
-            query = "SELECT count(*) FROM leases WHERE agent = ? AND state = 'open' AND expires > ?"
-            if self._db.number(query, agent, now) >= LEASES_EACH:
-                raise Conflict(
-                    f"{agent} holds {LEASES_EACH} leases, the most there may be. Finish or release "
-                    "one."
-                )
-            found = self._db.row(
-                f"SELECT r.seq {FROM} WHERE {OPEN_TO} AND r.tier = ?4 "
-                "ORDER BY r.cost, r.seq LIMIT 1",
-                *(self._project, agent, now, tier),
-            )
-            if found is None:
-                return None
-            id_ = connection.execute(
-                "INSERT INTO leases(result, agent, taken, expires, state) "
-                "VALUES (?, ?, ?, ?, 'open') RETURNING id",
-                (found["seq"], agent, now, now + seconds),
-            ).fetchone()[0]
-            self._events.append("lease", found["seq"], agent, self._project)
-            return self.get(id_)
+        open_to = LINE.format(of=OF_TIER, open=OPEN_TO)
+        while found := self._line(open_to, agent, tier, 1):  # outside the writer's lock
+            if (lease := self._lease(found[0], agent, seconds)) is not None:
+                return lease
+        return None
 
     def get(self, lease: int) -> Lease:
         """One lease; Missing when there is none in this project."""
@@ -107,10 +102,39 @@ class Replication:
             return self._results.verify(result, agent, tree=tree, platform=platform, values=values)
 
     def release(self, lease: int, agent: str) -> None:
-        """Give a lease back: somebody else may take the result at once."""
+        """Give a lease back: somebody else may take the result at once, its agent never again."""
         with self._db.write():
             self._own(lease, agent)
             self._end(lease, "released")
+
+    def _line(self, line: str, agent: str, tier: str | None, limit: int) -> tuple[Result, ...]:
+        rows = self._db.rows(
+            f"{line} SELECT {COLUMNS} {FROM} JOIN line ON line.seq = r.seq "
+            f"ORDER BY line.turn, line.cost, line.seq LIMIT {limit}",
+            *(self._project, self._db.now(), tier, agent),
+        )
+        return tuple(result_of(row) for row in rows)
+
+    def _lease(self, found: Result, agent: str, seconds: int) -> Lease | None:
+        """A lease on a result that was found open; None when somebody was faster."""
+        now = self._db.now()
+        open_ = "SELECT count(*) FROM leases WHERE state = 'open' AND expires > ?"
+        with self._db.write() as connection:
+            if self._db.number(f"{open_} AND agent = ?", now, agent) >= LEASES_EACH:
+                raise Conflict(
+                    f"{agent} holds {LEASES_EACH} leases, the most there may be. Finish or release "
+                    "one."
+                )
+            changed = self._results.get(found.seq) != found
+            if changed or self._db.number(f"{open_} AND result = ?", now, found.seq):
+                return None
+            id_ = connection.execute(
+                "INSERT INTO leases(result, agent, taken, expires, state) "
+                "VALUES (?, ?, ?, ?, 'open') RETURNING id",
+                (found.seq, agent, now, now + seconds),
+            ).fetchone()[0]
+            self._events.append("lease", found.seq, agent, self._project)
+            return self.get(id_)
 
     def _own(self, lease: int, agent: str) -> Row:
         row = self._row(lease)

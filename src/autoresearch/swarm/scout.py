@@ -30,6 +30,7 @@ FETCHED = 5  # of these, fetched: the best ones
 HAVES = 500  # commits that the hub is told we have
 LEASE, UNFIT = "lease:", "unfit:"
 MET, WHOLE, MIXED = "met:", "whole", "mixed"  # and a commit of the hub: how it was tried here
+LISTED = 50  # results that the hub lists of those that wait: where it does, there may be more
 TRIES = 3  # leases that are taken to find one that can be run here
 PLAIN = ("100644", "100755")
 
@@ -168,10 +169,12 @@ class Scout:
         return duty, [self._unfit(each) for each in passed]
 
     def _waits(self, passed: Iterable[Duty]) -> bool:
-        """Whether something waits that we have not given back before."""
-        waiting = seen(self.client.queue(tier=self.tier).get("results"))
+        """Whether something waits that we have not given back before, as far as the list goes."""
+        told = self.client.queue(tier=self.tier).get("results")
+        if isinstance(told, list) and len(told) >= LISTED:
+            return True
         known = {each.result for each in passed} | set(map(int, self.outbox.facts(UNFIT)))
-        return any(each.agent != self.agent and each.seq not in known for each in waiting)
+        return any(each.agent != self.agent and each.seq not in known for each in seen(told))
 
     def _taken(self, lease: Mapping[str, Any] | None) -> Duty | None:
         if lease is None:

@@ -117,15 +117,15 @@ def tiers(ask: ReadingIn) -> Response:
 
 @router.get("/replication")
 def queue(ask: ReadingIn, tier: Tier = None, limit: LimitAsked = 50) -> Response:
-    """Results that wait for somebody else to run them, the best claims first."""
+    """Results that wait for somebody else to run them: each agent's best claim comes first."""
     return ask.reply(results=ask.views.results(ask.space.replication.queue(tier, limit)))
 
 
 @router.post("/replication/take")
 def take(ask: VerifyingIn, body: Annotated[Take, Depends(reads(Take))]) -> Response:
-    """Lease the best waiting result of one's tier: nobody else is given it meanwhile.
+    """Lease the first result that waits on one's tier: nobody else is given it meanwhile.
 
-    The lease is null when there is nothing to replicate.
+    The lease is null when there is nothing to replicate. What one gave back is not offered again.
     """
     ask.count("lease")
     tier = tier_of(body.platform, ask.space.project.rules.tiers)
@@ -147,6 +147,6 @@ def finish(
 
 @router.delete("/replication/{lease}")
 def release(ask: VerifyingIn, lease: LeaseId) -> Response:
-    """Give a lease back unused: somebody else may take the result at once."""
+    """Give a lease back unused: somebody else may take the result at once, oneself never again."""
     ask.space.replication.release(lease, ask.caller.agent)
     return ask.reply(released=lease)

@@ -36,7 +36,7 @@ COMMANDS = {
     "claim": ("claims", "Say what you are about to try, unless somebody tried it."),
     "release": ("claims", "Give a claim back, or say that it was tried."),
     "queue": ("replicate", "Results that wait for somebody else to run them."),
-    "take": ("replicate", "Lease the best waiting result of your kind of machine."),
+    "take": ("replicate", "Lease the next waiting result of your kind of machine."),
     "finish": ("replicate", "Say what a leased result gave here."),
     "keys": ("keys", "Your keys: list, new, rotate, revoke."),
     "serve": ("serve", "Run a hub."),

@@ -14,7 +14,7 @@ NUMBERS = {"ignore_unknown_options": True}  # a value may be negative
 @tier_option
 @asks
 def queue(asked: Asked, tier: str | None) -> None:
-    """Results that wait for somebody else to run them, the best claims first.
+    """Results that wait for somebody else to run them: each agent's best claim comes first.
 
     \b
     ah queue
@@ -29,7 +29,7 @@ def queue(asked: Asked, tier: str | None) -> None:
 @click.option("--seconds", type=click.IntRange(1), help="How long; an hour unless said.")
 @asks
 def take(asked: Asked, platform: str, seconds: int | None) -> None:
-    """Lease the best waiting result of your kind of machine: nobody else is given it.
+    """Lease the next waiting result of your kind of machine: nobody else is given it.
 
     \b
     ah take --platform H100
