@@ -13,7 +13,7 @@ DESIGN = Path(__file__).parents[2] / "docs" / "design.md"
 FLOORS = (
     "errors children layout judging platforms schema",
     "shapes database",
-    "bundle copies objects packets refusals events buckets address result_line lines",
+    "bundle copies objects packets refusals events buckets address result_line lines noise",
     "repository policy audit rates transport config local",
     "ingest agents projects board classic",
     "commits client fake",

@@ -354,16 +354,44 @@ def test_runs_on_another_tier_are_noted_and_do_not_count(results: Results) -> No
 
 
 def test_a_runner_turns_what_others_said(hub: Hub, results: Results) -> None:
-    """Its runs count alone, and tell the noise of the tier for all claims after."""
+    """Its runs count alone, whatever others measured before."""
     seq = results.record("ada", draft("a")).seq
     assert verified(results, seq, "bob", 1.5, 1.5, 1.5).verdict == "refuted"
     hub.accounts.set_runner("cyd")
-    assert results.noise("h100") == 0
     assert verified(results, seq, "cyd", 0.988, 0.992).verdict == "confirmed"
-    assert results.noise("h100") == pytest.approx(0.002828427)
-    assert results.noise("a100") == 0
+    assert results.noise("h100") == 0  # one degree of freedom
     hub.projects.change("main", Rules(noise=0.25, forest=True))
     assert results.noise("h100") == 0.25
+
+
+def by_runner(results: Results, agent: str, sd: float, count: int, seed: int = 1) -> Counter[str]:
+    """Verdicts on honest claims of one run each, after three runs of a trusted runner, cyd."""
+    drawn = random.Random(seed)
+    verdicts: Counter[str] = Counter()
+    for _ in range(count):
+        value, *runs = (drawn.gauss(0.99, sd) for _ in range(4))
+        seq = results.record(agent, draft("a", value)).seq
+        verdicts[verified(results, seq, "cyd", *runs).verdict] += 1
+    return verdicts
+
+
+def test_a_runner_seldom_refutes_what_is_honest(hub: Hub, results: Results) -> None:
+    """The noise that it shows is two standard deviations, known from ten degrees of freedom on."""
+    hub.accounts.set_runner("cyd")
+    verdicts = by_runner(results, "ada", 0.002, 4)
+    assert results.noise("h100") == 0
+    verdicts += by_runner(results, "ada", 0.002, 146, seed=2)
+    assert results.noise("h100") == pytest.approx(0.004, rel=0.1)
+    assert results.noise("a100") == 0
+    assert verdicts["refuted"] <= 1 and verdicts["confirmed"] >= 140
+
+
+def test_a_result_is_no_witness_of_the_noise_it_is_judged_by(hub: Hub, results: Results) -> None:
+    """Runs far apart say little of their own claim; those of others say what is usual."""
+    hub.accounts.set_runner("cyd")
+    by_runner(results, "ada", 0.002, 5)
+    seq = results.record("ada", draft("a", 0.93)).seq
+    assert verified(results, seq, "cyd", *[0.955, 0.985] * 32).verdict == "refuted"
 
 
 def test_a_verdict_is_said_anew_when_the_noise_is_known(hub: Hub, results: Results) -> None:

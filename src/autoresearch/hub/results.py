@@ -16,6 +16,7 @@ from autoresearch.hub.database import Database
 from autoresearch.hub.errors import BadInput, Conflict, Forbidden, Missing
 from autoresearch.hub.events import Events, capped
 from autoresearch.hub.judging import Judgement, Runs, judge, measured
+from autoresearch.hub.noise import seen
 from autoresearch.hub.platforms import tier_of
 from autoresearch.hub.projects import Projects, Rules
 from autoresearch.hub.result_line import DESCRIPTION, parse
@@ -210,16 +211,7 @@ class Results:
 
     def noise(self, tier: str) -> float:
         """How far two runs of one tree lie apart: the admin's word, or what trusted runs showed."""
-        said = self._rules().noise
-        if said > 0:
-            return said
-        row = self._db.row(
-            "SELECT sum((v.runs - 1) * v.sd * v.sd), sum(v.runs - 1) FROM verifications v "
-            "JOIN results r ON r.seq = v.result "
-            "WHERE r.project = ? AND v.tier = ? AND v.runner = 1 AND v.runs > 1",
-            *(self._project, tier),
-        )
-        return math.sqrt(row[0] / row[1]) if row and row[1] else 0.0
+        return self._rules().noise or seen(self._db, self._project, tier).besides(0)
 
     # ---- inside --------------------------------------------------------------------------------
 
@@ -301,7 +293,8 @@ class Results:
             for found in self.verifications(result.seq)
             if found.tier == result.tier
         ]
-        noise = self.noise(result.tier)
+        known = self._rules().noise
+        noise = known or seen(self._db, self._project, result.tier).besides(result.seq)
         said = judge(result.value, result.direction, parts, noise)
         open_ = said.verdict in ("claimed", "inconclusive") and len(parts) < ENOUGH
         self._write_judgement(result, said, open_)
