@@ -394,6 +394,32 @@ def test_a_result_is_no_witness_of_the_noise_it_is_judged_by(hub: Hub, results: 
     assert verified(results, seq, "cyd", *[0.955, 0.985] * 32).verdict == "refuted"
 
 
+def test_a_random_program_does_not_poison_the_noise(hub: Hub, results: Results) -> None:
+    """Wild runs are left out; an agent whose programs are wilder than others' is one of several."""
+    hub.accounts.set_runner("cyd")
+    hub.accounts.add("mallory")
+    for seed, agent in enumerate(("ada", "bob")):
+        by_runner(results, agent, 0.002, 20, seed)
+    usual = results.noise("h100")
+    by_runner(results, "mallory", 0.5, 10)
+    assert results.noise("h100") == usual
+    by_runner(results, "mallory", 0.03, 10)
+    assert results.noise("h100") == pytest.approx(0.004, rel=0.2)
+
+
+def test_noise_that_a_claim_cannot_bear_is_not_known(hub: Hub, results: Results) -> None:
+    """Over 5 % of the claim it is as if nobody had told it; the admin's own word stands."""
+    hub.accounts.set_runner("cyd")
+    by_runner(results, "ada", 0.03, 20)
+    assert results.noise("h100") > 0.05
+    for_ten, for_one = (results.record("ada", draft("a", value)).seq for value in (9.0, 0.9))
+    assert verified(results, for_one, "cyd", 0.947, 0.9471).verdict == "inconclusive"
+    assert verified(results, for_ten, "cyd", 9.3, 9.3).verdict == "refuted"
+    hub.projects.change("main", Rules(noise=0.1, forest=True))
+    small = results.record("ada", draft("a", 0.01)).seq
+    assert verified(results, small, "cyd", 0.1, 0.1).verdict == "confirmed"
+
+
 def test_a_verdict_is_said_anew_when_the_noise_is_known(hub: Hub, results: Results) -> None:
     """One run could not refute; with the admin's word on the noise it does, when asked again."""
     seq = results.record("ada", draft("a")).seq

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from autoresearch.hub.database import Database
-from autoresearch.hub.judging import SURE
+from autoresearch.hub.judging import SURE, WIDE
 
 FEWEST = 10  # degrees of freedom from which on the noise counts as known
 
@@ -32,6 +32,11 @@ class Noise:
     results: Mapping[int, tuple[str, Spread]]  # with whose they are
     agents: Mapping[str, Spread]
 
+    def of(self, result: int, value: float) -> float:
+        """What a claim is judged by; 0 where it would be more than the claim can bear."""
+        found = self.besides(result)
+        return found if found <= WIDE * abs(value) else 0.0
+
     def besides(self, result: int) -> float:
         """Two standard deviations of a run, by all results but one; 0 when too little is known."""
         left = dict(self.agents)
@@ -45,13 +50,14 @@ class Noise:
 
 
 def seen(database: Database, project: int, tier: str) -> Noise:
-    """The noise of a project on a tier."""
+    """The noise of a project on a tier, without what no measure is: runs too far apart."""
     results, agents = {}, dict[str, Spread]()
     for row in database.rows(
         "SELECT r.seq, r.agent, sum(v.runs - 1) AS free, "
-        "sum((v.runs - 1) * v.sd * v.sd) AS squares FROM verifications v JOIN results r ON r.seq = v.result WHERE r.project = ? "
-        "AND v.tier = ? AND v.runner = 1 AND v.runs > 1 GROUP BY r.seq",
-        *(project, tier),
+        "sum((v.runs - 1) * v.sd * v.sd) AS squares "
+        "FROM verifications v JOIN results r ON r.seq = v.result WHERE r.project = ? "
+        "AND v.tier = ? AND v.runner = 1 AND v.runs > 1 AND v.sd <= ? * abs(v.mean) GROUP BY r.seq",
+        *(project, tier, WIDE),
     ):
         agent, spread = row["agent"], Spread(row["free"], row["squares"])
         before = agents.get(agent, Spread(0, 0.0))

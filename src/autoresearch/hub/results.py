@@ -294,7 +294,7 @@ class Results:
             if found.tier == result.tier
         ]
         known = self._rules().noise
-        noise = known or seen(self._db, self._project, result.tier).besides(result.seq)
+        noise = known or seen(self._db, self._project, result.tier).of(result.seq, result.value)
         said = judge(result.value, result.direction, parts, noise)
         open_ = said.verdict in ("claimed", "inconclusive") and len(parts) < ENOUGH
         self._write_judgement(result, said, open_)
