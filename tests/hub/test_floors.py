@@ -18,7 +18,7 @@ FLOORS = (
     "ingest agents projects board classic",
     "commits client fake",
     "results checking admin_client sending",
-    "claims replication leaderboard exporting",
+    "anew claims replication leaderboard exporting",
     "hub",
     "plain importing",
     "api keeping",

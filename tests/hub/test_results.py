@@ -426,9 +426,12 @@ def test_a_verdict_is_said_anew_when_the_noise_is_known(hub: Hub, results: Resul
     assert verified(results, seq, "bob", 1.1).verdict == "inconclusive"
     hub.projects.change("main", Rules(noise=0.01, forest=True))
     assert results.get(seq).verdict == "inconclusive"
-    assert results.rejudge(seq).verdict == results.get(seq).verdict == "refuted"
     unpushed = results.from_post("ada", KEEP, None)
-    assert unpushed is not None and results.rejudge(unpushed.seq) == unpushed
+    discard = results.record("ada", draft("a", status="discard"))
+    assert unpushed is not None
+    results.rejudge([seq, unpushed.seq, discard.seq])
+    assert results.get(seq).verdict == "refuted"
+    assert [results.get(each.seq) for each in (unpushed, discard)] == [unpushed, discard]
 
 
 def test_boards_rank_by_tier_and_direction(hub: Hub, results: Results) -> None:

@@ -13,6 +13,7 @@ import pytest
 from conftest import MakeRepo, Repo
 from v2_hub import Client, P, Served, served
 
+A = "/api/v2/admin"
 H100 = "NVIDIA H100 80GB HBM3"
 
 
@@ -80,6 +81,27 @@ def test_an_inflated_claim_is_refuted(hub: Served, lab: Repo) -> None:
     assert bob.get(f"{P}/results/{seq}")["result"]["description"]["trust"] == "refuted"
     for replicated in (0, 1):
         assert ada.get(f"{P}/leaderboard", replicated=replicated)["results"] == []
+
+
+def test_what_the_admin_says_turns_verdicts(hub: Served, lab: Repo) -> None:
+    """A runner that is named, or no more, and the noise: what was judged before is judged anew."""
+    ada, bob, cyd = hub.agent("ada"), hub.agent("bob"), hub.agent("cyd")
+    commit, tree = step(ada, lab)
+    seq = claim(ada, commit, 0.98)
+    runs = {"platform": H100, "tree": tree}
+    bob.post(f"{P}/results/{seq}/verifications", {**runs, "values": [1.5, 1.5, 1.51]})
+    cyd.post(f"{P}/results/{seq}/verifications", {**runs, "values": [0.98, 0.981, 0.979]})
+
+    def verdict() -> str:
+        return str(ada.get(f"{P}/results/{seq}")["result"]["verdict"])
+
+    assert verdict() == "inconclusive"
+    hub.admin.post(f"{A}/agents/cyd/runner", {"runner": True}, 200)
+    assert verdict() == "confirmed"
+    hub.admin.post(f"{A}/agents/cyd/runner", {"runner": False}, 200)
+    assert verdict() == "inconclusive"
+    hub.admin.of(hub.admin.ask("PATCH", P, {"noise": 0.5}), 200)
+    assert verdict() == "confirmed"
 
 
 def test_results_are_listed_by_what_was_asked_for(hub: Served, lab: Repo) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from autoresearch.files import remove_tree
 from autoresearch.hub.agents import Accounts, Caller, read_pepper
+from autoresearch.hub.anew import projects_of, tiers_anew, verdicts_anew
 from autoresearch.hub.audit import Audit
 from autoresearch.hub.board import Board, Post
 from autoresearch.hub.buckets import Buckets, Limit, Quotas, address_subject
@@ -22,7 +23,7 @@ from autoresearch.hub.events import Events
 from autoresearch.hub.ingest import Pushed, receive
 from autoresearch.hub.leaderboard import Leaderboard
 from autoresearch.hub.policy import Limits, Protected
-from autoresearch.hub.projects import DEFAULT, Project, Projects
+from autoresearch.hub.projects import DEFAULT, Project, Projects, Rules
 from autoresearch.hub.rates import Rates
 from autoresearch.hub.replication import Replication
 from autoresearch.hub.repository import Repository
@@ -203,6 +204,21 @@ class Hub:
         with self.database.write():
             post = space.board.post(channel, caller.agent, content, parent)
             return post, space.results.from_post(caller.agent, content, post.id)
+
+    # ---- the admin's word ----------------------------------------------------------------------
+
+    def change_project(self, slug: str, rules: Rules, actor: str = "admin") -> Project:
+        """Other rules of a project; its tiers and verdicts are made anew by them."""
+        made = self.projects.change(slug, rules, actor)
+        tiers_anew(self.database, made.id)
+        verdicts_anew(self.database, made.id)
+        return made
+
+    def set_runner(self, id: str, runner: bool = True, actor: str = "admin") -> None:
+        """Trust an agent's replications alone, or no more; verdicts are made anew by that."""
+        self.accounts.set_runner(id, runner, actor)
+        for project in projects_of(self.database, id):
+            verdicts_anew(self.database, project)
 
     # ---- everybody's limits --------------------------------------------------------------------
 

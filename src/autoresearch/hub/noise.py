@@ -55,8 +55,9 @@ def seen(database: Database, project: int, tier: str) -> Noise:
     for row in database.rows(
         "SELECT r.seq, r.agent, sum(v.runs - 1) AS free, "
         "sum((v.runs - 1) * v.sd * v.sd) AS squares "
-        "FROM verifications v JOIN results r ON r.seq = v.result WHERE r.project = ? "
-        "AND v.tier = ? AND v.runner = 1 AND v.runs > 1 AND v.sd <= ? * abs(v.mean) GROUP BY r.seq",
+        "FROM verifications v JOIN results r ON r.seq = v.result "
+        "JOIN agents a ON a.id = v.verifier WHERE r.project = ? "
+        "AND v.tier = ? AND a.runner = 1 AND v.runs > 1 AND v.sd <= ? * abs(v.mean) GROUP BY r.seq",
         *(project, tier, WIDE),
     ):
         agent, spread = row["agent"], Spread(row["free"], row["squares"])

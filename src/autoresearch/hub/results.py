@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from sqlite3 import Row
 
 from autoresearch.hub.commits import Commit, Commits
@@ -16,7 +17,7 @@ from autoresearch.hub.database import Database
 from autoresearch.hub.errors import BadInput, Conflict, Forbidden, Missing
 from autoresearch.hub.events import Events, capped
 from autoresearch.hub.judging import Judgement, Runs, judge, measured
-from autoresearch.hub.noise import seen
+from autoresearch.hub.noise import Noise, seen
 from autoresearch.hub.platforms import tier_of
 from autoresearch.hub.projects import Projects, Rules
 from autoresearch.hub.result_line import DESCRIPTION, parse
@@ -78,7 +79,7 @@ class Verification:
     seq: int
     result: int
     verifier: str
-    runner: bool
+    runner: bool  # whom the admin trusts by now
     platform: str
     tier: str
     runs: int
@@ -147,7 +148,7 @@ class Results:
         """Write somebody else's runs of a result's exact tree; the hub says what they mean."""
         check_platform(platform)
         found = self.get(result)
-        commit = self._verifiable(found, verifier, tree)
+        self._check_verifiable(found, verifier, tree)
         runs = measured(_checked_values(values))
         with self._db.write() as connection:
             query = "SELECT 1 FROM verifications WHERE result = ? AND verifier = ?"
@@ -163,16 +164,15 @@ class Results:
                 ),
             )
             self._events.append("verification", result, verifier, self._project)
-            self._rejudge(found, commit)
+            self._rejudge(found, self._noise)
         return self.get(result)
 
-    def rejudge(self, result: int) -> Result:
-        """Say anew what a result's verifications mean: the noise, or a runner, has changed."""
+    def rejudge(self, results: Sequence[int]) -> None:
+        """Say anew what some results' verifications mean: the noise, or a runner, has changed."""
         with self._db.write():
-            found = self.get(result)
-            commit = None if found.commit is None else self._commits.find(found.commit)
-            self._rejudge(found, commit)
-            return self.get(result)
+            noise = cache(self._noise)  # of each tier
+            for result in results:
+                self._rejudge(self.get(result), noise)
 
     # ---- reading -------------------------------------------------------------------------------
 
@@ -206,12 +206,15 @@ class Results:
 
     def verifications(self, result: int) -> tuple[Verification, ...]:
         """What others measured of a result, oldest first."""
-        query = "SELECT * FROM verifications WHERE result = ? ORDER BY seq LIMIT 200"
+        query = (
+            "SELECT v.*, a.runner AS trusted FROM verifications v JOIN agents a "
+            "ON a.id = v.verifier WHERE v.result = ? ORDER BY v.seq LIMIT 200"
+        )
         return tuple(_verification(row) for row in self._db.rows(query, self.get(result).seq))
 
     def noise(self, tier: str) -> float:
         """How far two runs of one tree lie apart: the admin's word, or what trusted runs showed."""
-        return self._rules().noise or seen(self._db, self._project, tier).besides(0)
+        return self._rules().noise or self._noise(tier).besides(0)
 
     # ---- inside --------------------------------------------------------------------------------
 
@@ -266,8 +269,8 @@ class Results:
         except (Missing, Conflict):
             return None
 
-    def _verifiable(self, result: Result, verifier: str, tree: str) -> Commit:
-        """The commit that was run again, if what was run speaks for it."""
+    def _check_verifiable(self, result: Result, verifier: str, tree: str) -> None:
+        """Refuse what was run when it does not speak for the result's commit."""
         check_hash(tree)
         commit = None if result.commit is None else self._commits.find(result.commit)
         if commit is None or result.status != "keep":
@@ -283,19 +286,17 @@ class Results:
                 f"exactly commit {commit.sha}.",
                 tree=commit.tree,
             )
-        return commit
 
-    def _rejudge(self, result: Result, commit: Commit | None) -> None:
-        if result.value is None or commit is None:
+    def _rejudge(self, result: Result, noise: Callable[[str], Noise]) -> None:
+        if result.value is None or result.commit is None or result.status != "keep":
             return
         parts = [
             Runs(found.runs, found.mean, found.sd, found.runner)
             for found in self.verifications(result.seq)
             if found.tier == result.tier
         ]
-        known = self._rules().noise
-        noise = known or seen(self._db, self._project, result.tier).of(result.seq, result.value)
-        said = judge(result.value, result.direction, parts, noise)
+        far = self._rules().noise or noise(result.tier).of(result.seq, result.value)
+        said = judge(result.value, result.direction, parts, far)
         open_ = said.verdict in ("claimed", "inconclusive") and len(parts) < ENOUGH
         self._write_judgement(result, said, open_)
 
@@ -311,6 +312,9 @@ class Results:
             )
             if said.verdict != result.verdict:
                 self._events.append("verdict", result.seq, "hub", self._project)
+
+    def _noise(self, tier: str) -> Noise:
+        return seen(self._db, self._project, tier)
 
     def _rules(self) -> Rules:
         return Projects(self._db).by_id(self._project).rules
@@ -357,5 +361,6 @@ def _checked_values(values: Sequence[float]) -> Sequence[float]:
 
 
 def _verification(row: Row) -> Verification:
-    values = tuple(json.loads(row["values"]))
-    return Verification(**{**dict(row), "runner": bool(row["runner"]), "values": values})
+    parts = dict(row)
+    trusted, values = bool(parts.pop("trusted")), tuple(json.loads(row["values"]))
+    return Verification(**{**parts, "runner": trusted, "values": values})

@@ -72,8 +72,8 @@ def enable(ask: Administering, id: AgentId, _: Empty) -> Response:
 def runner(
     ask: Administering, id: AgentId, body: Annotated[Runner, Depends(reads(Runner, optional=True))]
 ) -> Response:
-    """Trust an agent's replications alone, or no more."""
-    ask.hub.accounts.set_runner(id, body.runner, actor=ask.caller.agent)
+    """Trust an agent's replications alone, or no more; verdicts are made anew by that."""
+    ask.hub.set_runner(id, body.runner, actor=ask.caller.agent)
     return _agent(ask, id)
 
 
@@ -168,9 +168,10 @@ def create(
 
 @router.patch(PROJECT)
 def change(ask: AdministeringIn, body: Annotated[Change, Depends(reads(Change))]) -> Response:
-    """Other rules from now on; what is left out stays. Pushed commits are not judged again."""
+    """Other rules from now on; what is left out stays. Verdicts and tiers are made anew by them,
+    pushed commits are not judged again."""
     rules = dataclasses.replace(ask.space.project.rules, **_given(body))
-    made = ask.hub.projects.change(ask.space.project.slug, rules, ask.caller.agent)
+    made = ask.hub.change_project(ask.space.project.slug, rules, ask.caller.agent)
     return ask.reply(project=ask.views.project(made))
 
 
