@@ -328,6 +328,35 @@ def test_what_stays_inconclusive_waits_for_two_more(hub: Hub, replication: Repli
     assert replication.queue() == () and replication.take("eve", "h100") is None
 
 
+def test_a_runner_is_offered_what_was_judged_without_one(
+    hub: Hub, replication: Replication
+) -> None:
+    """No account that made itself has the last word; others are offered no more than before."""
+    for name in ("mallory", "runner", "second"):
+        hub.accounts.add(name)
+    lie, truth, fresh = (
+        claimed(hub, f"n{n}", value, agent="bob").seq for n, value in enumerate((0.5, 0.98, 0.99))
+    )
+    for seq, values in ((lie, [0.5] * 3), (truth, [2.0, 2.01, 2.02])):
+        tree = digest(f"tree of n{seq - 1}")
+        Results(hub.database, hub.project).verify(
+            seq, "mallory", tree=tree, platform="H100", values=values
+        )
+    for name in ("runner", "second"):
+        hub.accounts.set_runner(name)
+    assert [r.seq for r in replication.queue("h100", agent="cyd")] == [fresh]
+    assert [r.seq for r in replication.queue("h100")] == [fresh]
+    assert [r.seq for r in replication.queue("h100", agent="runner")] == [lie, truth, fresh]
+    said = []
+    for _ in range(3):
+        lease = replication.take("runner", "h100")
+        assert lease is not None
+        values = (0.98, 0.981, 0.979)
+        said.append((lease.result.seq, finished(replication, lease, *values).verdict))
+    assert said == [(lie, "refuted"), (truth, "confirmed"), (fresh, "confirmed")]
+    assert replication.take("second", "h100") is None
+
+
 def test_a_lease_is_its_agents(hub: Hub, replication: Replication) -> None:
     """Others cannot end it; it ends once; a wrong tree ends nothing; so many at a time."""
     for number in range(LEASES_EACH + 1):

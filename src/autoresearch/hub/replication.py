@@ -18,12 +18,19 @@ LEASES_EACH = 4  # open ones of an agent
 # What waits in a project (?1), as a line that goes round the agents: each one's best claim has the
 # first turn, then each one's second. Of an agent's results of one commit on one tier the best claim
 # alone stands in it, and none below one that is confirmed. Whoever asks (?4) has given an agent the
-# turns of a day that did not confirm what was claimed: junk waits behind what others claim.
+# turns of a day that did not confirm what was claimed: junk waits behind what others claim. For a
+# trusted runner, what was judged without one waits as well.
 LINE = """
-WITH best AS (
-  SELECT r.seq, r.agent, r."commit", r.cost, r.waiting, row_number() OVER (
-    PARTITION BY r.agent, r.tier, r."commit" ORDER BY r.cost, r.waiting, r.seq) AS nth
-  FROM results r WHERE r.project = ?1 {of} AND (r.waiting = 1 OR r.verdict = 'confirmed')),
+WITH known AS (
+  SELECT r.seq, r.agent, r.tier, r."commit", r.cost, r.verdict, r.waiting OR (
+    SELECT runner FROM agents WHERE id = ?4) AND NOT EXISTS (
+    SELECT 1 FROM verifications v JOIN agents a ON a.id = v.verifier
+    WHERE v.result = r.seq AND v.tier = r.tier AND a.runner = 1) AS wanted
+  FROM results r WHERE r.project = ?1 {of} AND r.status = 'keep' AND r."commit" IS NOT NULL),
+best AS (
+  SELECT *, row_number() OVER (
+    PARTITION BY agent, tier, "commit" ORDER BY cost, wanted, seq) AS nth
+  FROM known WHERE wanted OR verdict = 'confirmed'),
 spent AS (
   SELECT o.agent, count(*) AS turns FROM leases l JOIN results o ON o.seq = l.result
   WHERE l.agent = ?4 AND l.taken > ?2 - 86400 AND o.project = ?1 AND o.verdict <> 'confirmed'
@@ -32,7 +39,7 @@ line AS (
   SELECT b.seq, b.cost, ifnull(spent.turns, 0) + row_number() OVER (
     PARTITION BY b.agent ORDER BY b.cost, b.seq) AS turn
   FROM best b JOIN commits c ON c.seq = b."commit" LEFT JOIN spent ON spent.agent = b.agent
-  WHERE b.nth = 1 AND b.waiting = 1 AND NOT EXISTS (
+  WHERE b.nth = 1 AND b.wanted AND NOT EXISTS (
     SELECT 1 FROM leases l WHERE l.result = b.seq AND l.state = 'open' AND l.expires > ?2) {open})
 """
 # What an agent may replicate: not its own, not verified by it, and not what it gave back or let run
@@ -67,10 +74,15 @@ class Replication:
         self._results = Results(database, project)
         self._events = Events(database)
 
-    def queue(self, tier: str | None = None, limit: int = 50) -> tuple[Result, ...]:
-        """Results that wait and that nobody has leased: each agent's best claim comes first."""
+    def queue(
+        self, tier: str | None = None, limit: int = 50, agent: str = ""
+    ) -> tuple[Result, ...]:
+        """Results that wait and that nobody has leased: each agent's best claim comes first.
+
+        As the line stands for an agent, if one is named.
+        """
         line = LINE.format(of="" if tier is None else OF_TIER, open="")
-        return self._line(line, "", tier, capped(limit))
+        return self._line(line, agent, tier, capped(limit))
 
     def take(self, agent: str, tier: str, seconds: int = SECONDS) -> Lease | None:
         """Lease the first result of a tier's line that an agent may replicate; None if none is.

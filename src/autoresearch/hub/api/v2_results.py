@@ -117,8 +117,12 @@ def tiers(ask: ReadingIn) -> Response:
 
 @router.get("/replication")
 def queue(ask: ReadingIn, tier: Tier = None, limit: LimitAsked = 50) -> Response:
-    """Results that wait for somebody else to run them: each agent's best claim comes first."""
-    return ask.reply(results=ask.views.results(ask.space.replication.queue(tier, limit)))
+    """Results that wait for somebody else to run them: each agent's best claim comes first.
+
+    A trusted runner is also told of those that were judged without one.
+    """
+    found = ask.space.replication.queue(tier, limit, ask.caller.agent)
+    return ask.reply(results=ask.views.results(found))
 
 
 @router.post("/replication/take")
