@@ -147,13 +147,13 @@ class Results:
     ) -> Result:
         """Write somebody else's runs of a result's exact tree; the hub says what they mean."""
         check_platform(platform)
-        found = self.get(result)
-        self._check_verifiable(found, verifier, tree)
+        self._check_verifiable(self.get(result), verifier, tree)
         runs = measured(_checked_values(values))
         with self._db.write() as connection:
             query = "SELECT 1 FROM verifications WHERE result = ? AND verifier = ?"
             if self._db.row(query, result, verifier):
                 raise Conflict(f"{verifier} has verified result {result} already. Take another.")
+            # As it was that day: what counts is what the admin says of the agent now.
             runner = self._db.number("SELECT runner FROM agents WHERE id = ?", verifier)
             connection.execute(
                 "INSERT INTO verifications(result, verifier, runner, platform, tier, runs, mean, "
@@ -164,7 +164,7 @@ class Results:
                 ),
             )
             self._events.append("verification", result, verifier, self._project)
-            self._rejudge(found, self._noise)
+            self._rejudge(self.get(result), self._noise)
         return self.get(result)
 
     def rejudge(self, results: Sequence[int]) -> None:
