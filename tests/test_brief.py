@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch.brief import CHARACTERS, RECENT, CommitFiles, make_brief
+from autoresearch.brief import CHARACTERS, RECENT, CommitFiles, _cut, make_brief
 from autoresearch.overview import next_brief
 from autoresearch.proposers.fake import ScriptedProposer
 from tiny_lab import CRASHES, TASK, edit, git, make_lab, opened, scores
@@ -211,3 +211,10 @@ def test_what_a_person_adds_is_in_the_next_brief(tmp_path: Path) -> None:
         study.baseline()
         study.paths.steering.write_text("- try a smaller batch\n")
         assert "try a smaller batch" in study.desk.brief(study.ask()).text
+
+
+@pytest.mark.parametrize("ending", [False, True])
+@pytest.mark.parametrize("text", ["x" * 5000, "short\n" * 900, "a\n" + "y" * 5000 + "\nb"])
+def test_a_cut_is_never_longer_than_its_room(text: str, ending: bool) -> None:
+    """Whatever the lines are like."""
+    assert all(len(_cut(text, most, ending)) <= most for most in range(300))

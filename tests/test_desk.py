@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from autoresearch import desk
 from autoresearch.executors import Job
 from autoresearch.executors.local import LocalExecutor
 from autoresearch.ledger import Status
@@ -146,25 +149,97 @@ def test_a_failure_ahead_is_answered_when_its_turn_comes(tmp_path: Path) -> None
         assert len(study.ledger) == 3
 
 
-def test_a_busy_side_is_asked_again_while_a_trial_runs(tmp_path: Path) -> None:
-    """Nobody waits for it afterwards: the next trial begins at once, and pays for both calls."""
-
-    def busy(text: str) -> str:
-        raise ProposalFailed("busy", "come back", retry_after=0.1, cost_usd=0.5, tokens=7)
-
-    slow = Deliberate(to("10.0", "11.0"), busy, to("10.0", "12.0"))
-    waits: list[float] = []
-    tape = tmp_path / "night.jsonl"
-    lab = make_lab(tmp_path / "lab", run_py=f"import time\ntime.sleep(3)\n{RUN}")
-    nights = []
+def nights(
+    folder: Path, script: Deliberate, *, trials: int, seconds: float = 0.0
+) -> list[tuple[list[float | None], tuple[float, int], list[float]]]:
+    """A recorded night and its replay: values, what was spent, and what was waited."""
+    lab = make_lab(folder / "lab", run_py=f"import time\ntime.sleep({seconds})\n{RUN}")
+    tape, told = folder / "night.jsonl", []
     for tag in ("t", "again"):
+        waits: list[float] = []
         with opened(lab, tag) as study:
-            proposer = Replayer(tape) if tag == "again" else Recorder(slow, tape)
-            research(study, proposer, Limits(trials=2), sleep=waits.append)
-            nights.append(([t.value for t in study.ledger.trials()], study.ledger.spent()))
+            proposer = Replayer(tape) if tag == "again" else Recorder(script, tape)
+            research(study, proposer, Limits(trials=trials), sleep=waits.append)
+            values = [trial.value for trial in study.ledger.trials()]
+            told.append((values, study.ledger.spent(), waits))
+    return told
+
+
+def busy(text: str) -> str:
+    """A step that finds the other side busy, at no cost."""
+    raise ProposalFailed("busy", "come back", retry_after=0.1)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy side is asked again soon."""
+    monkeypatch.setattr(desk, "SHORTEST", 0.05)
+    monkeypatch.setattr(desk, "FIRST", 0.2)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_busy_side_is_asked_again_while_a_trial_runs(tmp_path: Path) -> None:
+    """Nobody waits for it afterwards: the next trial begins at once, in a replay as well."""
+    slow = Deliberate(to("10.0", "11.0"), busy, to("10.0", "12.0"))
+    told = nights(tmp_path, slow, trials=2, seconds=2.5)
     assert [brief.under_way for brief in slow.briefs] == [0, 1, 1]
-    assert waits == []
-    assert nights == [([10.0, 11.0, 12.0], (1.0, 207))] * 2
+    assert told == [([10.0, 11.0, 12.0], (0.5, 200), [])] * 2
+
+
+@pytest.mark.parametrize(
+    "failed",
+    [
+        ProposalFailed("busy", "later", retry_after=50),
+        ProposalFailed("busy", "paid", retry_after=0.1, cost_usd=0.5),
+    ],
+)
+def test_what_cannot_be_asked_again_meanwhile_is_the_loops(
+    tmp_path: Path, failed: ProposalFailed
+) -> None:
+    """A long wait, and what costs money: after the trial, from the new best; a replay as well."""
+    slow = Deliberate(to("10.0", "9.0"), failed, to("9.0", "8.0"))
+    (values, spent, waits), again = nights(tmp_path, slow, trials=2, seconds=1.0)
+    assert [brief.under_way for brief in slow.briefs] == [0, 1, 0]
+    assert values == [10.0, 9.0, 8.0]
+    assert len(waits) == 1
+    assert again[:2] == (values, spent)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_pause_holds_for_a_busy_side_as_well(tmp_path: Path) -> None:
+    """It is not asked again before the person resumes."""
+    slow = Deliberate(busy, to("10.0", "9.0"))
+    with opened(make_lab(tmp_path / "lab")) as study:
+        study.baseline()
+        study.paths.pause.write_text("now")
+        study.desk.begin(slow, study.ask())
+        time.sleep(0.6)  # more than the first wait ever is
+        assert len(slow.briefs) == 1
+        with pytest.raises(ProposalFailed):
+            study.desk.take(study.ask())
+
+
+def test_a_second_ctrl_c_loses_no_account(tmp_path: Path) -> None:
+    """What is on its way is paid as it may cost, and its workspace is gone."""
+    heard = threading.Event()
+
+    def silent(text: str) -> str:
+        assert heard.wait(30)
+        return text
+
+    with opened(make_lab(tmp_path / "lab")) as study:
+        study.baseline()
+        slow = Deliberate(silent)
+        slow.owed = 3.0
+        study.desk.begin(slow, study.ask())
+        timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            study.desk.drop(within=20)
+        timer.join()
+        heard.set()
+        assert study.ledger.spent() == (3.0, 0)
+        assert not study.paths.workspace.exists()
 
 
 def test_what_nobody_waits_for_is_ended_and_paid(tmp_path: Path) -> None:

@@ -325,6 +325,12 @@ def test_the_detail_of_a_hostile_log_is_harmless(task: Task) -> None:
     assert attempt.detail == "FAIL: nope (exit code 1)"
 
 
+def test_a_tail_knows_the_lines_of_a_terminal(tmp_path: Path) -> None:
+    """Of a program that wrote to a pseudo-terminal each line ends twice, and is no redrawing."""
+    (tmp_path / "log").write_bytes(b"one\r\r\ntwo\r\nthree\r\r\n")
+    assert tail(tmp_path / "log", 9) == ["one", "two", "three"]
+
+
 def test_the_tail_of_a_log_is_clean_and_bounded(tmp_path: Path) -> None:
     """The last lines are given cleaned; a log that is not there has none."""
     (tmp_path / "log").write_bytes(b"one\ntwo\r10%\r20%\rthree\x1b[0m\n" + b"\xff" * 10_000 + b"\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch.heartbeat import Heartbeat, last_beat
-from autoresearch.loop import Limits, research
+from autoresearch.loop import Limits, Patience, research
 from autoresearch.persistence import LONGEST, Advice, Persistence
 from autoresearch.proposers import Brief, Proposal, ProposalFailed
 from autoresearch.proposers.fake import Edit, ScriptedProposer, Step
@@ -255,6 +255,27 @@ def test_a_wait_is_seen_from_outside(tmp_path: Path) -> None:
     [beat] = seen
     assert beat is not None
     assert (beat.verb, beat.limit, beat.stalled) == ("hold", 7205.0, False)
+
+
+def test_trouble_with_the_disk_is_waited_out_though_nothing_can_be_written(tmp_path: Path) -> None:
+    """The wait is told to status where that works, and kept where it does not."""
+    lab = make_lab(tmp_path / "lab")
+    slept: list[float] = []
+    with opened(lab) as study:
+
+        def full(workspace: Path, brief: Brief) -> str:
+            study.paths.heartbeat.unlink()
+            study.paths.heartbeat.mkdir()
+            raise OSError(28, "No space left on device")
+
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            study.paths.heartbeat.rmdir()
+
+        steps = [scores(9)[0], *[full] * 5, scores(8)[0]]
+        calm = Patience(quick=0, first=60.0)
+        why = research(study, ScriptedProposer(steps), Limits(trials=2), sleep=sleep, patience=calm)
+        assert (why, slept) == ("2 of 2 trials are done", [60.0, 120.0, 240.0, 480.0, 960.0])
 
 
 def test_a_stop_after_some_work_is_an_end_and_not_an_error(tmp_path: Path) -> None:

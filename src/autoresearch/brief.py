@@ -165,7 +165,7 @@ def _cut(text: str, most: int, ending: bool = False) -> str:
     if len(text) <= most or not text:
         return text
     room = most - 40  # characters for the line that counts the rest
-    if room <= 0:
+    if room <= 2:
         return ""
     lines = text.splitlines()
     told: list[str] = []

@@ -126,7 +126,8 @@ class Desk:
 
         fresh()
         workspace = self.paths.workspace / self.git.prefix
-        self._ahead = Ahead(parent, workspace, proposer, self.brief(parent), fresh)
+        goes_on = lambda: not self.paths.pause.exists()  # noqa: E731
+        self._ahead = Ahead(parent, workspace, proposer, self.brief(parent), fresh, goes_on)
 
     def take(self, parent: str) -> Made | None:
         """What was begun ahead, as an edit of `parent`; None when there is nothing, or no use.
@@ -156,9 +157,11 @@ class Desk:
         ahead, self._ahead = self._ahead, None
         if ahead is None:
             return
-        usd, tokens = ahead.end(within)
-        self._spend(ahead.proposer.name, usd, tokens)
-        remove_tree(self.paths.workspace)
+        try:
+            ahead.end(within)
+        finally:  # a second Ctrl-C ends the waiting, and not the account
+            self._spend(ahead.proposer.name, *ahead.cost)
+            remove_tree(self.paths.workspace)
 
     def _carried(self, made: Made, parent: str) -> Made | None:
         """An edit of one commit as an edit of another, by three-way merge of each file."""
@@ -194,7 +197,8 @@ class Desk:
 class Ahead:
     """A proposal in the making, in a thread of its own. Its brief was made before.
 
-    While nobody waits for it, one that fails because the other side is busy is asked for again.
+    While nobody waits for it, one that fails because the other side is busy, and cost nothing, is
+    asked for again.
     """
 
     parent: str
@@ -202,6 +206,7 @@ class Ahead:
     proposer: Proposer
     brief: Brief
     fresh: Callable[[], None]  # makes the workspace anew
+    wanted: Callable[[], bool]  # whether no person wants a pause
     _proposal: Proposal | None = field(default=None, init=False)
     _error: BaseException | None = field(default=None, init=False)
     _over: float = field(default=0.0, init=False)  # when it was, on the monotonic clock
@@ -226,11 +231,15 @@ class Ahead:
         assert self._proposal is not None
         return self._proposal
 
-    def end(self, within: float) -> tuple[float, int]:
-        """Have it ended within some seconds; the dollars and tokens that it cost, or may have."""
+    def end(self, within: float) -> None:
+        """Have it ended, and wait for that at most so many seconds."""
         self.brief.unwanted.set()
         self._awaited.set()
         self._ended.wait(within)
+
+    @property
+    def cost(self) -> tuple[float, int]:
+        """The dollars and tokens that it cost, or may have if it has not ended."""
         told = self._proposal or self._error
         if isinstance(told, (Proposal, ProposalFailed)):
             return told.cost_usd, told.tokens
@@ -244,24 +253,25 @@ class Ahead:
         self._ended.set()
 
     def _made(self) -> Proposal:
-        """The proposal, with what those before it have cost."""
-        usd, tokens, limit = 0.0, 0, FIRST
+        """The proposal, after as many tries as a busy side needs."""
+        limit = FIRST
         while True:
             try:
-                made = self.proposer.propose(self.workspace, self.brief)
-                return replace(made, cost_usd=made.cost_usd + usd, tokens=made.tokens + tokens)
+                return self.proposer.propose(self.workspace, self.brief)
             except ProposalFailed as failed:
-                usd, tokens = usd + failed.cost_usd, tokens + failed.tokens
-                failed.cost_usd, failed.tokens = usd, tokens
                 self._over = time.monotonic()
-                asked = (
-                    random.uniform(0, limit) if failed.retry_after is None else failed.retry_after
-                )
-                wait = max(asked, SHORTEST) - failed.ago
-                if failed.kind != "busy" or self._awaited.wait(max(0.0, wait)):
+                if not self._tries_again(failed, limit):
                     raise
             limit = min(2 * limit, LONGEST)
             self.fresh()
+
+    def _tries_again(self, failed: ProposalFailed, limit: float) -> bool:
+        """Whether to ask again, once that makes sense: what costs money is the loop's to decide."""
+        free = not (failed.cost_usd or failed.tokens)
+        if failed.kind != "busy" or not free or not patience(self.proposer):
+            return False
+        wait = max(SHORTEST, (failed.retry_after or 0.0) + random.uniform(0, limit))
+        return not self._awaited.wait(max(0.0, wait - failed.ago)) and self.wanted()
 
 
 def read_steering(paths: StudyPaths) -> str:

@@ -42,7 +42,8 @@ class Heartbeat:
     @property
     def doing(self) -> str:
         """The stage, for people: `run of #7`."""
-        return f"{self.verb} of {'an earlier commit' if self.trial is None else f'#{self.trial}'}"
+        verb = "wait before a try" if self.verb == "hold" else self.verb
+        return f"{verb} of {'an earlier commit' if self.trial is None else f'#{self.trial}'}"
 
     @property
     def stalled(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -280,7 +281,8 @@ class Session:
         """Let time pass, in pieces when it is the real one: an end may be asked for."""
         if not seconds:
             return
-        self.study.begin_wait(seconds)
+        with contextlib.suppress(OSError, LedgerError):  # it may be what is waited out
+            self.study.begin_wait(seconds)
         if self.sleep is not time.sleep:
             self.sleep(seconds)
             return

@@ -376,6 +376,8 @@ def _doing(paths: StudyPaths) -> str:
         return ""
     if held.beat is None:
         return held.holder
+    if held.left is not None:
+        return f"{held.holder}: waiting, it tries again in {held.left:.0f} s"
     limit = f"{held.spent:.0f} s of at most {held.beat.limit:.0f}"
     return f"{held.holder}: {held.beat.doing}, {limit}"
 

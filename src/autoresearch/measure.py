@@ -246,7 +246,7 @@ def _lines(log: Path, *, redrawn: bool = True) -> Iterator[str]:
     with log.open(encoding="utf-8", errors="replace", newline="") as stream:
         line, ended = None, True
         while piece := stream.readline(_PIECE):  # a line may be as long as the log
-            if ended:
+            if ended and not (line and piece in ("\n", "\r", "\r\n")):  # "\r\r\n" ends one line
                 line = clean_line(piece, 4 * DETAIL)
             ended = piece.endswith(("\n", "\r"))
             if ended and line is not None and (redrawn or piece.endswith("\n")):

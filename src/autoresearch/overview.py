@@ -49,6 +49,13 @@ class Pulse:
         """Seconds since the stage began."""
         return time.time() - self.beat.began if self.beat else 0.0
 
+    @property
+    def left(self) -> float | None:
+        """Seconds until the loop tries again that waits trouble out; None when it does not wait."""
+        if self.beat is None or self.beat.verb != "hold" or self.beat.stalled:
+            return None
+        return max(0.0, self.beat.limit - self.spent)
+
 
 def overview(task: Task, ledger: Ledger, paths: StudyPaths) -> Overview:
     """Count, and name the best."""

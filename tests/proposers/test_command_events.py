@@ -149,6 +149,8 @@ def test_kinds_by_words_and_status(words: str, code: int | None, kind: str | Non
         "bash: rg: command not found",
         "ls: cannot open directory '.': Permission denied",
         "The sequence is too long for a learning rate limit of 3 of 5",
+        "Error handling: the model now waits for the network",
+        "Terror: the network is unavailable",
     ],
 )
 @pytest.mark.parametrize(("spoken", "code"), [(True, 0), (True, 1), (False, 0)])
@@ -168,6 +170,14 @@ def test_what_a_model_or_a_tool_says_is_no_failure(said: str, spoken: bool, code
         ("429 Too Many Requests", "busy"),
         ("Failed to authenticate: invalid key", "stop"),
         ("error: this request exceeds the context window limit", "refusal"),
+        ("[API Error: 503 overloaded]", "busy"),
+        ("goose: error: 401 unauthorized", "stop"),
+        ("Invalid API key · Please run /login", "stop"),
+        ("Unauthorized", "stop"),
+        ("Rate limit exceeded, try again in 20s", "busy"),
+        ("You've hit your usage limit. Try again in 3 days", "busy"),
+        ("Claude AI usage limit reached|1700000000", "busy"),
+        ("Request failed: 429 Too Many Requests", "busy"),
     ],
 )
 def test_a_programs_complaint_is_found_among_what_a_model_says(line: str, kind: str) -> None:
@@ -176,6 +186,11 @@ def test_a_programs_complaint_is_found_among_what_a_model_says(line: str, kind: 
     assert told == line
     assert kind_told(told, 1) == kind
     assert kind_told(told, 0) == (None if kind == "stop" else kind)
+
+
+def test_the_last_line_of_a_program_that_ended_well_is_its_models() -> None:
+    """Without the form of an error it is a talk about one."""
+    assert complaints(["Rate limit exceeded, try again in 20s"], True, 0) == ""
 
 
 def test_all_that_a_program_printed_counts_where_its_model_speaks_in_events() -> None:

@@ -89,6 +89,21 @@ def test_stop_is_out_for_the_session_and_its_half_edit_is_gone(tmp_path: Path) -
     assert len(first.briefs) == 1
 
 
+def test_what_failed_ones_cost_is_owed_while_the_next_is_asked(tmp_path: Path) -> None:
+    """Who ends the call meanwhile knows of it."""
+    owed: list[float] = []
+
+    def looks(folder: Path, _: Brief) -> str:
+        owed.append(team.owed)
+        return "done"
+
+    team = Fallback(
+        [("a", ScriptedProposer([fails("busy", cost=2.0)])), ("b", ScriptedProposer([looks]))]
+    )
+    assert team.propose(workspace(tmp_path), brief()).cost_usd == 2.0
+    assert (owed, team.owed) == ([2.0], 0.0)
+
+
 def test_what_a_failed_one_leaves_in_the_way_is_removed(tmp_path: Path) -> None:
     """A link out of the workspace: neither the parent's text nor the next edit follows it."""
     mine = tmp_path / "mine"

@@ -92,9 +92,8 @@ def _pulse(paths: StudyPaths) -> str:
         return held.holder
     if held.beat.verb == "pause":
         return f"{held.holder}, paused for {duration(held.spent)}: autoresearch resume"
-    if held.beat.verb == "hold" and not held.beat.stalled:
-        left = max(0.0, held.beat.limit - held.spent)
-        return f"{held.holder}, waiting: it tries again in {duration(left)}"
+    if held.left is not None:
+        return f"{held.holder}, waiting: it tries again in {duration(held.left)}"
     doing = f"{held.holder}, {held.beat.doing} for {duration(held.spent)}"
     if held.beat.stalled:
         return f"stalled: {doing}, and its limit is {duration(held.beat.limit)}"

@@ -49,6 +49,7 @@ class Team:
         self.members = [Member(label, proposer) for label, proposer in members]
         self.last = ""  # short name of who spoke last
         self._spoke: Member | None = None
+        self._spent = 0.0  # dollars, by those that failed in the call under way
         self._clock = clock
 
     @property
@@ -58,6 +59,12 @@ class Team:
 
     def propose(self, order: Sequence[int], workspace: Path, brief: Brief) -> Proposal:
         """The first proposal that comes of it, with what the failed ones cost."""
+        try:
+            return self._asked(order, workspace, brief)
+        finally:
+            self._spent = 0.0
+
+    def _asked(self, order: Sequence[int], workspace: Path, brief: Brief) -> Proposal:
         before = {path: _content(workspace / path) for path in brief.editable}
         spent, tokens = 0.0, 0
         said: list[str] = []
@@ -69,6 +76,7 @@ class Team:
                 proposal = member.proposer.propose(workspace, brief)
             except ProposalFailed as failed:
                 spent, tokens = spent + failed.cost_usd, tokens + failed.tokens
+                self._spent = spent
                 self._bench(member, failed, spent, tokens)
                 busy += [member] if failed.kind == "busy" else []
             except ProposerError as error:
@@ -80,8 +88,8 @@ class Team:
 
     @property
     def owed(self) -> float:
-        """Dollars that the call under way may cost."""
-        return sum(owed(member.proposer) for member in self.members)
+        """Dollars that the call under way may cost, with what failed in it already."""
+        return self._spent + sum(owed(member.proposer) for member in self.members)
 
     @property
     def spoke(self) -> Proposer | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from autoresearch.proposers import Kind
 
@@ -49,13 +49,22 @@ _AFTER = re.compile(
     re.IGNORECASE,
 )
 # How programs begin a line that tells of an error; what a model says begins otherwise.
+_BEGIN = r"^(?:[\d\WTZ]*?|[\w.-]+: )"
 _COMPLAINT = re.compile(
-    r"^[\d\WTZ]*?(?:API )?(?:[\w.]*(?:error|exception)\b|fatal\b"
-    r"|(?:HTTP|status)\W+(?:code\W+)?[45]\d\d"
-    r"|[45]\d\d (?:too many|service|bad gateway|gateway|internal|unauthorized|forbidden|payment)"
-    r"|failed to (?:authenticate|connect|fetch|reach|log)|cannot (?:connect|reach))",
+    _BEGIN + r"(?<![A-Za-z])(?:API )?"
+    r"(?:(?:\w+\.)*\w*(?:Error|Exception)(?:\W*$|\W*:|\W+\d)|ERROR(?:\W*:|\W+[\w:]+:|\W*$)"
+    r"|(?i:error|fatal):|(?i:HTTP|status)\W+(?:code\W+)?[45]\d\d"
+    r"|[45]\d\d (?i:too many|service|bad gateway|gateway|internal|unauthorized|forbidden|payment)"
+    r"|(?i:failed to (?:authenticate|connect|fetch|reach|log)|cannot (?:connect|reach)))"
+)
+# And, of one that ended badly, its last line.
+_LAST = re.compile(
+    _BEGIN + r"(?:(?:invalid|incorrect|missing) api.?key|unauthorized|not logged in"
+    r"|rate limit (?:exceeded|reached)|.{0,20}\busage limit|request failed|quota exceeded"
+    r"|insufficient|authentication|connection (?:error|refused|reset|failed)|overloaded)",
     re.IGNORECASE,
 )
+SHORT = 120  # characters of such a line at most
 _UNITS = {"ms": 0.001, "mi": 60.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -72,14 +81,18 @@ def kind_of(words: str, code: int | None = None) -> Kind | None:
     return _by_code(code) or ("busy" if by_words == "stop" else by_words)
 
 
-def complaints(lines: Iterable[str], spoken: bool, exit_code: int | None) -> str:
+def complaints(lines: Sequence[str], spoken: bool, exit_code: int | None) -> str:
     """The lines in which a program tells of an error; what a model or a tool said is none.
 
     Where the program `spoken` prints what its model says among its own lines, and where it ended
-    well, a line must have the form of an error. Where it ended badly, all that it printed counts.
+    well, a line must have the form of an error. Where it ended badly, all that it printed counts,
+    or else its last line, if that names one.
     """
-    every = not spoken and bool(exit_code)
-    return "\n".join(line for line in lines if every or _COMPLAINT.match(line))
+    found = [line for line in lines if (exit_code and not spoken) or _COMPLAINT.match(line)]
+    last = next(iter(list(lines)[-1:]), "")
+    if exit_code and not found and len(last) < SHORT and _LAST.match(last):
+        found = [last]
+    return "\n".join(found)
 
 
 def kind_told(told: str, exit_code: int | None) -> Kind | None:

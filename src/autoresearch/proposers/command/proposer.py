@@ -216,7 +216,7 @@ class CommandProposer:
             raise self._failed(kind, heard, heard.error, wait=retry_after(heard.error))
         if not changed and ended.ending not in FAULTS:
             spoken = self._preset.format in ("text", "json")
-            last = complaints(heard.plain, spoken, heard.exit_code)
+            last = complaints(list(heard.plain), spoken, heard.exit_code)
             kind = kind_told(last, heard.exit_code) or "empty"
             said = heard.plain[-1] if heard.plain else heard.note or "nothing"
             words = f"no editable file was changed (exit code {heard.exit_code}); it said: {said}"
