@@ -181,7 +181,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_busy_side_is_asked_again_while_a_trial_runs(tmp_path: Path) -> None:
     """Nobody waits for it afterwards: the next trial begins at once, in a replay as well."""
     slow = Deliberate(to("10.0", "11.0"), busy, to("10.0", "12.0"))
-    told = nights(tmp_path, slow, trials=2, seconds=2.5)
+    told = nights(tmp_path, slow, trials=2, seconds=1.2)
     assert [brief.under_way for brief in slow.briefs] == [0, 1, 1]
     assert told == [([10.0, 11.0, 12.0], (0.5, 200), [])] * 2
 
@@ -198,7 +198,7 @@ def test_what_cannot_be_asked_again_meanwhile_is_the_loops(
 ) -> None:
     """A long wait, and what costs money: after the trial, from the new best; a replay as well."""
     slow = Deliberate(to("10.0", "9.0"), failed, to("9.0", "8.0"))
-    (values, spent, waits), again = nights(tmp_path, slow, trials=2, seconds=1.0)
+    (values, spent, waits), again = nights(tmp_path, slow, trials=2, seconds=0.3)
     assert [brief.under_way for brief in slow.briefs] == [0, 1, 0]
     assert values == [10.0, 9.0, 8.0]
     assert len(waits) == 1
@@ -232,7 +232,8 @@ def test_a_second_ctrl_c_loses_no_account(tmp_path: Path) -> None:
         slow = Deliberate(silent)
         slow.owed = 3.0
         study.desk.begin(slow, study.ask())
-        timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
+        main = threading.main_thread().ident
+        timer = threading.Timer(0.5, signal.pthread_kill, [main, signal.SIGINT])
         timer.start()
         with pytest.raises(KeyboardInterrupt):
             study.desk.drop(within=20)
