@@ -50,9 +50,11 @@ class Settings:
     project_quota_mb: float = 20000.0
     pushes_in_line: int = 64  # beside those under way; more are told to come back
     connections: int = 4096  # at once
+    connections_each: int | None = None  # of an address; an eighth, 64 at least, where not said
     head_seconds: float = 10.0  # for a request up to its body
     idle_seconds: float = 15.0  # without a byte of a body
     body_seconds: float = 600.0  # for a whole body
+    stranger_seconds: float = 15.0  # for a whole body of somebody without a key
     unread_seconds: float = 30.0  # for a client to read some of what waits for it
     bodies_mb: float = 64.0  # of bodies in memory, all together: pushes are not among them
     unread_mb: float = 64.0  # of answers that clients have not read, all together

@@ -62,7 +62,7 @@ def run(hub: Hub, listeners: Sequence[socket.socket], proxies: Sequence[str] = (
     app = make_app(hub, admin_port)
     config = uvicorn.Config(
         app,
-        http=protocol(hub.settings),
+        http=protocol(hub.settings, proxies),
         ws="none",
         lifespan="off",
         loop="asyncio",

@@ -15,6 +15,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from autoresearch.hub.api.context import TheHub, address_of, caller_of
+from autoresearch.hub.api.crowd import is_here
 from autoresearch.hub.api.events import Feed
 from autoresearch.hub.errors import Unauthorized
 from autoresearch.hub.hub import Hub
@@ -23,7 +24,6 @@ from autoresearch.hub.projects import DEFAULT
 router = APIRouter(tags=["about"])
 
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
-_LOOPBACK = ("127.", "::1", "::ffff:127.")
 
 _TEXT = Path(__file__).with_name("llms.txt")
 
@@ -83,7 +83,7 @@ def _from_here(request: Request) -> bool:
     """Whether a request comes from this machine, and not through a proxy that runs on it."""
     if any(name in request.headers for name in _FORWARDED):
         return False
-    if not address_of(request).startswith(_LOOPBACK):
+    if not is_here(address_of(request)):
         raise Unauthorized("Figures are for this machine itself, or for the admin's key.")
     return True
 

@@ -42,7 +42,10 @@ def make_app(hub: Hub, admin_port: int | None = None) -> FastAPI:
     app.state.hub = hub
     app.state.stopping = asyncio.Event()  # set when the server is told to stop: streams end then
     app.state.bodies = Bodies(
-        hub.settings.idle_seconds, hub.settings.body_seconds, int(hub.settings.bodies_mb * MIB)
+        hub.settings.idle_seconds,
+        hub.settings.body_seconds,
+        int(hub.settings.bodies_mb * MIB),
+        hub.settings.stranger_seconds,
     )
     many = _processors()
     app.state.pushes = Gate("pushes", many + 2, hub.settings.pushes_in_line, each=4)

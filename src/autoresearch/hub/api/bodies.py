@@ -14,9 +14,10 @@ from autoresearch.hub.errors import HubError, Unavailable
 class Bodies:
     """The deadlines and the memory of all bodies. One belongs to one event loop."""
 
-    def __init__(self, idle: float, whole: float, most: int) -> None:
+    def __init__(self, idle: float, whole: float, most: int, strangers: float = 15) -> None:
         self._idle = idle  # seconds without a byte
         self._whole = whole  # seconds for all of it
+        self._strangers = strangers  # the same, of somebody without a key
         self._most = most  # bytes in memory, of all together
         self._held = 0
         self._awaited: set[asyncio.Timeout] = set()
@@ -47,19 +48,20 @@ class Bodies:
         finally:
             self._held -= mine
 
-    def timed(self, receive: Receive) -> Receive:
+    def timed(self, receive: Receive, *, stranger: bool = False) -> Receive:
         """A body that stops coming, takes too long or ends early is a HubError.
 
         What is waited for after the body, that the client goes away, may take its time.
         """
-        ends = asyncio.get_running_loop().time() + self._whole
+        whole = min(self._whole, self._strangers) if stranger else self._whole
+        ends = asyncio.get_running_loop().time() + whole
         more = True
 
         async def received() -> Message:
             nonlocal more
             if not more:
                 return await receive()
-            message = await self._awaited_until(receive, ends)
+            message = await self._awaited_until(receive, ends, whole)
             if message["type"] == "http.disconnect":
                 raise HubError(400, "The connection ended within the body.")
             more = message.get("more_body", False)
@@ -67,7 +69,7 @@ class Bodies:
 
         return received
 
-    async def _awaited_until(self, receive: Receive, ends: float) -> Message:
+    async def _awaited_until(self, receive: Receive, ends: float, whole: float) -> Message:
         now = asyncio.get_running_loop().time()
         deadline = asyncio.timeout_at(0 if self._over else min(now + self._idle, ends))
         self._awaited.add(deadline)
@@ -75,15 +77,15 @@ class Bodies:
             async with deadline:
                 return await receive()
         except TimeoutError:
-            raise self._late() from None
+            raise self._late(whole) from None
         finally:
             self._awaited.discard(deadline)
 
-    def _late(self) -> HubError:
+    def _late(self, whole: float) -> HubError:
         if self._over:
             return Unavailable("The hub is shutting down. Send it again in a while.")
         return HubError(
             408,
             f"The body did not come: nothing for {self._idle:g} seconds, or not all of it within "
-            f"{self._whole:g}. Send it again.",
+            f"{whole:g}. Send it again.",
         )

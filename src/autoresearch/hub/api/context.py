@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
+from starlette.datastructures import Headers
+from starlette.types import Scope
 
 from autoresearch.hub.agents import Caller
 from autoresearch.hub.api.bodies import Bodies
@@ -15,7 +19,9 @@ from autoresearch.hub.errors import BadInput, TooLarge, Unauthorized
 from autoresearch.hub.hub import Hub
 
 BODY = 256 * 1024  # bytes of a JSON body: the longest post, however its letters are escaped
-PUBLIC = "public"  # set in the state of requests to a listener that is not the admin's
+PUBLIC = "public"  # in the state of every request: whether the admin has another listener
+WHO = "who"  # in the state of every request: what `who` found
+PLAIN_GIT = "/git/"  # below it the key may be a password
 DEPTH = 32  # of a JSON body
 
 
@@ -26,40 +32,60 @@ def hub_of(request: Request) -> Hub:
     return hub
 
 
-async def caller_of(request: Request) -> Caller:
-    """Who calls, by the bearer key; Unauthorized without one, TooMany over the rate."""
-    hub = hub_of(request)
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not key.strip():
-        raise Unauthorized(
-            "A key is needed: send `Authorization: Bearer KEY`. See POST /api/register."
-        )
-    caller = known(request, key.strip())
-    hub.count_request(f"agent:{caller.agent}")
-    return caller
+def who(hub: Hub, scope: Scope) -> Caller | Unauthorized | None:
+    """Who sends a request, by its key; why nobody, or None without a key."""
+    scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
+    key = given.strip()
+    if scheme.lower() == "basic" and scope["path"].startswith(PLAIN_GIT):
+        key = _password(key)
+    elif scheme.lower() != "bearer":
+        key = ""
+    try:
+        return known(hub, scope, key) if key else None
+    except Unauthorized as error:
+        return error
 
 
-def known(request: Request, key: str) -> Caller:
-    """Who holds a key; Unauthorized, and a stranger's request counted, when nobody does.
+def known(hub: Hub, scope: Scope, key: str) -> Caller:
+    """Who holds a key; Unauthorized when nobody does.
 
     Where the admin has a listener of its own, no key administers the hub through another one.
     """
-    hub = hub_of(request)
-    try:
-        caller = hub.accounts.authenticate(key)
-    except Unauthorized:
-        hub.count_stranger(address_of(request))
-        raise
-    if request.scope.get("state", {}).get(PUBLIC):
+    caller = hub.accounts.authenticate(key)
+    if scope.get("state", {}).get(PUBLIC):
         if caller.key is None:
             raise Unauthorized("The admin key is for the admin's own listener (--admin-listen).")
         caller = replace(caller, scopes=caller.scopes - {"admin"})
     return caller
 
 
+def proved(request: Request, lacking: str) -> Caller:
+    """Who calls; Unauthorized without a key that is known, in the words of `lacking` without one.
+
+    The request is counted already.
+    """
+    found: Caller | Unauthorized | None = request.scope["state"][WHO]
+    if isinstance(found, Caller):
+        return found
+    raise found or Unauthorized(lacking)
+
+
+async def caller_of(request: Request) -> Caller:
+    """Who calls, by the bearer key; Unauthorized without one."""
+    return proved(
+        request, "A key is needed: send `Authorization: Bearer KEY`. See POST /api/register."
+    )
+
+
 def address_of(request: Request) -> str:
     """The address that a request comes from; empty where there is none."""
-    return request.client.host if request.client else ""
+    return host_of(request.scope)
+
+
+def host_of(scope: Scope) -> str:
+    """The same, of what the server hands on: a proxy that is believed has said it."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 async def admin_of(caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
@@ -131,6 +157,13 @@ def text_in(body: Mapping[str, Any], name: str, default: str | None = None) -> s
     if not isinstance(found, str):
         raise BadInput(f"`{name}` must be a text in the JSON body.")
     return found
+
+
+def _password(text: str) -> str:
+    try:
+        return base64.b64decode(text, validate=True).decode().partition(":")[2]
+    except (binascii.Error, ValueError):
+        return ""
 
 
 def _refused(name: str) -> float:

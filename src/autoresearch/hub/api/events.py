@@ -353,7 +353,7 @@ async def stream(
     def alive() -> bool:
         """Whether the key still may read."""
         try:
-            return "read" in known(request, key).scopes
+            return "read" in known(ask.hub, request.scope, key).scopes
         except HubError:
             return False
 

@@ -6,11 +6,14 @@ import asyncio
 import json
 import socket
 import struct
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from autoresearch.hub.api.crowd import Addresses
+from autoresearch.hub.errors import BadInput, HubError, Unavailable
 from autoresearch.hub.hub import MIB, Settings
 
 
@@ -19,19 +22,24 @@ class Protocol(H11Protocol):
 
     settings = Settings()
     unread: ClassVar[dict[Protocol, None]] = {}  # who does not read fast enough; longest first
+    addresses = Addresses(settings)
+    _inside = ""  # whose connection it is, where that counts
     _head: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        most = self.settings.connections
-        if len(self.connections) > most:
-            self._refuse(503, f"The hub has {most:,} connections already. Try again later.")
+        try:
+            self._let_in()
+        except HubError as error:
+            self._refuse(error)
         else:
             self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_watching()
+        self.addresses.leave(self._inside)
+        self._inside = ""
         self.resume_writing()
         super().connection_lost(exc)
 
@@ -59,7 +67,17 @@ class Protocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP is told so in JSON, as all that is wrong."""
-        self._refuse(400, f"{msg} It is not HTTP/1.1, or its headers are too long.")
+        self._refuse(BadInput(f"{msg} It is not HTTP/1.1, or its headers are too long."))
+
+    def _let_in(self) -> None:
+        """HubError for one connection too many, of all or of its address."""
+        most = self.settings.connections
+        if len(self.connections) > most:
+            raise Unavailable(
+                f"The hub has {most:,} connections already. Try again in 10 seconds.",
+                retry_after=10,
+            )
+        self._inside = self.addresses.enter(self.client[0] if self.client else "")
 
     # ---- the time until a request is there -----------------------------------------------------
 
@@ -86,9 +104,8 @@ class Protocol(H11Protocol):
     def _too_slow(self) -> None:
         self._head = None
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            self._refuse(
-                408, f"The request did not come within {self.settings.head_seconds:g} seconds."
-            )
+            told = f"The request did not come within {self.settings.head_seconds:g} seconds."
+            self._refuse(HubError(408, told))
         else:
             self._cut()
 
@@ -109,19 +126,21 @@ class Protocol(H11Protocol):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.transport.abort()
 
-    def _refuse(self, status: int, message: str) -> None:
+    def _refuse(self, error: HubError) -> None:
         """Answer without the application, and hang up."""
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self._cut()  # an answer is under way
             return
-        body = json.dumps({"error": message}).encode()
+        body = json.dumps(error.body()).encode()
         headers = [
             ("Content-Type", "application/json"),
             ("Content-Length", str(len(body))),
             ("Connection", "close"),
         ]
+        if wait := getattr(error, "retry_after", None):
+            headers.append(("Retry-After", str(wait)))
         events: list[Any] = [
-            h11.Response(status_code=status, headers=headers),
+            h11.Response(status_code=error.status, headers=headers),
             h11.Data(data=body),
             h11.EndOfMessage(),
         ]
@@ -130,6 +149,7 @@ class Protocol(H11Protocol):
         self.transport.close()
 
 
-def protocol(settings: Settings) -> type[Protocol]:
-    """The protocol of a hub with these settings."""
-    return type("Protocol", (Protocol,), {"settings": settings, "unread": {}})
+def protocol(settings: Settings, proxies: Sequence[str] = ()) -> type[Protocol]:
+    """The protocol of a hub with these settings, behind these proxies."""
+    own = {"settings": settings, "unread": {}, "addresses": Addresses(settings, proxies)}
+    return type("Protocol", (Protocol,), own)

@@ -1,19 +1,24 @@
-"""What surrounds every route: headers, strangers' rate, slow bodies, the admin's own listener."""
+"""What surrounds every route: who calls, rates, slow bodies, headers, the admin's own listener."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import MutableMapping
 from typing import Any
 
 from fastapi import Response
+from fastapi.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from autoresearch.hub.agents import Caller
 from autoresearch.hub.api.bodies import Bodies
-from autoresearch.hub.api.context import PUBLIC, answer
+from autoresearch.hub.api.context import PLAIN_GIT, PUBLIC, WHO, answer, host_of, who
+from autoresearch.hub.api.crowd import Addresses
 from autoresearch.hub.errors import HubError, Missing
 from autoresearch.hub.hub import Hub
 
 ADMIN_PATHS = ("/api/admin/", "/api/v2/admin/")
+CHALLENGE = 'Basic realm="AutoResearch hub: any user name, your key as the password"'
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -31,40 +36,52 @@ class Shell:
         self._hub = hub
         self._bodies = bodies
         self._admin_port = admin_port
+        self._open = Addresses(hub.settings)  # requests: connections may be a proxy's
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        try:
-            self._check(scope)
-        except HubError as error:
-            await refusal(error)(scope, receive, with_headers(send))
-            return
-        if scope["method"] == "HEAD":  # a GET whose body the server leaves out
-            scope = {**scope, "method": "GET"}
-        await self._app(scope, self._bodies.timed(receive), with_headers(send))
+        send = with_headers(send)
+        with contextlib.ExitStack() as stack:
+            try:
+                stranger = self._check(scope)
+                stack.enter_context(self._open.inside(host_of(scope)))
+            except HubError as error:
+                told = refusal(error, git=scope["path"].startswith(PLAIN_GIT))
+                await told(scope, receive, send)
+                return
+            if scope["method"] == "HEAD":  # a GET whose body the server leaves out
+                scope = {**scope, "method": "GET"}
+            await self._app(scope, self._bodies.timed(receive, stranger=stranger), send)
 
-    def _check(self, scope: Scope) -> None:
-        if self._admin_port is not None and scope["server"][1] != self._admin_port:
-            scope.setdefault("state", {})[PUBLIC] = True
-            if scope["path"].startswith(ADMIN_PATHS):
-                raise Missing(
-                    "404 page not found: the admin's routes have a listener of their own."
-                )
-        if not any(name == b"authorization" for name, _ in scope["headers"]):
-            client = scope.get("client")
-            self._hub.count_stranger(client[0] if client else "")
+    def _check(self, scope: Scope) -> bool:
+        """Find out who calls, and count the request as theirs; whether no key is known."""
+        state = scope.setdefault("state", {})
+        state[PUBLIC] = self._admin_port not in (None, scope["server"][1])
+        found = state[WHO] = who(self._hub, scope)
+        if isinstance(found, Caller):
+            self._hub.count_request(f"agent:{found.agent}")
+        else:
+            self._hub.count_stranger(host_of(scope))
+        if state[PUBLIC] and scope["path"].startswith(ADMIN_PATHS):
+            raise Missing("404 page not found: the admin's routes have a listener of their own.")
+        return not isinstance(found, Caller)
 
 
-def refusal(error: HubError) -> Response:
-    """An error as an answer, with the headers that belong to its status."""
+def refusal(error: HubError, *, git: bool = False) -> Response:
+    """An error as an answer, with the headers that belong to its status.
+
+    `git` shows a text, and asks its user for the key when it is challenged.
+    """
     wait = getattr(error, "retry_after", None)
     headers = {"Retry-After": str(wait)} if wait else {}
     if error.status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
+        headers["WWW-Authenticate"] = CHALLENGE if git else "Bearer"
     if error.status == 408:
         headers["Connection"] = "close"
+    if git:
+        return PlainTextResponse(f"{error.message}\n", error.status, headers)
     return answer(error.body(), error.status, headers)
 
 

@@ -4,8 +4,6 @@ the password is the key.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
 import io
 import re
@@ -14,21 +12,20 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import PlainTextResponse
 from fastapi.routing import APIRoute
 
 from autoresearch.hub.agents import Caller
 from autoresearch.hub.api.bodies import Bodies
-from autoresearch.hub.api.context import TheHub, announced, hub_of, known
+from autoresearch.hub.api.context import TheHub, announced, proved
+from autoresearch.hub.api.shell import refusal
 from autoresearch.hub.api.transfer import Pieces, uploaded
-from autoresearch.hub.errors import BadInput, Forbidden, HubError, TooLarge, Unauthorized
+from autoresearch.hub.errors import BadInput, Forbidden, HubError, TooLarge
 from autoresearch.hub.hub import MIB
 from autoresearch.hub.packets import FLUSH, error_packet, fatal, wants
 from autoresearch.hub.plain import advertisement, check_wants, fetched, invitation, take
 
 ASKED = 4 << 20  # bytes of a fetch's request: a hash for each commit that the fetcher has
 PATIENCE = 4  # times the cap of a push: so much is heard out, only to be told that it is too much
-CHALLENGE = 'Basic realm="AutoResearch hub: any user name, your key as the password"'
 FETCH, PUSH = "git-upload-pack", "git-receive-pack"
 _VERSION = re.compile(r"version=[012]")
 
@@ -44,7 +41,7 @@ class PlainRoute(APIRoute):
             try:
                 return await handler(request)
             except HubError as error:
-                return _refusal(error)
+                return refusal(error, git=True)
 
         return told
 
@@ -107,24 +104,7 @@ async def receive_pack(slug: str, request: Request, hub: TheHub) -> Response:
 
 def _caller(request: Request) -> Caller:
     """Who calls, by the key as a password or a bearer; Unauthorized without one."""
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    key = given.strip()
-    if scheme.lower() == "basic":
-        key = _password(key)
-    elif scheme.lower() != "bearer":
-        key = ""
-    if not key:
-        raise Unauthorized("A key is needed: any user name, and your key as the password.")
-    caller = known(request, key)
-    hub_of(request).count_request(f"agent:{caller.agent}")
-    return caller
-
-
-def _password(text: str) -> str:
-    try:
-        return base64.b64decode(text, validate=True).decode().partition(":")[2]
-    except (binascii.Error, ValueError):
-        return ""
+    return proved(request, "A key is needed: any user name, and your key as the password.")
 
 
 def _version(request: Request) -> str:
@@ -165,11 +145,3 @@ async def _heard_out(request: Request, most: int) -> bool:
             if size > most:
                 return False
     return True
-
-
-def _refusal(error: HubError) -> Response:
-    wait = getattr(error, "retry_after", None)
-    headers = {"Retry-After": str(wait)} if wait else {}
-    if error.status == 401:
-        headers["WWW-Authenticate"] = CHALLENGE
-    return PlainTextResponse(f"{error.message}\n", error.status, headers)

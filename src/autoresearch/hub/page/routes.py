@@ -8,7 +8,7 @@ from collections.abc import Callable
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
-from autoresearch.hub.api.context import TheHub
+from autoresearch.hub.api.context import TheHub, address_of
 from autoresearch.hub.buckets import Limit, address_subject
 from autoresearch.hub.errors import HubError, Missing, TooMany, Unavailable
 from autoresearch.hub.hub import HOUR, Hub, Space
@@ -141,8 +141,6 @@ def _page(
     What goes wrong is told as a page, too.
     """
     try:
-        if "authorization" in request.headers:  # a stranger's other requests are counted before
-            hub.count_request(_reader(request))
         if not hub.settings.public_page:
             text = document.closed_page(_where(request), hub.accounts.registration)
             return _sent(text, 200 if request.url.path == "/" else 403)
@@ -164,10 +162,6 @@ def _sent(page: str, status: int, state: str = "") -> Response:
 def _matches(header: str, state: str) -> bool:
     given = (each.strip().removeprefix("W/") for each in header.split(","))
     return f'"{state}"' in given
-
-
-def _reader(request: Request) -> str:
-    return address_subject(request.client.host if request.client else "")
 
 
 def _first(hub: Hub) -> str:
@@ -207,7 +201,7 @@ def _change(request: Request, hub: Hub, space: Space, sha: str) -> Html:
     found = space.commits.get(sha)
 
     def made() -> str:
-        hub.buckets.take(_reader(request), "page diff", DIFFS)
+        hub.buckets.take(address_subject(address_of(request)), "page diff", DIFFS)
         return details.change_of(space, found)
 
     try:

@@ -1,0 +1,146 @@
+"""One of many has a share of what there is: an address of connections, an agent of memory."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import closing
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from autoresearch.hub.api.crowd import Addresses
+from autoresearch.hub.errors import TooMany
+from autoresearch.hub.hub import Settings
+from hub_server import Server, serving, settings
+
+UNKNOWN = ["x", "Bearer", "Bearer  ", "Bearer guessed", "Basic eDp5", "Basic ?", ""]
+
+
+def half(server: Server, path: str, *headers: str) -> socket.socket:
+    """A request of which the body has begun, and does not go on."""
+    connection = socket.create_connection(("127.0.0.1", server.port), 30)
+    lines = [f"POST {path} HTTP/1.1", "Host: x", "Content-Length: 4000", *headers]
+    connection.sendall(("\r\n".join(lines) + '\r\n\r\n{"id":').encode())
+    return connection
+
+
+def told(connection: socket.socket) -> bytes:
+    """All that a server says until it hangs up."""
+    with connection, connection.makefile("rb") as stream:
+        return stream.read()
+
+
+# ---- rates ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/api/health", "/api/channels", "/git/main.git/info/refs", "/x"])
+def test_no_header_escapes_the_rate(tmp_path: Path, path: str) -> None:
+    """Whoever shows no key that is known is a stranger, whatever else the request says."""
+    with serving(tmp_path / "data", settings(requests_per_minute=len(UNKNOWN))) as server:
+        key = server.key("ada")  # the one request of the admin
+        for said in UNKNOWN:
+            assert server.ask("GET", path, headers={"Authorization": said}).status != 429
+        for said in UNKNOWN:
+            found = server.ask("GET", path, headers={"Authorization": said})
+            assert found.status == 429
+            assert int(found.headers["retry-after"]) > 0
+        assert server.ask("GET", "/api/channels", key=key).status == 200
+
+
+def test_what_the_public_listener_does_not_have_is_counted(tmp_path: Path) -> None:
+    """Asking for the admin's routes there is a request like any other."""
+    words = f"{settings(requests_per_minute=2)}, admin=('127.0.0.1', 0)"
+    with serving(tmp_path / "data", words) as server:
+        path = "/api/admin/agents"
+        assert [server.ask("POST", path, {}).status for _ in range(3)] == [404, 404, 429]
+
+
+def test_every_request_of_an_agent_is_counted(tmp_path: Path) -> None:
+    """What needs no key counts for who shows one."""
+    with serving(tmp_path / "data", settings(requests_per_minute=5)) as server:
+        key = server.key("ada")
+        for path in ("/api/health", "/llms.txt", "/", "/x", "/api/channels"):
+            assert server.ask("GET", path, key=key).status in (200, 404)
+        for path in ("/api/health", "/", "/git/main.git/info/refs?service=git-upload-pack"):
+            assert server.ask("GET", path, key=key).status == 429
+        assert server.ask("GET", "/api/health").status == 200, "its address is another matter"
+
+
+def test_git_shows_why_it_has_to_wait(tmp_path: Path) -> None:
+    """Below /git an error is a text, which git shows."""
+    with serving(tmp_path / "data", settings(requests_per_minute=1)) as server:
+        server.ask("GET", "/git/main.git/info/refs")
+        found = server.ask("GET", "/git/main.git/info/refs")
+        assert found.status == 429
+        assert found.headers["content-type"].startswith("text/plain")
+        assert found.body.startswith(b"Too many requests: 1 ")
+
+
+# ---- connections ---------------------------------------------------------------------------------
+
+
+def test_an_address_has_a_share_of_the_connections(tmp_path: Path) -> None:
+    """Who has as many as one may is told so at once, and comes in when one has ended."""
+    with serving(tmp_path / "data", settings(connections_each=2)) as server:
+        first = [HTTPConnection("127.0.0.1", server.port, timeout=30) for _ in range(2)]
+        for connection in first:
+            connection.request("GET", "/api/health")
+            assert connection.getresponse().read()
+        found = server.ask("GET", "/api/health")
+        assert found.status == 429
+        assert "Your address has 2 connections" in found.error
+        assert int(found.headers["retry-after"]) == found.json["retry_after"] > 0
+        for connection in first:
+            connection.close()
+        while server.ask("GET", "/api/health").status == 429:
+            pass
+
+
+def test_behind_a_proxy_each_client_has_its_share(tmp_path: Path) -> None:
+    """The connections are the proxy's: what a client has under way there is counted instead."""
+    words = f"{settings(connections_each=1)}, proxies=['127.0.0.1']"
+
+    def asked(server: Server, address: str) -> int:
+        return server.ask("GET", "/api/health", headers={"X-Forwarded-For": address}).status
+
+    with serving(tmp_path / "data", words) as server:
+        with closing(half(server, "/api/register", "X-Forwarded-For: 192.0.2.1")):
+            while asked(server, "192.0.2.1") != 429:  # it may not be there yet
+                pass
+            assert asked(server, "192.0.2.2") == 200
+        while asked(server, "192.0.2.1") == 429:
+            pass
+
+
+def test_what_an_address_may_have() -> None:
+    """An eighth, 64 at least; this machine and proxies what they like, unless it was said."""
+    addresses = Addresses(Settings(connections=1_000), ["10.0.0.0/8"])
+    for _ in range(125):
+        addresses.enter("2001:db8::1")
+    with pytest.raises(TooMany, match="has 125 connections"):
+        addresses.enter("2001:db8::2")
+    for free in ("127.0.0.1", "::1", "::ffff:127.0.0.1", "10.1.2.3"):
+        assert {addresses.enter(free) for _ in range(2_000)} == {""}
+    with addresses.inside("192.0.2.1"):
+        pass
+    few = Addresses(Settings(connections=3))
+    assert len({few.enter("192.0.2.1") for _ in range(64)}) == 1
+    with pytest.raises(TooMany):
+        few.enter("192.0.2.1")
+    said = Addresses(Settings(connections_each=1), ["10.0.0.0/8"])
+    said.enter("127.0.0.1")
+    with pytest.raises(TooMany):
+        said.enter("127.0.0.1")
+    assert {said.enter("10.1.2.3") for _ in range(2)} == {""}
+
+
+# ---- bodies --------------------------------------------------------------------------------------
+
+
+def test_a_stranger_sends_its_body_soon(tmp_path: Path) -> None:
+    """What somebody without a key may send is small, and so is the time for it."""
+    with serving(tmp_path / "data", settings(stranger_seconds=0.2)) as server:
+        said = told(half(server, "/api/register"))
+        assert said.startswith(b"HTTP/1.1 408 ")
+        assert b"not all of it within 0.2." in said
