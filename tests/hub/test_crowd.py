@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
-from contextlib import closing
+import zlib
+from contextlib import ExitStack, closing
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -15,13 +17,16 @@ from autoresearch.hub.hub import Settings
 from hub_server import Server, serving, settings
 
 UNKNOWN = ["x", "Bearer", "Bearer  ", "Bearer guessed", "Basic eDp5", "Basic ?", ""]
+PATH = "/git/main.git/git-upload-pack"
 
 
-def half(server: Server, path: str, *headers: str) -> socket.socket:
+def half(
+    server: Server, path: str, *headers: str, body: bytes = b'{"id":', length: int = 4_000
+) -> socket.socket:
     """A request of which the body has begun, and does not go on."""
     connection = socket.create_connection(("127.0.0.1", server.port), 30)
-    lines = [f"POST {path} HTTP/1.1", "Host: x", "Content-Length: 4000", *headers]
-    connection.sendall(("\r\n".join(lines) + '\r\n\r\n{"id":').encode())
+    lines = [f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {length}", *headers]
+    connection.sendall("\r\n".join([*lines, "", ""]).encode() + body)
     return connection
 
 
@@ -144,3 +149,41 @@ def test_a_stranger_sends_its_body_soon(tmp_path: Path) -> None:
         said = told(half(server, "/api/register"))
         assert said.startswith(b"HTTP/1.1 408 ")
         assert b"not all of it within 0.2." in said
+
+
+def test_one_agent_does_not_hold_all_memory(tmp_path: Path) -> None:
+    """Whoever leaves bodies half-way keeps itself waiting, and nobody else."""
+    begun = b'{"content": "' + b"x" * 200_000
+
+    def post(agent: str) -> int:
+        body = {"name": "results", "more": "x" * 100_000}
+        return server.post("/api/channels", body, agent).status
+
+    with serving(tmp_path / "data", settings(bodies_mb=0.5)) as server, ExitStack() as stack:
+        for _ in range(3):
+            key = f"Authorization: Bearer {server.key('slow')}"
+            slow = half(server, "/api/channels", key, body=begun, length=250_000)
+            stack.enter_context(closing(slow))
+        while post("slow") != 429:  # not all of them may be there yet
+            pass
+        assert post("ada") in (201, 409)
+
+
+def test_fetches_take_no_memory_from_posts(tmp_path: Path) -> None:
+    """A fetch that asks for ever, from little gzip, is of no account to who posts."""
+    with serving(tmp_path / "data", settings(bodies_mb=1)) as server, ExitStack() as stack:
+        key = f"Authorization: Bearer {server.key('slow')}"
+        packed = zlib.compressobj(9, zlib.DEFLATED, 31)
+        large = packed.compress(b"0" * 900_000) + packed.flush(zlib.Z_SYNC_FLUSH)
+
+        def fetch(agent: str) -> int:
+            head = {"Content-Encoding": "gzip", "Authorization": f"Bearer {server.key(agent)}"}
+            return server.ask("POST", PATH, gzip.compress(b"0" * 200_000), headers=head).status
+
+        for _ in range(3):
+            slow = half(server, PATH, key, "Content-Encoding: gzip", body=large)
+            stack.enter_context(closing(slow))
+        body = {"name": "results", "more": "x" * 200_000}
+        while fetch("ada") != 503:
+            pass
+        assert server.post("/api/channels", body, "slow").status == 201

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import autoresearch
-from autoresearch.hub.api.bodies import Bodies
+from autoresearch.hub.api.bodies import Pool
 from autoresearch.hub.buckets import Limit
 from autoresearch.hub.errors import BadInput, Forbidden, TooMany, Unavailable
 from autoresearch.hub.rates import Rates
@@ -334,15 +334,19 @@ def test_what_a_killed_server_left_is_removed(tmp_path: Path, repo: Repo) -> Non
 
 def test_bodies_have_a_bound_together(tmp_path: Path) -> None:
     """Bodies that come slowly fill no memory: over the cap of all together one is put off."""
-    bodies = Bodies(idle=1, whole=1, most=100)
-    with bodies.holding() as one, bodies.holding() as other:
-        one(60)
-        other(30)
+    pool = Pool(most=100, largest=60)
+    with pool.holding("a") as one, pool.holding("b") as other, pool.holding("a") as more:
+        one(40)
+        other(40)
+        with pytest.raises(TooMany, match="over 60 bytes"):
+            more(21)
+        more(10)
         with pytest.raises(Unavailable):
             other(11)
-        other(10)
-    with bodies.holding() as whole:
-        whole(100)
+        more(10)
+    with pool.holding("a") as whole, pool.holding("b") as other:
+        whole(60)
+        other(40)
     with serving(tmp_path / "data", settings(bodies_mb=0.1)) as server:
         assert server.post("/api/channels", {"name": "results"}).status == 201
         found = server.post("/api/channels", {"name": "other", "more": "x" * 200_000})

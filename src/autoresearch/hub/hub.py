@@ -56,7 +56,7 @@ class Settings:
     body_seconds: float = 600.0  # for a whole body
     stranger_seconds: float = 15.0  # for a whole body of somebody without a key
     unread_seconds: float = 30.0  # for a client to read some of what waits for it
-    bodies_mb: float = 64.0  # of bodies in memory, all together: pushes are not among them
+    bodies_mb: float = 64.0  # of bodies in memory, and as much of fetches: pushes are in files
     unread_mb: float = 64.0  # of answers that clients have not read, all together
     finish_seconds: float = 30.0  # for requests under way when the server is told to stop
     public_page: bool = True  # whether anybody may look at the page for people
@@ -227,10 +227,6 @@ class Hub:
     def count_request(self, subject: str) -> None:
         """One request of `agent:ID` or `ip:ADDRESS`; TooMany over the rate."""
         self.requests.take(subject)
-
-    def count_stranger(self, address: str) -> None:
-        """One request of somebody without a key that is known."""
-        self.requests.take(address_subject(address))
 
     def count_registration(self, address: str) -> None:
         """One registration from an address."""

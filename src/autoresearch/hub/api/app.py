@@ -15,8 +15,8 @@ from starlette.routing import Match
 from autoresearch import __version__
 from autoresearch.hub.api import about, admin, board, events, git, people, smart, v2
 from autoresearch.hub.api.about import Counted
-from autoresearch.hub.api.bodies import Bodies
-from autoresearch.hub.api.context import answer
+from autoresearch.hub.api.bodies import Bodies, Pool
+from autoresearch.hub.api.context import BODY, answer
 from autoresearch.hub.api.gate import Gate
 from autoresearch.hub.api.schema import describe
 from autoresearch.hub.api.shell import Shell, refusal
@@ -42,11 +42,10 @@ def make_app(hub: Hub, admin_port: int | None = None) -> FastAPI:
     app.state.hub = hub
     app.state.stopping = asyncio.Event()  # set when the server is told to stop: streams end then
     app.state.bodies = Bodies(
-        hub.settings.idle_seconds,
-        hub.settings.body_seconds,
-        int(hub.settings.bodies_mb * MIB),
-        hub.settings.stranger_seconds,
+        hub.settings.idle_seconds, hub.settings.body_seconds, hub.settings.stranger_seconds
     )
+    most = int(hub.settings.bodies_mb * MIB)
+    app.state.posted, app.state.asked = Pool(most, BODY), Pool(most, smart.ASKED)
     many = _processors()
     app.state.pushes = Gate("pushes", many + 2, hub.settings.pushes_in_line, each=4)
     app.state.sendings = Gate("fetches and diffs", 2 * many, in_line=256, each=64)

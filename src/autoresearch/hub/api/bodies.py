@@ -1,4 +1,4 @@
-"""Bodies of requests that are still coming: none may take for ever, nor all of them all memory."""
+"""Bodies of requests that are still coming: none may take for ever, nor all, or one, all memory."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from collections.abc import Callable, Iterator
 
 from starlette.types import Message, Receive
 
-from autoresearch.hub.errors import HubError, Unavailable
+from autoresearch.hub.api.crowd import Shares
+from autoresearch.hub.errors import HubError, TooMany, Unavailable
+
+PARTS = 16  # nobody holds more than one of them
 
 
 class Bodies:
-    """The deadlines and the memory of all bodies. One belongs to one event loop."""
+    """The deadlines of all bodies. One belongs to one event loop."""
 
-    def __init__(self, idle: float, whole: float, most: int, strangers: float = 15) -> None:
+    def __init__(self, idle: float, whole: float, strangers: float) -> None:
         self._idle = idle  # seconds without a byte
         self._whole = whole  # seconds for all of it
         self._strangers = strangers  # the same, of somebody without a key
-        self._most = most  # bytes in memory, of all together
-        self._held = 0
         self._awaited: set[asyncio.Timeout] = set()
         self._over = False
 
@@ -28,25 +29,6 @@ class Bodies:
         self._over = True
         for deadline in self._awaited:
             deadline.reschedule(0)
-
-    @contextlib.contextmanager
-    def holding(self) -> Iterator[Callable[[int], None]]:
-        """What to tell each piece's size to that is kept until the end; Unavailable when full."""
-        mine = 0
-
-        def hold(size: int) -> None:
-            nonlocal mine
-            if self._held + size > self._most:
-                raise Unavailable(
-                    "The hub holds as many bodies as it can. Try again in 2 seconds.",
-                    retry_after=2,
-                )
-            mine, self._held = mine + size, self._held + size
-
-        try:
-            yield hold
-        finally:
-            self._held -= mine
 
     def timed(self, receive: Receive, *, stranger: bool = False) -> Receive:
         """A body that stops coming, takes too long or ends early is a HubError.
@@ -89,3 +71,46 @@ class Bodies:
             f"The body did not come: nothing for {self._idle:g} seconds, or not all of it within "
             f"{whole:g}. Send it again.",
         )
+
+
+class Pool:
+    """The memory of bodies that are kept until all of them is there. One belongs to one event loop.
+
+    One agent, or address without a key, holds a small part of it: or one body of the largest kind.
+    """
+
+    def __init__(self, most: int, largest: int) -> None:
+        self._most = most  # bytes, of all together
+        self._held = 0
+        self._shares = Shares(max(most // PARTS, largest))
+
+    @contextlib.contextmanager
+    def holding(self, subject: str) -> Iterator[Callable[[int], None]]:
+        """What to tell each piece's size to that is kept until the end; TooMany, or Unavailable."""
+        mine = 0
+
+        def hold(size: int) -> None:
+            nonlocal mine
+            self._take(subject, size)
+            mine += size
+
+        try:
+            yield hold
+        finally:
+            self._held -= mine
+            self._shares.give(subject, mine)
+
+    def _take(self, subject: str, size: int) -> None:
+        if not self._shares.take(subject, size):
+            raise TooMany(
+                f"The bodies that you are sending would take over {self._shares.each:,} bytes of "
+                "memory, the most one may have at once. Let one end first, or try again in 2 "
+                "seconds.",
+                retry_after=2,
+            )
+        if self._held + size > self._most:
+            self._shares.give(subject, size)
+            raise Unavailable(
+                "The hub holds as many bodies as it can. Try again in 2 seconds.", retry_after=2
+            )
+        self._held += size

@@ -14,7 +14,8 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from autoresearch.hub.agents import Caller
-from autoresearch.hub.api.bodies import Bodies
+from autoresearch.hub.api.bodies import Pool
+from autoresearch.hub.buckets import address_subject
 from autoresearch.hub.errors import BadInput, TooLarge, Unauthorized
 from autoresearch.hub.hub import Hub
 
@@ -70,6 +71,12 @@ def proved(request: Request, lacking: str) -> Caller:
     raise found or Unauthorized(lacking)
 
 
+def subject_of(scope: Scope) -> str:
+    """Whom a request counts for: an agent whose key is known, else an address."""
+    found = scope["state"][WHO]
+    return f"agent:{found.agent}" if isinstance(found, Caller) else address_subject(host_of(scope))
+
+
 async def caller_of(request: Request) -> Caller:
     """Who calls, by the bearer key; Unauthorized without one."""
     return proved(
@@ -122,8 +129,8 @@ async def body_of(request: Request, most: int = BODY) -> dict[str, Any]:
     if announced(request) > most:
         raise too_large
     pieces, size = [], 0
-    bodies: Bodies = request.app.state.bodies
-    with bodies.holding() as hold:
+    pool: Pool = request.app.state.posted
+    with pool.holding(subject_of(request.scope)) as hold:
         async for piece in request.stream():
             size += len(piece)
             if size > most:

@@ -1,4 +1,4 @@
-"""How much one of many may have at once: an address of connections and requests."""
+"""How much one of many may have at once: of connections, requests under way, memory."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from autoresearch.hub.agents import Caller
 from autoresearch.hub.api.bodies import Bodies
-from autoresearch.hub.api.context import PLAIN_GIT, PUBLIC, WHO, answer, host_of, who
+from autoresearch.hub.api.context import PLAIN_GIT, PUBLIC, WHO, answer, host_of, subject_of, who
 from autoresearch.hub.api.crowd import Addresses
 from autoresearch.hub.errors import HubError, Missing
 from autoresearch.hub.hub import Hub
@@ -59,14 +59,11 @@ class Shell:
         """Find out who calls, and count the request as theirs; whether no key is known."""
         state = scope.setdefault("state", {})
         state[PUBLIC] = self._admin_port not in (None, scope["server"][1])
-        found = state[WHO] = who(self._hub, scope)
-        if isinstance(found, Caller):
-            self._hub.count_request(f"agent:{found.agent}")
-        else:
-            self._hub.count_stranger(host_of(scope))
+        state[WHO] = who(self._hub, scope)
+        self._hub.count_request(subject_of(scope))
         if state[PUBLIC] and scope["path"].startswith(ADMIN_PATHS):
             raise Missing("404 page not found: the admin's routes have a listener of their own.")
-        return not isinstance(found, Caller)
+        return not isinstance(state[WHO], Caller)
 
 
 def refusal(error: HubError, *, git: bool = False) -> Response:

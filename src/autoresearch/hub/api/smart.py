@@ -15,8 +15,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 
 from autoresearch.hub.agents import Caller
-from autoresearch.hub.api.bodies import Bodies
-from autoresearch.hub.api.context import TheHub, announced, proved
+from autoresearch.hub.api.bodies import Pool
+from autoresearch.hub.api.context import TheHub, announced, proved, subject_of
 from autoresearch.hub.api.shell import refusal
 from autoresearch.hub.api.transfer import Pieces, uploaded
 from autoresearch.hub.errors import BadInput, Forbidden, HubError, TooLarge
@@ -119,8 +119,8 @@ async def _asked(request: Request) -> bytes:
         raise BadInput("The body must be as it is, or gzip.")
     pieces, size = [], 0
     unpacking = zlib.decompressobj(31) if coded != "identity" else None
-    bodies: Bodies = request.app.state.bodies
-    with bodies.holding() as hold:
+    pool: Pool = request.app.state.asked
+    with pool.holding(subject_of(request.scope)) as hold:
         async for piece in request.stream():
             try:
                 plain = unpacking.decompress(piece, ASKED + 1) if unpacking else piece
