@@ -14,12 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from autoresearch.hub.agents import Caller
 from autoresearch.hub.commits import Commits
 from autoresearch.hub.copies import copy_packs, unchanging
 from autoresearch.hub.errors import BadInput, Conflict, Forbidden, HubError, Missing, Unavailable
 from autoresearch.hub.hub import Hub
 from autoresearch.hub.keeping import backup, backup_into, check, export, import_, restore
 from autoresearch.hub.layout import keeping
+from autoresearch.hub.packets import FLUSH, NOTHING, packet
+from autoresearch.hub.plain import take
 from autoresearch.hub.projects import Rules
 from conftest import MakeRepo, Repo
 from hub_world import hub_in, join, lively, push
@@ -54,6 +57,55 @@ def tables(data: Path) -> dict[str, list[tuple[object, ...]]]:
     with sqlite3.connect(data / "hub.db") as found:
         names = found.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         return {name: found.execute(f"SELECT * FROM {name}").fetchall() for (name,) in names}
+
+
+# ---- a push and what follows from it -----------------------------------------------------------
+
+
+def by_git(hub: Hub, caller: Caller, lab: Repo, sha: str) -> None:
+    """Push as git does it."""
+    path = lab.folder.parent / "sent"
+    lab.git("bundle", "create", "-q", str(path), "HEAD")
+    raw = path.read_bytes()
+    line = packet(f"{NOTHING} {sha} refs/agents/{caller.agent}/x\0report-status")
+    path.write_bytes(line + FLUSH + raw[raw.index(b"PACK") :])
+    take(hub, caller, "main", path)
+
+
+@pytest.mark.parametrize("way", ["bundle", "git"])
+def test_a_result_finds_its_commit_or_there_is_no_commit(hub: Hub, lab: Repo, way: str) -> None:
+    """One who dies right after the commits are recorded leaves no result without its own."""
+    caller, _ = join(hub, "ada")
+    sha = lab.git("rev-parse", "HEAD")
+    hub.space().board.create("results", "numbers", "ada")
+    line = f"commit:{sha[:7]} platform:H100 val_bpb:0.9 vram_gb:4.0 | early"
+    _, result = hub.post(caller, "results", line)
+    assert result is not None and result.commit is None
+
+    def die() -> None:
+        if hub.space().commits.find(sha) is not None:
+            raise KeyboardInterrupt
+
+    spared = hub.database.on_commit(die)  # called as soon as a transaction has ended
+    with pytest.raises(KeyboardInterrupt):
+        push(hub, caller, lab, "HEAD") if way == "bundle" else by_git(hub, caller, lab, sha)
+    spared()
+    assert hub.space().results.get(result.seq).commit == sha
+    assert check(hub.data) == ()
+
+
+def test_what_an_earlier_version_left_is_told_and_mended(lab: Repo, tmp_path: Path) -> None:
+    """A result that names a commit which is there gets it when the hub is opened."""
+    with hub_in(tmp_path / "data") as hub:
+        made = lively(hub, lab)
+        query = "UPDATE results SET \"commit\" = NULL, waiting = 0 WHERE status = 'discard'"
+        with hub.database.write() as connection:
+            connection.execute(query)
+        assert f"main: result 3 names {made['tried']}, which is here" in told(hub.data)
+    with hub_in(tmp_path / "data") as hub:
+        assert hub.space().results.get(3).commit == made["tried"]
+        assert hub.space().results.get(2).commit is None, "it was never pushed"
+        assert check(hub.data) == ()
 
 
 # ---- backup and restore ------------------------------------------------------------------------

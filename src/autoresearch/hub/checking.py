@@ -7,6 +7,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from sqlite3 import Row
 
@@ -74,6 +75,7 @@ def _findings(data: Path, database: Database, nothing: Quarantine) -> Iterator[F
     yield from _told("files", lambda: _strangers(data, set(slugs)))
     for slug, project in slugs.items():
         yield from _told(slug, Commits(database, project).faults)
+        yield from _told(slug, partial(_results, database, project))
         try:
             folder = repository_of(data, str(slug))
         except BadInput as error:
@@ -139,6 +141,24 @@ def _bytes(database: Database) -> Iterator[str]:
     agents, projects = database.number(query, "agent:*"), database.number(query, "project:*")
     if agents != projects:
         yield f"agents are counted {agents:,} stored bytes, projects {projects:,}"
+
+
+def unsettled(database: Database, project: int) -> list[Row]:
+    """Results without a commit that name one which is there: `seq`, `named`, and its `sha`."""
+    return database.rows(
+        "SELECT r.seq, r.named, min(c.sha) AS sha FROM results r JOIN commits c "
+        "ON c.project = r.project AND c.sha >= r.named AND c.sha < r.named || 'g' "
+        'WHERE r.project = ? AND r."commit" IS NULL GROUP BY r.seq HAVING count(*) = 1',
+        project,
+    )
+
+
+def _results(database: Database, project: int) -> Iterator[str]:
+    for row in unsettled(database, project):
+        yield (
+            f"result {row['seq']} names {row['named']}, which is here, and has no commit: serve "
+            "the hub once, and it has"
+        )
 
 
 # ---- a project ---------------------------------------------------------------------------------

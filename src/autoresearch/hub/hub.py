@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -15,12 +15,13 @@ from autoresearch.hub.anew import projects_of, tiers_anew, verdicts_anew
 from autoresearch.hub.audit import Audit
 from autoresearch.hub.board import Board, Post
 from autoresearch.hub.buckets import Buckets, Limit, Quotas, address_subject
+from autoresearch.hub.checking import unsettled
 from autoresearch.hub.claims import Claims
 from autoresearch.hub.commits import ATTEMPT, FRONTIER, Commits, Index
 from autoresearch.hub.database import Database
 from autoresearch.hub.errors import Unavailable
 from autoresearch.hub.events import Events
-from autoresearch.hub.ingest import Pushed, receive
+from autoresearch.hub.ingest import NewCommit, Pushed, receive
 from autoresearch.hub.leaderboard import Leaderboard
 from autoresearch.hub.policy import Limits, Protected
 from autoresearch.hub.projects import DEFAULT, Project, Projects, Rules
@@ -101,6 +102,7 @@ class Hub:
         self._notes = ThreadPoolExecutor(1, "hub-notes")
         accounts.later = self._notes.submit
         self.projects.default()
+        self._settle_all()
         remove_tree(self.spool)
         self.spool.mkdir(parents=True, mode=0o700)
 
@@ -142,17 +144,19 @@ class Hub:
             self.count_bytes(caller, bundle.stat().st_size)
         space = self.space(slug)
         index = self.index(caller, space, role, bundle.stat().st_size)
-        pushed = receive(bundle, space.repository, index, self.limits(space), self.protected(space))
+        pushed = receive(
+            *(bundle, space.repository, index, self.limits(space), self.protected(space)),
+            lambda new: self.settle(space, new),
+        )
         if role == FRONTIER:
             for head in pushed.heads:
                 index.promote(head)
-        self.pushed(space, pushed)
         return pushed
 
-    def pushed(self, space: Space, pushed: Pushed) -> None:
-        """What follows from new commits: posted hashes come to mean something."""
-        if pushed.new:
-            space.results.settle([commit.sha for commit in pushed.new])
+    def settle(self, space: Space, new: Sequence[NewCommit]) -> None:
+        """What follows from new commits, in their transaction: posted hashes come to mean
+        something."""
+        space.results.settle([commit.sha for commit in new])
 
     def index(self, caller: Caller, space: Space, role: str = FRONTIER, size: int = 0) -> Index:
         """The project's commits, to add to on behalf of an agent."""
@@ -239,6 +243,12 @@ class Hub:
         self.buckets.take(f"agent:{caller.agent}", "diff", limit)
 
     # ---- inside --------------------------------------------------------------------------------
+
+    def _settle_all(self) -> None:
+        """A hub of an earlier version may have been killed between a push and what follows."""
+        for row in self.database.rows("SELECT id FROM projects"):
+            if found := unsettled(self.database, row["id"]):
+                Results(self.database, row["id"]).settle([each["sha"] for each in found])
 
     def _repository(self, slug: str) -> Repository:
         with self._opening:

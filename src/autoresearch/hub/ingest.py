@@ -53,8 +53,12 @@ def receive(
     index: Index,
     limits: Limits = _USUAL,
     protected: Protected = _NOTHING,
+    recorded: Callable[[Sequence[NewCommit]], None] = lambda _: None,
 ) -> Pushed:
-    """Take a bundle in, whole or not at all; HubError says what is wrong with it."""
+    """Take a bundle in, whole or not at all; HubError says what is wrong with it.
+
+    `recorded` is told of what is new in the transaction that it is recorded in.
+    """
     with repository.quarantine() as folder:
         path = body if isinstance(body, Path) else _spool(body, folder / "bundle", limits)
         _check_size(path.stat().st_size, limits)
@@ -68,8 +72,13 @@ def receive(
             pack.seek(header.size)
             held = repository.unpack(folder, pack, limits.bundle_bytes)
         new = check(held, header.heads, repository, index, limits, protected)
+
+        def admit() -> None:
+            recorded(new)
+            repository.admit(held)  # last: objects are durable before the rows are
+
         if new:
-            index.record(new, lambda: repository.admit(held))
+            index.record(new, admit)
     repository.tidy()
     return Pushed(header.heads, new)
 

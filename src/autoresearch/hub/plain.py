@@ -212,12 +212,11 @@ def _receive(
                 size = 0  # counted once
             for head in heads.frontier:
                 index.promote(head)
+            hub.settle(space, new)
             if held is not None and new:
                 repository.admit(held)  # last: objects are durable before the rows are
-    pushed = Pushed(heads.all, new)
-    hub.pushed(space, pushed)
     repository.tidy()
-    return pushed
+    return Pushed(heads.all, new)
 
 
 def _unpacked(
