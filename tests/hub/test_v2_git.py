@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from autoresearch.hub.packets import FLUSH, NOTHING, packet
 from conftest import MakeRepo, Repo
 from v2_hub import P, Served, bundle, served
 
@@ -194,6 +195,21 @@ def test_projects_keep_their_own_history_and_rules(
     changed = admin.of(admin.ask("PATCH", speed, {"limits": {}, "noise": 0.5}), 200)["project"]
     assert (changed["limits"], changed["noise"], changed["metric"]) == ({}, 0.5, "ms")
     ada.push(lab, slug="speed")
+
+
+@pytest.mark.parametrize("limit", [0, 200, 10**9])
+def test_a_project_has_its_own_cap_of_bundles(hub: Served, lab: Repo, limit: int) -> None:
+    """It may be under the hub's own, which stays; and holds whichever way a push comes."""
+    limits = {"limits": {"bundle_bytes": limit}}
+    hub.admin.of(hub.admin.ask("PATCH", "/api/v2/projects/main", limits), 200)
+    ada, raw = hub.agent("ada"), bundle(lab, "HEAD")
+    small = limit < len(raw)
+    found = ada.post(f"{P}/git/push", raw, 413 if small else 201)
+    assert not small or f"over {limit:,} bytes" in found["error"]
+    line = packet(f"{NOTHING} {lab.git('rev-parse', 'HEAD')} refs/agents/ada/x\0report-status")
+    sent = line + FLUSH + raw[raw.index(b"PACK") :]
+    said = ada.ask("POST", "/git/main.git/git-receive-pack", sent)
+    assert (b"ng refs/agents/ada/x" in said.body) == small
 
 
 def test_bad_projects_are_refused_with_what_is_allowed(hub: Served) -> None:

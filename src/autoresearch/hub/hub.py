@@ -168,13 +168,14 @@ class Hub:
         )
 
     def limits(self, space: Space) -> Limits:
-        """The hub's caps, with what the project's rules say of them."""
+        """The hub's caps, with what the project's rules say of them: of bundles, no more."""
         known = {item.name for item in fields(Limits)}
         own = {
             name: int(value) for name, value in space.project.rules.limits.items() if name in known
         }
         most = int(self.settings.max_bundle_mb * MIB)
-        return replace(self.settings.limits, bundle_bytes=most, **own)
+        own["bundle_bytes"] = min(most, own.get("bundle_bytes", most))
+        return replace(self.settings.limits, **own)
 
     def protected(self, space: Space) -> Protected:
         """The files that a project's commits may not touch."""

@@ -124,7 +124,7 @@ class Repository:
         held = Quarantine(folder / "objects")
         checked = ("--stdin", "--fix-thin", "--strict", "--fsck-objects")
         command = [*self._sandboxed(folder), GIT, "index-pack", *checked]
-        command.append(f"--max-input-size={limit}")
+        command.append(f"--max-input-size={max(1, limit)}")  # to git, 0 is no limit
         ended = run(command, self._env(held), self.settings.unpacking, pack)
         if ended.code != 0 or ended.stopped:
             raise refused(ended, limit)
