@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch.hub.children import Leash, run
+from autoresearch.hub.children import Ended, Leash, run
 from autoresearch.hub.errors import Missing, TooLarge, Unavailable
 from autoresearch.hub.ingest import check
 from autoresearch.hub.layout import keeping
 from autoresearch.hub.objects import Quarantine
+from autoresearch.hub.refusals import refused
 from autoresearch.hub.repository import Repository, Settings
 from conftest import MakeRepo, Repo
 from hub_git import Evil, World, bundle_of
@@ -135,6 +136,30 @@ def test_a_diff_runs_nothing(hub: World, lab: Repo) -> None:
     assert b"".join(hub.repository.diff(old, new, "train.py")).count(b"diff --git") == 1
     assert b"".join(hub.repository.diff(old, new, ":(glob)*")).count(b"diff --git") == 1
     assert b"".join(hub.repository.diff(old, old)) == b""
+
+
+def test_what_git_says_of_its_trouble_is_for_the_log(
+    hub: World, chain: MakeChain, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may name the hub's folders, which are nobody else's affair."""
+    sha = chain(1)[-1]
+    assert hub.repository.info([sha])  # the reader keeps the pack, whatever becomes of its name
+    for path in (hub.repository.folder / "objects" / "pack").iterdir():
+        path.unlink()
+    with pytest.raises(Unavailable, match="the hub's log says more") as caught:
+        list(hub.repository.bundle(sha))
+    assert "fatal" in caplog.text
+    assert "fatal" not in str(caught.value)
+
+
+def test_a_refused_pack_tells_no_folder_of_the_hubs() -> None:
+    """What git finds wrong with a pack is told, where it was unpacked is not."""
+    lines = ("fatal: unable to open '/srv/hub/a/pack': Permission denied", "error: at /x/y: 1/2")
+    told = [refused(Ended(128, b"", line), 1).message for line in lines]
+    assert "git refuses the pack: fatal: unable to open '(a path here)': Permission" in told[0]
+    assert "git refuses the pack: error: at (a path here): 1/2." in told[1]
+    kept = "error: object 1: disallowed submodule url: https://example.org/x ../y -u./z"
+    assert kept in refused(Ended(128, b"", kept), 1).message
 
 
 def test_patch_ids(hub: World, lab: Repo) -> None:

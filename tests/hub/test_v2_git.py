@@ -165,6 +165,19 @@ def test_files_folders_and_diffs(hub: Served, lab: Repo) -> None:
     assert ada.ask("GET", f"{P}/git/diff/{old}/{'f' * 40}").status == 404
 
 
+@pytest.mark.parametrize("path", ["../x", "/", "//", "/etc/passwd", "sub/../../x", "..", "a\0b"])
+def test_a_diff_has_paths_of_commits_only(hub: Served, lab: Repo, path: str) -> None:
+    """What cannot be in a commit is told so, and nothing of where the hub lives."""
+    ada = hub.agent("ada")
+    ada.push(lab)
+    sha = lab.git("rev-parse", "HEAD")
+    for place in (f"{P}/git/diff", "/api/git/diff"):
+        found = ada.ask("GET", f"{place}/{sha}/{sha}", path=path)
+        assert found.status == 400, found
+        assert "path" in found.json["error"]
+        assert str(hub.data) not in found.json["error"]
+
+
 def test_projects_keep_their_own_history_and_rules(
     hub: Served, lab: Repo, make_repo: MakeRepo
 ) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+
 from autoresearch.hub.children import Ended
 from autoresearch.hub.errors import BadInput, HubError, TooLarge, Unavailable
 from autoresearch.hub.shapes import clean_line
+
+_OURS = re.compile(r"(?<![\w./:~-])/[^\s'\":]+")  # a folder of the hub's, which is nobody's affair
 
 
 def refused(ended: Ended, limit: int) -> HubError:
     """What a failed unpacking means."""
     lines = [line for line in ended.errors.splitlines() if line.startswith(("fatal", "error"))]
-    said = clean_line(lines[0] if lines else ended.errors, 300) or f"it ended with {ended.code}"
+    said = _OURS.sub("(a path here)", clean_line(lines[0] if lines else ended.errors, 300))
+    said = said or f"it ended with {ended.code}"
     if "No space left" in ended.errors or "unable to create temporary" in ended.errors:
         return Unavailable("The hub's disk is full. Try again later.")
     if "maximum allowed size" in ended.errors:

@@ -207,8 +207,7 @@ class Repository:
     ) -> Iterator[bytes]:
         """The diff of two commits as text, in pieces; what is too large is told, not shown."""
         self._check_commit(old, new)
-        if "\0" in path:
-            raise BadInput(f"{shown(path)} has a NUL character, and no path has one.")
+        _check_path(path)
         where = [f":(literal){path}"] if path else []
         large = self._too_large(old, new, where, blob_bytes)
         for name, told in large:
@@ -379,9 +378,25 @@ class Repository:
 
 
 def _check(ended: Ended, what: str) -> None:
+    """Unavailable when git failed. What git said of it names folders of ours: it is for our log."""
     if ended.code != 0 or ended.stopped:
-        said = ended.stopped or clean_line(ended.errors, 200) or ended.code
-        raise Unavailable(f"git could not {what} ({said}).")
+        why = ended.stopped or ended.code
+        said = clean_line(ended.errors, 500)
+        logging.getLogger(__name__).warning("git could not %s (%s): %s", what, why, said)
+        raise Unavailable(
+            f"git could not {what} ({why}); the hub's log says more. Try again later."
+        )
+
+
+def _check_path(path: str) -> None:
+    """BadInput for what cannot be within a commit."""
+    if "\0" in path:
+        raise BadInput(f"{shown(path)} has a NUL character, and no path has one.")
+    if path.startswith("/") or ".." in path.split("/"):
+        raise BadInput(
+            f"{shown(path)} is no path in a commit: these begin at its root, without a slash in "
+            "front and without `..`, as train.py or lib/model.py."
+        )
 
 
 def _with_output(leash: Leash, output: int) -> Leash:
