@@ -106,7 +106,7 @@ def test_an_attempt_is_no_leaf_and_hides_none(hub: Hub) -> None:
 
 
 def test_who_builds_on_an_attempt_takes_it_to_the_frontier(hub: Hub) -> None:
-    """It and what it builds on; or it is promoted by name; an attempt promotes nothing."""
+    """It and what it builds on; or its agent promotes it by name; an attempt promotes nothing."""
     hub.push(new("root"))
     hub.push(new("a", "root"), new("b", "a"), new("c", "b"), role=ATTEMPT)
     hub.push(new("c", "b"), role=ATTEMPT)
@@ -114,10 +114,20 @@ def test_who_builds_on_an_attempt_takes_it_to_the_frontier(hub: Hub) -> None:
     hub.push(new("d", "b"))
     assert names(hub, hub.commits.leaves()) == ["d"]
     assert hub.commits.counts() == Counts(5, 1, 1)
-    index = Index(hub.database, hub.project, "bob")
+    assert not Index(hub.database, hub.project, "bob").promote(digest("c"))
+    hub.push(new("c", "b"), agent="bob")  # another that came in between
+    assert hub.commits.get(digest("c")).role == ATTEMPT
+    index = Index(hub.database, hub.project, "ada")
     assert index.promote(digest("c")) and not index.promote(digest("c"))
     assert names(hub, hub.commits.leaves()) == ["d", "c"]
     assert hub.commits.get(digest("c")).agent == "ada"
+
+
+def test_an_admin_promotes_what_others_have_tried(hub: Hub) -> None:
+    """As an import does."""
+    hub.push(new("root"), role=ATTEMPT)
+    assert Index(hub.database, hub.project, "bob", admin=True).promote(digest("root"))
+    assert names(hub, hub.commits.leaves()) == ["root"]
 
 
 def test_known_are_those_of_the_project(hub: Hub) -> None:

@@ -69,6 +69,26 @@ def test_attempts_are_there_and_no_frontier(hub: Served, lab: Repo) -> None:
     assert ada.get(f"{P}/commits/{tried}")["commit"]["role"] == "frontier"
 
 
+def test_nobody_promotes_what_another_has_put_aside(hub: Served, lab: Repo) -> None:
+    """Naming a known commit moves nobody's frontier but one's own, whichever way it is pushed."""
+    ada, bob = hub.agent("ada"), hub.agent("bob")
+    base = lab.git("rev-parse", "HEAD")
+    ada.push(lab)
+    (tried,) = chain(lab, 1)
+    ada.push(lab, role="attempt")
+    head = ada.get("/api/v2/events")["cursor"]
+    assert bob.push(lab)["new"] == []
+    assert bob.of(bob.ask("POST", "/api/git/push", bundle(lab, "HEAD")), 201)["hashes"] == [tried]
+    line = packet(f"{NOTHING} {tried} refs/agents/bob/x\0report-status") + FLUSH
+    pack = bundle(lab, "HEAD")
+    said = bob.ask("POST", "/git/main.git/git-receive-pack", line + pack[pack.index(b"PACK") :])
+    assert b"ok refs/agents/bob/x" in said.body
+    assert [c["hash"] for c in ada.get(f"{P}/leaves")["commits"]] == [base]
+    assert ada.get("/api/v2/events", since=head)["events"] == []
+    ada.push(lab)
+    assert [c["hash"] for c in ada.get(f"{P}/leaves")["commits"]] == [tried]
+
+
 def test_a_bundle_has_what_the_fetcher_lacks(hub: Served, lab: Repo, make_repo: MakeRepo) -> None:
     """Fetched whole into an empty repository, thin into one that has the beginning."""
     ada = hub.agent("ada")

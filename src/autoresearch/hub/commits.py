@@ -198,14 +198,19 @@ class Index:
         *,
         size: int = 0,
         quotas: tuple[int | None, int | None] = (None, None),
+        admin: bool = False,
     ) -> None:
-        """`size` bytes are counted with what is recorded; `quotas` of the agent, the project."""
+        """`size` bytes are counted with what is recorded; `quotas` of the agent, the project.
+
+        What others have pushed is promoted by an `admin` only, or by building on it.
+        """
         self._db = database
         self._project = project
         self._agent = agent
         self._role = role
         self._size = size
         self._quotas = quotas
+        self._admin = admin
         self._events = Events(database)
 
     def known(self, shas: Collection[str]) -> set[str]:
@@ -233,15 +238,19 @@ class Index:
             admit()
 
     def promote(self, sha: str) -> bool:
-        """Put an attempt, and the attempts it builds on, on the frontier; whether it was one."""
+        """Put an attempt of one's own, and those it builds on, on the frontier; whether it was
+        one."""
         with self._db.write() as connection:
             return self._promote_known(connection, sha)
 
     def _promote_known(self, connection: Connection, sha: str) -> bool:
         if self._role != FRONTIER:
             return False
-        query = "SELECT seq FROM commits WHERE project = ? AND sha = ? AND role = 'attempt'"
-        row = self._db.row(query, self._project, sha)
+        query = (
+            "SELECT seq FROM commits WHERE project = ? AND sha = ? AND role = 'attempt' "
+            "AND (? OR agent = ?)"
+        )
+        row = self._db.row(query, self._project, sha, self._admin, self._agent)
         if row is not None:
             self._promote(connection, [row["seq"]])
             self._events.append("promote", sha, self._agent, self._project)

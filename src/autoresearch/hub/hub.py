@@ -164,7 +164,10 @@ class Hub:
         quotas = (self.settings.agent_quota_mb, self.settings.project_quota_mb)
         each, whole = (int(megabytes * MIB) for megabytes in quotas)
         return Index(
-            self.database, space.project.id, caller.agent, role, size=size, quotas=(each, whole)
+            *(self.database, space.project.id, caller.agent, role),
+            size=size,
+            quotas=(each, whole),
+            admin="admin" in caller.scopes,
         )
 
     def limits(self, space: Space) -> Limits:

@@ -148,7 +148,8 @@ class _Import:
         self._record([(lines[sha], new[sha]) for sha in lines if sha in new])
         for sha in known:
             if lines[sha].text("role") == FRONTIER:
-                Index(self._db, self._project.id, self._agent(lines[sha])).promote(sha)
+                agent = self._agent(lines[sha])
+                Index(self._db, self._project.id, agent, admin=True).promote(sha)
         self._space.results.settle(list(new))
         self._count(bundle.stat().st_size if new else 0)
         self.done.commits = len(new)
