@@ -9,6 +9,7 @@ import json
 import resource
 import socket
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -263,6 +264,30 @@ def test_a_key_that_ends_ends_its_stream(tmp_path: Path) -> None:
         with stream(ada) as opened:
             hub.admin.post("/api/v2/admin/agents/ada/disable", None, 200)
             opened.rest()
+
+
+@pytest.mark.parametrize("kinds", ["post", "lease"])
+def test_a_key_that_ends_ends_its_stream_while_much_happens(tmp_path: Path, kinds: str) -> None:
+    """The hub looks at the key every so often, whether there is news or not."""
+    with served(tmp_path / "hub", unread_seconds=1.0, posts_per_hour=10_000) as hub:
+        ada, ended = hub.agent("ada"), threading.Event()
+        ada.post(f"{P}/channels", {"name": "talk"})
+
+        def posted() -> int:
+            for number in range(2_000):
+                if ended.is_set():
+                    return number
+                ada.post(f"{P}/channels/talk/posts", {"content": f"post {number}"})
+            return 2_000
+
+        reader = hub.with_scopes("ada", "read")
+        number = ada.get("/api/v2/keys")["keys"][-1]["id"]
+        with stream(reader, kinds=kinds) as opened, ThreadPoolExecutor(1) as pool:
+            posting = pool.submit(posted)
+            ada.of(ada.ask("DELETE", f"/api/v2/keys/{number}"), 200)
+            opened.rest()
+            ended.set()
+            assert posting.result() < 2_000, "it heard all of it"
 
 
 @pytest.mark.slow

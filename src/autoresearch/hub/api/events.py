@@ -263,20 +263,26 @@ class EventStream(Response):
                 gone.cancel()
 
     async def _follow(self, send: Send, gone: asyncio.Future[None]) -> None:
-        piece, more = self._reader.hello(), True
+        piece, more, clock = self._reader.hello(), True, asyncio.get_running_loop().time
+        look = clock() + self._feed.beat  # when to look at the key again, however much there is
         while more:
             if piece:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
-            bell = self._feed.bell  # before the look: what comes after it rings
-            piece = self._reader.take()
-            if not piece:
-                rung, _ = await asyncio.wait(
-                    {bell, gone}, timeout=self._feed.beat, return_when=asyncio.FIRST_COMPLETED
-                )
-                piece = b"" if rung else b": still here\n\n"
-                more = bool(rung) or self._alive()
+            piece = await self._next(gone, look - clock())
+            if clock() >= look:
+                more, look = self._alive(), clock() + self._feed.beat
             more = more and not gone.done() and not self._feed.closed
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _next(self, gone: asyncio.Future[None], wait: float) -> bytes:
+        """What is new; after some time without a sign of life; nothing when there may be more."""
+        bell = self._feed.bell  # before the look: what comes after it rings
+        if piece := self._reader.take():
+            return piece
+        rung, _ = await asyncio.wait(
+            {bell, gone}, timeout=max(0, wait), return_when=asyncio.FIRST_COMPLETED
+        )
+        return b"" if rung else b": still here\n\n"
 
 
 async def _disconnected(receive: Receive) -> None:
