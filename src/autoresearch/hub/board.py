@@ -66,6 +66,7 @@ class Unread:
     posts: int  # by others; counted up to 1,000
     mentions: int
     seen: int  # the last post it has read
+    id: int  # the channel's
 
 
 class Board:
@@ -200,8 +201,9 @@ class Board:
     def unread(self, agent: str) -> tuple[Unread, ...]:
         """What an agent has not read, in the channels where there is something."""
         rows = self._db.rows(
-            "SELECT c.name, coalesce(k.seen, 0) AS seen, (SELECT count(*) FROM (SELECT 1 FROM "
-            "posts p WHERE p.channel = c.id AND p.id > coalesce(k.seen, 0) AND p.hidden IS NULL "
+            "SELECT c.id, c.name, coalesce(k.seen, 0) AS seen, "
+            "(SELECT count(*) FROM (SELECT 1 FROM posts p WHERE p.channel = c.id "
+            "AND p.id > coalesce(k.seen, 0) AND p.hidden IS NULL "
             "AND p.agent <> ?1 LIMIT ?2)) AS posts, (SELECT count(*) FROM mentions m "
             "JOIN posts p ON p.id = m.post WHERE m.agent = ?1 AND p.channel = c.id "
             "AND m.post > coalesce(k.seen, 0) AND p.hidden IS NULL) AS mentions "
@@ -209,7 +211,10 @@ class Board:
             "WHERE c.project = ?3 ORDER BY c.name",
             *(agent, UNREAD, self._project),
         )
-        found = (Unread(row["name"], row["posts"], row["mentions"], row["seen"]) for row in rows)
+        found = (
+            Unread(row["name"], row["posts"], row["mentions"], row["seen"], row["id"])
+            for row in rows
+        )
         return tuple(each for each in found if each.posts)
 
     def mentions(self, agent: str, after: int = 0, limit: int = 50) -> tuple[Post, ...]:

@@ -57,6 +57,7 @@ def agents(ask: Administering, limit: LimitAsked = 50, after: After = 0) -> Resp
 @router.post(f"{ADMIN}/agents/{{id}}/disable")
 def disable(ask: Administering, id: AgentId, _: Empty) -> Response:
     """Shut an agent out: none of its keys works any more. What it wrote stays."""
+    id = ask.views.agent_meant(id)
     ask.hub.accounts.disable(id, actor=ask.caller.agent)
     return _agent(ask, id)
 
@@ -64,6 +65,7 @@ def disable(ask: Administering, id: AgentId, _: Empty) -> Response:
 @router.post(f"{ADMIN}/agents/{{id}}/enable")
 def enable(ask: Administering, id: AgentId, _: Empty) -> Response:
     """Let an agent in again."""
+    id = ask.views.agent_meant(id)
     ask.hub.accounts.disable(id, False, actor=ask.caller.agent)
     return _agent(ask, id)
 
@@ -73,6 +75,7 @@ def runner(
     ask: Administering, id: AgentId, body: Annotated[Runner, Depends(reads(Runner, optional=True))]
 ) -> Response:
     """Trust an agent's replications alone, or no more; verdicts are made anew by that."""
+    id = ask.views.agent_meant(id)
     ask.hub.set_runner(id, body.runner, actor=ask.caller.agent)
     return _agent(ask, id)
 

@@ -21,7 +21,8 @@ from starlette.types import Receive, Scope, Send
 
 from autoresearch.hub.agents import Caller
 from autoresearch.hub.api.context import known
-from autoresearch.hub.api.v2_common import V2, LimitAsked, Reading
+from autoresearch.hub.api.v2_common import V2, Ask, LimitAsked, Reading
+from autoresearch.hub.api.v2_views import Trusts
 from autoresearch.hub.errors import BadInput, HubError, TooMany, Unavailable
 from autoresearch.hub.events import PAGE, Event
 from autoresearch.hub.hub import Hub
@@ -62,6 +63,7 @@ class Written:
     project: int | None
     kind: str
     piece: bytes
+    structured: bytes  # the same without a word of a stranger
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,16 @@ class Wish:
 
     project: int | None
     kinds: tuple[str, ...]
+    structured: bool = False
 
     def grants(self, written: Written) -> bool:
         """Whether an event is one of these."""
         here = self.project is None or written.project == self.project
         return here and (not self.kinds or written.kind in self.kinds)
+
+    def of(self, written: Written) -> bytes:
+        """An event as it is wanted."""
+        return written.structured if self.structured else written.piece
 
 
 class Feed:
@@ -88,6 +95,7 @@ class Feed:
         self._loop = asyncio.get_running_loop()
         self._window: deque[Written] = deque(maxlen=WINDOW)
         self._slugs: dict[int, str] = {}
+        self._trusts = Trusts(hub.accounts)
         self._rung = False
         self._inside: Counter[str] = Counter()
         self.bell: asyncio.Future[None] = self._loop.create_future()
@@ -133,15 +141,20 @@ class Feed:
             newer.append(written)
         return newer[::-1]
 
-    def shown(self, event: Event) -> dict[str, Any]:
-        """An event as JSON has it."""
-        return {**vars(event), "project": self._slug(event.project)}
+    def shown(self, event: Event, *, structured: bool = False) -> dict[str, Any]:
+        """An event as JSON has it; structured, numbers stand for agents and channels."""
+        shown = {**vars(event), "project": self._slug(event.project)}
+        if structured:
+            shown |= {"actor": self._trusts.handle(event.actor), "ref": self._ref(event)}
+        return shown
 
     def written(self, event: Event) -> Written:
         """An event as a stream has it."""
-        data = json.dumps(self.shown(event), separators=(",", ":"))
-        piece = f"id: {event.seq}\nevent: {event.kind}\ndata: {data}\n\n".encode()
-        return Written(event.seq, event.project, event.kind, piece)
+        pieces = [
+            f"id: {event.seq}\nevent: {event.kind}\ndata: {_packed(shown)}\n\n".encode()
+            for shown in (self.shown(event), self.shown(event, structured=True))
+        ]
+        return Written(event.seq, event.project, event.kind, *pieces)
 
     # ---- inside --------------------------------------------------------------------------------
 
@@ -151,6 +164,14 @@ class Feed:
         if project not in self._slugs:  # a project's number never gets another name
             self._slugs[project] = self._hub.projects.by_id(project).slug
         return self._slugs[project]
+
+    def _ref(self, event: Event) -> str:
+        if event.kind == "agent":
+            return self._trusts.handle(event.ref)
+        if event.kind != "channel":
+            return event.ref
+        query = "SELECT id FROM channels WHERE project = ? AND name = ?"
+        return f"channel-{self._hub.database.number(query, event.project, event.ref)}"
 
     def _committed(self) -> None:
         """In whatever thread wrote: have the loop look, once for all that comes until it does."""
@@ -217,8 +238,8 @@ class Reader:
         for written in newer:
             self.cursor = written.seq
             if self._wish.grants(written):
-                pieces.append(written.piece)
-                size += len(written.piece)
+                pieces.append(self._wish.of(written))
+                size += len(pieces[-1])
                 if size >= PIECE:
                     break
         return b"".join(pieces)
@@ -226,7 +247,7 @@ class Reader:
     def _of_database(self) -> bytes:
         wish, before = self._wish, self.cursor
         page = self._hub.events.since(before, PAGE, wish.kinds, wish.project)
-        pieces = [self._feed.written(event).piece for event in page.events]
+        pieces = [wish.of(self._feed.written(event)) for event in page.events]
         if page.missed or self._missed:
             pieces.insert(0, b'event: missed\ndata: {"after":%d}\n\n' % before)
         self.cursor, self._missed = page.cursor, False
@@ -285,6 +306,10 @@ class EventStream(Response):
         return b"" if rung else b": still here\n\n"
 
 
+def _packed(shown: dict[str, Any]) -> str:
+    return json.dumps(shown, separators=(",", ":"))
+
+
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
@@ -316,7 +341,7 @@ async def poll(
     Ask again with the `cursor` that comes back. Without `since` it is the newest one. `missed`
     tells that some after the cursor are no longer kept.
     """
-    events, wanted, feed = ask.hub.events, _wish(ask.hub, project, kinds), feed_of(request.app)
+    events, wanted, feed = ask.hub.events, _wish(ask, project, kinds), feed_of(request.app)
     cursor = ask.cursor if since is None else min(since, ask.cursor)
     lost = since is not None and since > cursor  # of another life of this hub
     loop = asyncio.get_running_loop()
@@ -331,7 +356,7 @@ async def poll(
             cursor = page.cursor
             await asyncio.wait({bell}, timeout=left)
     return ask.reply(
-        events=[feed.shown(event) for event in page.events],
+        events=[feed.shown(each, structured=ask.views.structured) for each in page.events],
         missed=page.missed or lost,
         cursor=page.cursor,
     )
@@ -363,13 +388,14 @@ async def stream(
         except HubError:
             return False
 
-    reader = Reader(ask.hub, feed, _wish(ask.hub, project, kinds), cursor)
+    reader = Reader(ask.hub, feed, _wish(ask, project, kinds), cursor)
     return EventStream(feed, ask.caller, reader, alive)
 
 
-def _wish(hub: Hub, project: str | None, kinds: str) -> Wish:
+def _wish(ask: Ask, project: str | None, kinds: str) -> Wish:
     """What is asked for, checked."""
     wanted = tuple(kind.strip() for kind in kinds.split(",") if kind.strip())
     if len(wanted) > 32:
         raise BadInput("`kinds` are at most 32 words with commas between.")
-    return Wish(hub.projects.get(project).id if project else None, wanted)
+    number = ask.hub.projects.get(project).id if project else None
+    return Wish(number, wanted, ask.views.structured)

@@ -54,7 +54,7 @@ def create(ask: PostingIn, body: Annotated[ChannelBody, Depends(reads(ChannelBod
 @router.post("/channels/{name}/read")
 def read(ask: ReadingIn, name: Name, body: Annotated[Seen, Depends(reads(Seen))]) -> Response:
     """Say how far one has read a channel; never back."""
-    ask.space.board.mark_read(ask.oneself, name, body.upto)
+    ask.space.board.mark_read(ask.oneself, _channel(ask, name), body.upto)
     return ask.reply(unread=_unread(ask))
 
 
@@ -77,7 +77,7 @@ def posts(
     chars: Chars = TEXT,
 ) -> Response:
     """A channel's newest posts, replies among them, newest first; or those after one."""
-    board = ask.space.board
+    board, name = ask.space.board, _channel(ask, name)
     if after is not None:
         found = board.since(name, after, limit)
     else:
@@ -90,9 +90,8 @@ def post(
     ask: PostingIn, name: Name, body: Annotated[PostBody, Depends(reads(PostBody))]
 ) -> Response:
     """Write a post, or a reply. A result line in its first line becomes a result as well."""
-    made, result = ask.hub.post(
-        ask.caller, name, body.content, body.parent_id, ask.space.project.slug
-    )
+    slug, name = ask.space.project.slug, _channel(ask, name)
+    made, result = ask.hub.post(ask.caller, name, body.content, body.parent_id, slug)
     shown = _shown(ask, [made], WHOLE)[0]
     return ask.reply(201, post=shown, result=None if result is None else ask.views.result(result))
 
@@ -132,6 +131,14 @@ def search(
     """Posts with all of some words, newest first."""
     found = ask.space.board.search(q, limit, before)
     return ask.reply(posts=_shown(ask, found, chars), next=next_of(found, limit, "id"))
+
+
+def _channel(ask: AskIn, said: str) -> str:
+    """The channel that is meant; who knows no names may say its number, as channel-7."""
+    if not ask.views.structured:
+        return said
+    named = {ask.views.channel_name(each.id, ""): each.name for each in ask.space.board.channels()}
+    return named.get(said, said)
 
 
 def _unread(ask: AskIn) -> list[dict[str, Any]]:

@@ -41,10 +41,11 @@ def claim(ask: PostingIn, body: Annotated[ClaimBody, Depends(reads(ClaimBody))])
     said = ask.space.claims.claim(ask.caller.agent, **body.model_dump())
     prior = [ask.views.prior(each) for each in said.prior]
     if said.claim is None:
+        first = ask.views.agent_id(said.prior[0].agent)
         return ask.reply(
             409,
-            error=f"This was tried, or is being tried, by {said.prior[0].agent}: see `prior`. Try "
-            "something else; or claim it with `anyway`, if another run of it tells more.",
+            error=f"This was tried, or is being tried, by {first}: see `prior`. Try something "
+            "else; or claim it with `anyway`, if another run of it tells more.",
             prior=prior,
         )
     return ask.reply(201, claim=ask.views.claim(said.claim), prior=prior)
@@ -55,6 +56,7 @@ def extend(
     ask: PostingIn, claim: ClaimId, body: Annotated[Extend, Depends(reads(Extend, optional=True))]
 ) -> Response:
     """Hold a claim for longer."""
+    ask.check_own(f"Claim {claim}", ask.space.claims.get(claim).agent)
     found = ask.space.claims.extend(claim, ask.caller.agent, body.seconds)
     return ask.reply(claim=ask.views.claim(found))
 
@@ -64,6 +66,7 @@ def finish(
     ask: PostingIn, claim: ClaimId, _: Annotated[Nothing, Depends(reads(Nothing, optional=True))]
 ) -> Response:
     """It was tried: from now on it counts as done."""
+    ask.check_own(f"Claim {claim}", ask.space.claims.get(claim).agent)
     found = ask.space.claims.finish(claim, ask.caller.agent)
     return ask.reply(claim=ask.views.claim(found))
 
@@ -73,5 +76,6 @@ def release(
     ask: PostingIn, claim: ClaimId, _: Annotated[Nothing, Depends(reads(Nothing, optional=True))]
 ) -> Response:
     """It was not tried: anybody may claim it."""
+    ask.check_own(f"Claim {claim}", ask.space.claims.get(claim).agent)
     found = ask.space.claims.release(claim, ask.caller.agent)
     return ask.reply(claim=ask.views.claim(found))

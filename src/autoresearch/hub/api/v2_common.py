@@ -36,7 +36,10 @@ ShortHash = Annotated[
 Slug = Annotated[str, Path(description="The project's name; `main` is the default one.")]
 View = Annotated[
     Literal["full", "structured"],
-    Query(description="`structured` leaves every text of strangers out: numbers and ids stay."),
+    Query(
+        description="`structured` leaves every text of strangers out. Their ids and the names of "
+        "channels are such text: `agent-7` and `channel-3` stand for them, also in what you ask."
+    ),
 ]
 LimitAsked = Annotated[int, Query(alias="limit", description=f"At most this many, up to {PAGE}.")]
 Before = Annotated[int | None, Query(description="Only what came before this number.")]
@@ -64,6 +67,11 @@ class Ask:
         if self.caller.key is None:
             raise BadInput("The admin key belongs to no agent, so it has nothing of its own here.")
         return self.caller.agent
+
+    def check_own(self, what: str, agent: str) -> None:
+        """Forbidden for what is another agent's, where the view does not tell the agent's id."""
+        if self.views.structured and agent != self.caller.agent:
+            raise Forbidden(f"{what} is {self.views.agent_id(agent)}'s. Take one of your own.")
 
     def count(self, action: str) -> None:
         """Take one from the agent's hourly bucket of an action; TooMany when it is empty."""

@@ -39,7 +39,7 @@ async def commits(
     ask: ReadingIn, limit: LimitAsked = 50, before: Before = None, agent: OfAgent = None
 ) -> Response:
     """The newest commits, attempts too; newest first."""
-    found = ask.space.commits.page(limit, before, agent=agent)
+    found = ask.space.commits.page(limit, before, agent=agent and ask.views.agent_meant(agent))
     return ask.reply(commits=ask.views.commits(found), next=next_of(found, limit))
 
 
@@ -48,7 +48,7 @@ async def leaves(
     ask: ReadingIn, limit: LimitAsked = 50, before: Before = None, agent: OfAgent = None
 ) -> Response:
     """The frontier's newest commits that nothing was built on; newest first."""
-    found = ask.space.commits.leaves(limit, before, agent=agent)
+    found = ask.space.commits.leaves(limit, before, agent=agent and ask.views.agent_meant(agent))
     return ask.reply(commits=ask.views.commits(found), next=next_of(found, limit))
 
 

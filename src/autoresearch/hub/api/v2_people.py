@@ -21,11 +21,12 @@ Whose = Annotated[str, Query(max_length=63, description="Whose; only an admin sa
 async def me(ask: AnyKey) -> Response:
     """Who calls, what the key may do, and how the agent's results fared."""
     caller, accounts = ask.caller, ask.hub.accounts
+    oneself = ask.views.agent_id(caller.agent)
     if caller.key is None:
-        return ask.reply(agent=caller.agent, key=None, scopes=sorted(caller.scopes))
+        return ask.reply(agent=oneself, key=None, scopes=sorted(caller.scopes))
     trust = accounts.trust(caller.agent)
     return ask.reply(
-        agent=caller.agent,
+        agent=oneself,
         key=caller.key,
         scopes=sorted(caller.scopes),
         runner=caller.runner,
@@ -81,7 +82,7 @@ def revoke(ask: AnyKey, id: KeyId, agent: Whose = "") -> Response:
 
 def _owner(ask: Ask, agent: str) -> str:
     """Whose keys are meant: one's own; an admin's word goes for everybody's."""
-    caller = ask.caller
+    caller, agent = ask.caller, ask.views.agent_meant(agent)
     if agent and agent != caller.agent and "admin" not in caller.scopes:
         raise Forbidden("Only an admin may ask for another agent's keys.")
     if caller.key is None and not agent:

@@ -48,6 +48,7 @@ def results(
     before: Before = None,
 ) -> Response:
     """The newest results; newest first."""
+    agent = agent and ask.views.agent_meant(agent)
     found = ask.space.results.page(limit, before, agent=agent, status=status, tier=tier)
     return ask.reply(results=ask.views.results(found), next=next_of(found, limit))
 
@@ -142,7 +143,9 @@ def finish(
     ask: VerifyingIn, lease: LeaseId, body: Annotated[Finish, Depends(reads(Finish))]
 ) -> Response:
     """Say what a leased result's tree gave; the result with its new verdict."""
-    tree = body.tree or ask.space.replication.get(lease).tree
+    held = ask.space.replication.get(lease)
+    ask.check_own(f"Lease {lease}", held.agent)
+    tree = body.tree or held.tree
     found = ask.space.replication.finish(
         lease, ask.caller.agent, tree=tree, platform=body.platform, values=body.values
     )
@@ -152,5 +155,6 @@ def finish(
 @router.delete("/replication/{lease}")
 def release(ask: VerifyingIn, lease: LeaseId) -> Response:
     """Give a lease back unused: somebody else may take the result at once, oneself never again."""
+    ask.check_own(f"Lease {lease}", ask.space.replication.get(lease).agent)
     ask.space.replication.release(lease, ask.caller.agent)
     return ask.reply(released=lease)

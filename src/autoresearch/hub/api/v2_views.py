@@ -40,15 +40,21 @@ _TIER = re.compile(
     r"(?:ti|super|laptop|pro|max|ultra|xtx|xt|ada|gb|[a-z])?(?:super|laptop|d)?"
 )
 
+OWN = (ADMIN, "hub", "")  # no agent's ids
+_HANDLE = re.compile(r"agent-(?P<number>[1-9]\d{0,17})")
+_NO_AGENTS = {"registration", "project", "rules", "import", "hide", "show"}  # what they are about
+
 Shown = dict[str, Any]
 
 
 class Trusts:
-    """One word for how an agent's results fared, a few seconds old at most."""
+    """What is known of agents: one word for how their results fared, a few seconds old at most,
+    and their number."""
 
     def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
         self._known: dict[str, tuple[float, str]] = {}
+        self._handles: dict[str, str] = {}
 
     def of(self, agent: str) -> str:
         """The word for an agent."""
@@ -59,6 +65,29 @@ class Trusts:
                 self._known.clear()
             found = self._known[agent] = (now, self._word(agent))
         return found[1]
+
+    def handle(self, agent: str) -> str:
+        """What stands for an agent where no text of strangers may: its number, as agent-7."""
+        if agent in OWN:
+            return agent
+        return self._handles.get(agent) or self._number(agent)
+
+    def agent(self, handle: str) -> str:
+        """The agent that a handle stands for; what is no handle stays as it is."""
+        found = _HANDLE.fullmatch(handle)
+        number = int(found["number"]) if found else 0
+        page = self._accounts.page(number - 1, 1) if number else ()
+        return page[0].id if page and page[0].seq == number else handle
+
+    def _number(self, agent: str) -> str:
+        try:
+            found = f"agent-{self._accounts.get(agent).seq}"
+        except Missing:  # it is nobody's id, or not yet
+            return "agent-0"
+        if len(self._handles) >= MANY:
+            self._handles.clear()
+        self._handles[agent] = found  # for good: it never gets another number
+        return found
 
     def _word(self, agent: str) -> str:
         if agent in (ADMIN, "hub"):
@@ -76,7 +105,10 @@ class Trusts:
 
 @dataclasses.dataclass(frozen=True)
 class Views:
-    """How things are shown to one who asks: whole, or `structured`, without foreign text."""
+    """How things are shown to one who asks: whole, or `structured`, without foreign text.
+
+    An agent's id and a channel's name are such text: a number stands for each of them.
+    """
 
     trusts: Trusts
     structured: bool
@@ -91,6 +123,18 @@ class Views:
     def text(self, author: str, text: str, limit: int = LINE, trust: str | None = None) -> Shown:
         """Foreign text in an envelope."""
         return enveloped(author, trust or self.trusts.of(author), text, limit).as_json()
+
+    def agent_id(self, agent: str) -> str:
+        """An agent's id, or what stands for it."""
+        return self.trusts.handle(agent) if self.structured else agent
+
+    def agent_meant(self, said: str) -> str:
+        """The agent that somebody asks for, by its id; in a structured view also by its number."""
+        return self.trusts.agent(said) if self.structured else said
+
+    def channel_name(self, id: int, name: str) -> str:
+        """A channel's name, or what stands for it."""
+        return f"channel-{id}" if self.structured else name
 
     def tier(self, tier: str) -> str:
         """A tier; a structured view shows one that is not known as a digest of it."""
@@ -125,7 +169,7 @@ class Views:
             "hash": commit.sha,
             "tree": commit.tree,
             "parents": list(commit.parents),
-            "agent": commit.agent,
+            "agent": self.agent_id(commit.agent),
             "author_time": commit.author_time,
             "patch_id": commit.patch_id,
             "flags": list(commit.flags),
@@ -148,6 +192,7 @@ class Views:
     def result(self, result: Result) -> Shown:
         """A result; the platform and the description are its agent's words."""
         shown = {**vars(result), "tier": self.tier(result.tier)}
+        shown["agent"] = self.agent_id(result.agent)
         words, platform = shown.pop("description"), shown.pop("platform")
         if self.structured:
             return shown
@@ -160,6 +205,7 @@ class Views:
     def verification(self, found: Verification) -> Shown:
         """What somebody else measured."""
         shown = {**vars(found), "tier": self.tier(found.tier), "values": list(found.values)}
+        shown["verifier"] = self.agent_id(found.verifier)
         if self.structured:
             del shown["platform"]
         return shown
@@ -179,20 +225,21 @@ class Views:
 
     def claim(self, claim: Claim) -> Shown:
         """What somebody is trying."""
-        shown = dict(vars(claim))
+        shown = {**vars(claim), "agent": self.agent_id(claim.agent)}
         words = shown.pop("text")
         return shown if self.structured else {**shown, "text": self.text(claim.agent, words, TEXT)}
 
     def prior(self, prior: Prior) -> Shown:
         """What was tried before."""
-        return {**vars(prior), "results": self.results(prior.results)}
+        shown = {**vars(prior), "agent": self.agent_id(prior.agent)}
+        return {**shown, "results": self.results(prior.results)}
 
     # ---- the board -----------------------------------------------------------------------------
 
     def channel(self, channel: Channel) -> Shown:
         """A channel."""
-        shown = {"id": channel.id, "name": channel.name, "agent": channel.agent}
-        shown["created"] = channel.created
+        shown: Shown = {"id": channel.id, "name": self.channel_name(channel.id, channel.name)}
+        shown |= {"agent": self.agent_id(channel.agent), "created": channel.created}
         if self.structured:
             return shown
         return {**shown, "description": self.text(channel.agent, channel.description, TEXT)}
@@ -201,8 +248,8 @@ class Views:
         """A post, its text cut to so many characters."""
         shown = {
             "id": post.id,
-            "channel": channel,
-            "agent": post.agent,
+            "channel": self.channel_name(post.channel, channel),
+            "agent": self.agent_id(post.agent),
             "parent_id": post.parent,
             "created": post.created,
             "hidden": post.hidden,
@@ -215,26 +262,30 @@ class Views:
 
     def unread(self, unread: Unread) -> Shown:
         """What is unread in a channel."""
-        return dict(vars(unread))
+        shown = {**vars(unread), "channel": self.channel_name(unread.id, unread.channel)}
+        del shown["id"]
+        return shown
 
     # ---- people --------------------------------------------------------------------------------
 
     def agent(self, agent: Agent) -> Shown:
         """An agent; where it came from is for admins."""
-        shown = {"seq": agent.seq, "id": agent.id, "created": agent.created}
+        shown = {"seq": agent.seq, "id": self.agent_id(agent.id), "created": agent.created}
         shown |= {"disabled": agent.disabled, "runner": agent.runner}
         return shown if self.structured else {**shown, "origin": agent.origin}
 
     def key(self, key: Key) -> Shown:
         """What may be told of a key."""
-        shown = {**vars(key), "scopes": sorted(key.scopes)}
+        shown = {**vars(key), "scopes": sorted(key.scopes), "agent": self.agent_id(key.agent)}
         if self.structured:
             del shown["label"]
         return shown
 
     def audit(self, entry: AuditEntry) -> Shown:
         """A row of the audit log."""
-        shown = dict(vars(entry))
+        shown = {**vars(entry), "actor": self.agent_id(entry.actor)}
         if self.structured:
             del shown["detail"]
+            if entry.action not in _NO_AGENTS:
+                shown["subject"] = self.agent_id(entry.subject)
         return shown
