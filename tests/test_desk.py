@@ -63,6 +63,19 @@ def trained(study: Study, number: int) -> str:
     return study.desk.read(study.ledger.trial(number).commit, "train.py")
 
 
+def silent() -> tuple[Deliberate, threading.Event]:
+    """One that owes three dollars and says nothing before it is allowed to."""
+    heard = threading.Event()
+
+    def waits(text: str) -> str:
+        assert heard.wait(30)
+        return text
+
+    slow = Deliberate(waits)
+    slow.owed = 3.0
+    return slow, heard
+
+
 def test_the_next_proposal_is_made_while_a_trial_runs(tmp_path: Path) -> None:
     """Its brief names the trial that runs, and does not know its result."""
     slow = Deliberate(to("10.0", "11.0"), to("10.0", "12.0"), to("10.0", "13.0"))
@@ -221,16 +234,9 @@ def test_a_pause_holds_for_a_busy_side_as_well(tmp_path: Path) -> None:
 
 def test_a_second_ctrl_c_loses_no_account(tmp_path: Path) -> None:
     """What is on its way is paid as it may cost, and its workspace is gone."""
-    heard = threading.Event()
-
-    def silent(text: str) -> str:
-        assert heard.wait(30)
-        return text
-
+    slow, heard = silent()
     with opened(make_lab(tmp_path / "lab")) as study:
         study.baseline()
-        slow = Deliberate(silent)
-        slow.owed = 3.0
         study.desk.begin(slow, study.ask())
         main = threading.main_thread().ident
         timer = threading.Timer(0.5, signal.pthread_kill, [main, signal.SIGINT])
@@ -261,16 +267,9 @@ def test_what_nobody_waits_for_is_ended_and_paid(tmp_path: Path) -> None:
 
 def test_a_call_that_is_not_heard_of_again_counts_as_what_it_may_cost(tmp_path: Path) -> None:
     """Its end cannot be waited for: an unknown price is never none."""
-    heard = threading.Event()
-
-    def silent(text: str) -> str:
-        assert heard.wait(30)
-        return text
-
+    slow, heard = silent()
     with opened(make_lab(tmp_path / "lab")) as study:
         study.baseline()
-        slow = Deliberate(silent)
-        slow.owed = 3.0
         study.desk.begin(slow, study.ask())
         study.desk.drop(within=0.05)
         heard.set()

@@ -9,15 +9,17 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from autoresearch.proposers import Brief, Proposal, Proposer
-from autoresearch.proposers.team import Team
+from autoresearch.proposers.team import OfTeam, Team
 
 
-class Mix:
+class Mix(OfTeam):
     """Draws who proposes, by weight, from the seed and the number of the trial.
 
     Who cannot go on is replaced by the next drawn. After a trial that never became a commit the
     number is the same again; then the draw is another. Its name is that of who spoke last.
     """
+
+    _label = "mix"
 
     def __init__(
         self,
@@ -31,16 +33,6 @@ class Mix:
         self._seed = seed
         self._number, self._again = -1, 0
 
-    @property
-    def name(self) -> str:
-        """Who spoke last."""
-        return self._team.last or "mix"
-
-    @property
-    def patience(self) -> float:
-        """Of all its members, one after another."""
-        return self._team.patience
-
     def propose(self, workspace: Path, brief: Brief) -> Proposal:
         """The edit of the one that is drawn, or of the next that can."""
         number = brief.number
@@ -48,24 +40,6 @@ class Mix:
         self._number = number
         order = drawn(self._weights, f"{self._seed}:{number}:{self._again}")
         return self._team.propose(order, workspace, brief)
-
-    @property
-    def owed(self) -> float:
-        """Of the one that is asked now."""
-        return self._team.owed
-
-    @property
-    def spoke(self) -> Proposer | None:
-        """Who spoke last."""
-        return self._team.spoke
-
-    def renew(self) -> bool:
-        """Who spoke last begins anew, if it can."""
-        return self._team.renew()
-
-    def give_way(self) -> str | None:
-        """Who spoke last is passed over for half an hour; None when there is no other."""
-        return self._team.give_way()
 
 
 def drawn(weights: Sequence[float], seed: str) -> list[int]:

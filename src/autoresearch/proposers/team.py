@@ -155,6 +155,41 @@ class Team:
         return ProposerError(words)
 
 
+class OfTeam:
+    """What a proposer says of itself that has a team propose."""
+
+    _team: Team
+    _label: str  # its name before anybody spoke
+
+    @property
+    def name(self) -> str:
+        """Who spoke last."""
+        return self._team.last or self._label
+
+    @property
+    def patience(self) -> float:
+        """Of all its members, one after another."""
+        return self._team.patience
+
+    @property
+    def owed(self) -> float:
+        """Of the one that is asked now, and those that failed before it."""
+        return self._team.owed
+
+    @property
+    def spoke(self) -> Proposer | None:
+        """Who spoke last."""
+        return self._team.spoke
+
+    def renew(self) -> bool:
+        """Who spoke last begins anew, if it can."""
+        return self._team.renew()
+
+    def give_way(self) -> str | None:
+        """Who spoke last is passed over for a while; None when there is no other."""
+        return self._team.give_way()
+
+
 def _content(path: Path) -> bytes | None:
     try:
         return read_regular(path)
