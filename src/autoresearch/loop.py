@@ -268,7 +268,8 @@ class Session:
         done, seconds = self.persistence.follow(advice, self.proposer)
         seconds = _until(self.limits, seconds)
         self.note(f"{what}; {'; '.join(filter(None, (done, also, _again(seconds))))}.")
-        self._wait(seconds)
+        if seconds:
+            self._wait(seconds)
 
     def _wait_out(self, error: Exception) -> None:
         """Say what is wrong, free the reserve for what the ledger must still write, and wait."""
@@ -279,10 +280,9 @@ class Session:
 
     def _wait(self, seconds: float) -> None:
         """Let time pass, in pieces when it is the real one: an end may be asked for."""
-        if not seconds:
-            return
-        with contextlib.suppress(OSError, LedgerError):  # it may be what is waited out
-            self.study.begin_wait(seconds)
+        if seconds:
+            with contextlib.suppress(OSError, LedgerError):  # it may be what is waited out
+                self.study.begin_wait(seconds)
         if self.sleep is not time.sleep:
             self.sleep(seconds)
             return
