@@ -14,6 +14,7 @@ import pytest
 from autoresearch.hub.api.crowd import Addresses
 from autoresearch.hub.errors import TooMany
 from autoresearch.hub.hub import Settings
+from autoresearch.hub.serve import mapped
 from hub_server import Server, serving, settings
 
 UNKNOWN = ["x", "Bearer", "Bearer  ", "Bearer guessed", "Basic eDp5", "Basic ?", ""]
@@ -187,3 +188,13 @@ def test_fetches_take_no_memory_from_posts(tmp_path: Path) -> None:
         while fetch("ada") != 503:
             pass
         assert server.post("/api/channels", body, "slow").status == 201
+
+
+def test_a_mapped_address_of_a_proxy_is_the_proxys() -> None:
+    """A listener of both kinds sees IPv4 so; the proxy stands for many there, too."""
+    addresses = Addresses(Settings(connections_each=1), ["192.0.2.1"])
+    assert [addresses.enter("::ffff:192.0.2.1") for _ in range(3)] == ["", "", ""]
+    addresses.enter("::ffff:192.0.2.2")
+    with pytest.raises(TooMany):
+        addresses.enter("::ffff:192.0.2.2")
+    assert mapped(["192.0.2.0/24", "2001:db8::1"]) == ["::ffff:192.0.2.0/120"]

@@ -160,8 +160,13 @@ def test_numbers_stand_for_agents_and_channels(planted: Planted) -> None:
     for what in ("commits", "leaves"):
         (commit,) = ada.get(f"{P}/{what}", agent=number, **seen)["commits"]
         assert commit["agent"] == number
-    assert ada.get(f"{P}/commits", agent="agent-99", **seen)["commits"] == []
-    (channel,) = ada.get(f"{P}/channels", **seen)["channels"]
+    # A number that nobody has is nobody's, also where somebody chose it for an id or a name.
+    ada.post("/api/register", {"id": "agent-99"}, 201)
+    ada.post(f"{P}/channels", {"name": "channel-99"}, 201)
+    assert ada.get(f"{P}/commits", agent="agent-99")["commits"] == []
+    ada.get(f"{P}/commits", 404, agent="agent-99", **seen)
+    ada.get(f"{P}/channels/channel-99/posts", 404, **seen)
+    channel = ada.get(f"{P}/channels", **seen)["channels"][0]
     place = f"{P}/channels/{channel['name']}/posts"
     posts = ada.get(place, **seen)["posts"]
     assert {post["channel"] for post in posts} == {channel["name"]} == {"channel-1"}

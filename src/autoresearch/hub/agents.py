@@ -226,7 +226,7 @@ class Accounts:
         with self._db.write() as connection:
             self.get(agent)
             if len([key for key in self.keys(agent) if self._live(key)]) >= KEYS_EACH:
-                raise Conflict(f"{agent} has {KEYS_EACH} keys, the most there may be. Revoke one.")
+                raise Conflict(f"There are {KEYS_EACH} keys, the most there may be. Revoke one.")
             row = connection.execute(
                 "INSERT INTO keys(agent, digest, scopes, label, created, expires) "
                 "VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
@@ -341,7 +341,7 @@ class Accounts:
     def _key(self, agent: str, key: int) -> Key:
         row = self._db.row("SELECT * FROM keys WHERE id = ? AND agent = ?", key, agent)
         if row is None:
-            raise Missing(f"{agent} has no key {key}. List the keys to see which there are.")
+            raise Missing(f"There is no such key: {key}. List the keys to see which there are.")
         return _key(row)
 
     def _over(self, expires: int | None) -> bool:

@@ -267,7 +267,7 @@ class Board:
     def _check_parent(self, channel: Channel, parent: int) -> None:
         row = self._db.row("SELECT channel FROM posts WHERE id = ?", parent)
         if row is None or row["channel"] != channel.id:
-            raise BadInput(f"parent post not found in #{channel.name}: {parent}")
+            raise BadInput(f"parent post not found in this channel: {parent}")
 
     def _mention(self, connection: Connection, post: int, text: str) -> None:
         named = dict.fromkeys(name for found in _MENTION.findall(text) for name in _readings(found))

@@ -98,6 +98,7 @@ class Hub:
         self.requests = Rates(Limit(self.settings.requests_per_minute, 60.0))
         self.projects = Projects(database)
         self._repositories: dict[str, Repository] = {}
+        self._ruling = threading.Lock()  # one word of the admin's is done before the next
         self._opening = threading.Lock()
         self._notes = ThreadPoolExecutor(1, "hub-notes")
         accounts.later = self._notes.submit
@@ -219,16 +220,18 @@ class Hub:
 
     def change_project(self, slug: str, rules: Rules, actor: str = "admin") -> Project:
         """Other rules of a project; its tiers and verdicts are made anew by them."""
-        made = self.projects.change(slug, rules, actor)
-        tiers_anew(self.database, made.id)
-        verdicts_anew(self.database, made.id)
-        return made
+        with self._ruling:
+            made = self.projects.change(slug, rules, actor)
+            tiers_anew(self.database, made.id)
+            verdicts_anew(self.database, made.id)
+            return made
 
     def set_runner(self, id: str, runner: bool = True, actor: str = "admin") -> None:
         """Trust an agent's replications alone, or no more; verdicts are made anew by that."""
-        self.accounts.set_runner(id, runner, actor)
-        for project in projects_of(self.database, id):
-            verdicts_anew(self.database, project)
+        with self._ruling:
+            self.accounts.set_runner(id, runner, actor)
+            for project in projects_of(self.database, id):
+                verdicts_anew(self.database, project)
 
     # ---- everybody's limits --------------------------------------------------------------------
 

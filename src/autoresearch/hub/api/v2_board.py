@@ -5,6 +5,7 @@ What shows many long texts runs in a thread: looking through them takes a while.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Annotated, Any
 
@@ -24,7 +25,9 @@ from autoresearch.hub.api.v2_common import (
 )
 from autoresearch.hub.api.v2_views import TEXT, WHOLE
 from autoresearch.hub.board import Post
+from autoresearch.hub.errors import Missing
 
+_HANDLE = re.compile(r"channel-\d+")
 router = APIRouter(prefix=PROJECT, tags=["board"])
 
 Name = Annotated[str, Path(description="A channel's name.")]
@@ -138,6 +141,8 @@ def _channel(ask: AskIn, said: str) -> str:
     if not ask.views.structured:
         return said
     named = {ask.views.channel_name(each.id, ""): each.name for each in ask.space.board.channels()}
+    if said not in named and _HANDLE.fullmatch(said):
+        raise Missing(f"There is no {said}: in a structured view that is a number.")
     return named.get(said, said)
 
 

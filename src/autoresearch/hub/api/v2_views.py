@@ -41,7 +41,7 @@ _TIER = re.compile(
 )
 
 OWN = (ADMIN, "hub", "")  # no agent's ids
-_HANDLE = re.compile(r"agent-(?P<number>[1-9]\d{0,17})")
+_HANDLE = re.compile(r"agent-(?P<number>\d{1,18})")
 _NO_AGENTS = {"registration", "project", "rules", "import", "hide", "show"}  # what they are about
 
 Shown = dict[str, Any]
@@ -73,11 +73,18 @@ class Trusts:
         return self._handles.get(agent) or self._number(agent)
 
     def agent(self, handle: str) -> str:
-        """The agent that a handle stands for; what is no handle stays as it is."""
+        """The agent that a handle stands for; Missing for nobody's, whatever ids there are.
+
+        What has no such form stays as it is.
+        """
         found = _HANDLE.fullmatch(handle)
-        number = int(found["number"]) if found else 0
+        if found is None:
+            return handle
+        number = int(found["number"])
         page = self._accounts.page(number - 1, 1) if number else ()
-        return page[0].id if page and page[0].seq == number else handle
+        if not page or page[0].seq != number:
+            raise Missing(f"There is no {handle}: in a structured view that is a number.")
+        return page[0].id
 
     def _number(self, agent: str) -> str:
         try:
