@@ -211,8 +211,10 @@ def test_nobody_waits_when_the_money_is_spent(
     night: Callable[..., tuple[str, list[float], list[str], float]],
 ) -> None:
     """The session is over at once, not after the pause."""
-    why, slept, _, usd = night(Troubled(*[fail("empty", cost_usd=1.0)] * 12), usd=12.0, trials=99)
+    empty = Troubled(*[fail("empty", cost_usd=1.0)] * 12)
+    why, slept, notes, usd = night(empty, usd=12.0, trials=99)
     assert (why, slept, usd) == ("$12.00 of $12.00 are spent", [], 12.0)
+    assert notes[-1] == "No proposal (empty): it was empty."
 
 
 def test_of_a_team_only_who_takes_time_is_answered(

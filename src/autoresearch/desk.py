@@ -126,8 +126,8 @@ class Desk:
 
         fresh()
         workspace = self.paths.workspace / self.git.prefix
-        goes_on = lambda: not self.paths.pause.exists()  # noqa: E731
-        self._ahead = Ahead(parent, workspace, proposer, self.brief(parent), fresh, goes_on)
+        brief = self.brief(parent)
+        self._ahead = Ahead(parent, workspace, proposer, brief, fresh, self._goes_on)
 
     def take(self, parent: str) -> Made | None:
         """What was begun ahead, as an edit of `parent`; None when there is nothing, or no use.
@@ -188,6 +188,10 @@ class Desk:
             self.ledger.spend(Spend(now, by, usd, tokens, None, "overtaken"))
 
     # ---- inside --------------------------------------------------------------------------------
+
+    def _goes_on(self) -> bool:
+        """Whether no person wants a pause."""
+        return not self.paths.pause.exists()
 
     def _bytes(self, commit: str, path: str) -> bytes:
         return self.git.read(commit, self.git.prefix + path)

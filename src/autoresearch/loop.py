@@ -263,8 +263,9 @@ class Session:
 
     def _follow(self, advice: Advice, what: str, also: str = "") -> None:
         """Do what helps, say so, and wait."""
-        if self._reached(self.done, 0.0) is not None:
-            return  # no proposal follows that it could help
+        if self._reached(self.done, 0.0) is not None:  # no proposal follows that it could help
+            self.note(f"{what}.")
+            return
         done, seconds = self.persistence.follow(advice, self.proposer)
         seconds = _until(self.limits, seconds)
         self.note(f"{what}; {'; '.join(filter(None, (done, also, _again(seconds))))}.")

@@ -11,7 +11,7 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,25 @@ def test_a_poll_that_waits_in_vain_comes_back_empty(hub: Served) -> None:
     cursor = hub.agent("ada").get(EVENTS)["cursor"]
     answer = hub.agent("ada").get(EVENTS, since=cursor, wait=0.2)
     assert answer == {"events": [], "missed": False, "cursor": cursor}
+
+
+def test_a_poll_whose_client_has_gone_gives_its_place_back(hub: Served) -> None:
+    """Long before its time: a place is for somebody who waits."""
+    ada = hub.agent("ada")
+    cursor, before = ada.get(EVENTS)["cursor"], _subscribers(hub)
+    path = f"{EVENTS}?since={cursor}&wait=25&kinds=claim"
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", ada.port)) as connection:
+        connection.request("GET", path, headers={"Authorization": f"Bearer {ada.key}"})
+        until(lambda: _subscribers(hub) == before + 1)
+    until(lambda: _subscribers(hub) == before)
+
+
+def until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait for something, much shorter than any poll of these tests lasts."""
+    ends = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < ends
+        time.sleep(0.05)
 
 
 def test_a_stream_tells_what_was_and_then_what_comes(hub: Served) -> None:

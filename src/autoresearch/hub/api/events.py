@@ -346,8 +346,8 @@ async def poll(
     lost = since is not None and since > cursor  # of another life of this hub
     loop = asyncio.get_running_loop()
     ends = loop.time() + min(max(0.0, wait), WAIT)
-    gone = asyncio.ensure_future(_disconnected(request.receive))
     with feed.subscribed(ask.caller), contextlib.ExitStack() as stack:
+        gone = asyncio.ensure_future(_disconnected(request.receive))
         stack.callback(gone.cancel)
         while True:
             bell = feed.bell  # before the look: what comes after it rings
