@@ -19,8 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from autoresearch.executors import Executor
-from autoresearch.executors.levels import make_executor, probe
 from autoresearch.executors.local import LocalExecutor
+from autoresearch.executors.probe import make_executor, probe
 from autoresearch.proposers import Brief, Ground
 from autoresearch.proposers.command import CommandProposer, load_presets
 

@@ -19,10 +19,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from autoresearch.brief import CHARACTERS, RECENT, make_brief
-from autoresearch.git import Git
-from autoresearch.ledger import STEP, Attempt, Ledger, State, Status, Trial
-from autoresearch.task import Task
+from autoresearch.lab.task import Task
+from autoresearch.store.git import Git
+from autoresearch.store.ledger import STEP, Attempt, Ledger, State, Status, Trial
+from autoresearch.study.brief import CHARACTERS, RECENT, make_brief
 
 BOUND = 200.0  # ms, with 1,000 trials
 TASK = """

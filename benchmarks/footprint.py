@@ -22,11 +22,11 @@ from pathlib import Path
 import psutil
 
 from autoresearch.executors.local import LocalExecutor
-from autoresearch.ledger import Trial
-from autoresearch.loop import Limits, research
-from autoresearch.opening import open_study
+from autoresearch.lab.task import Task
+from autoresearch.store.ledger import Trial
 from autoresearch.strategies.greedy import Greedy
-from autoresearch.task import Task
+from autoresearch.study.loop import Limits, research
+from autoresearch.study.opening import open_study
 from overhead import Counter, git, make_lab
 
 MEMORY = 120.0  # MB that the loop may hold in the end

@@ -124,7 +124,7 @@ def check_graph(server: Server, made: Commits) -> None:
 
 def read_rows(root: Path, commits: int) -> Iterator[Row]:
     """The newest 50 of many commits, in the database and over HTTP."""
-    from autoresearch.hub.hub import open_hub
+    from agenthub.records.hub import open_hub
 
     with open_hub(root / "data") as hub:
         fill(hub, commits)
@@ -160,8 +160,8 @@ def fill(hub: object, commits: int) -> None:
     """Commits in the index without their objects: about two in five are leaves."""
     import random
 
-    from autoresearch.hub.hub import Hub
-    from autoresearch.hub.ingest import NewCommit
+    from agenthub.git.ingest import NewCommit
+    from agenthub.records.hub import Hub
 
     assert isinstance(hub, Hub)
     hub.accounts.add("filler")

@@ -33,10 +33,10 @@ import json, os, sys
 from pathlib import Path
 if int(sys.argv[3]) >= 0 and hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {int(sys.argv[3])})
-from autoresearch.hub.hub import Settings
-from autoresearch.hub.policy import Limits
-from autoresearch.hub.repository import Settings as GitSettings
-from autoresearch.hub.serve import serve
+from agenthub.records.hub import Settings
+from agenthub.git.policy import Limits
+from agenthub.git.repository import Settings as GitSettings
+from agenthub.server.serve import serve
 words = json.loads(sys.argv[2])
 words["limits"] = Limits(**words.get("limits", {}))
 words["git"] = GitSettings(**words.get("git", {}))

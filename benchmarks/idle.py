@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch.executors.local import LocalExecutor
-from autoresearch.loop import Limits, research
-from autoresearch.opening import open_study
+from autoresearch.lab.task import Task
 from autoresearch.proposers import Brief, Proposal
 from autoresearch.strategies.greedy import Greedy
-from autoresearch.task import Task
+from autoresearch.study.loop import Limits, research
+from autoresearch.study.opening import open_study
 from overhead import git
 
 TASK = """

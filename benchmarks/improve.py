@@ -18,16 +18,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoresearch.cli.scaffold import create_lab
+from autoresearch.evaluation.jobs import attempt_job
+from autoresearch.evaluation.parsing import measured, ran
 from autoresearch.executors.local import LocalExecutor
-from autoresearch.ledger import Trial
-from autoresearch.loop import Limits, research
-from autoresearch.measure import attempt_job, measured, ran
-from autoresearch.opening import open_study
+from autoresearch.lab.task import Task
 from autoresearch.proposers.offline import OfflineProposer
-from autoresearch.scaffold import create_lab
+from autoresearch.store.ledger import Trial
 from autoresearch.strategies.greedy import Greedy
-from autoresearch.study import Study
-from autoresearch.task import Task
+from autoresearch.study.loop import Limits, research
+from autoresearch.study.opening import open_study
+from autoresearch.study.study import Study
 
 FRESH = (900_001, 900_002, 900_003)  # seeds that no trial has
 

@@ -23,7 +23,7 @@ from random import Random
 from statistics import fmean
 from typing import Any
 
-from autoresearch import constants
+from autoresearch.lab import constants
 from autoresearch.proposers import Brief, Outcome, Proposal, Proposer, Tried
 from autoresearch.proposers.offline import OfflineProposer
 from autoresearch.proposers.offline.proposer import DEFAULT_MIX

@@ -17,10 +17,10 @@ import time
 from pathlib import Path
 
 from autoresearch.executors.local import LocalExecutor
-from autoresearch.opening import open_study
+from autoresearch.lab.task import Task
 from autoresearch.proposers import Brief, Proposal
 from autoresearch.strategies.greedy import Greedy
-from autoresearch.task import Task
+from autoresearch.study.opening import open_study
 
 TASK = """
 command = "cat score.txt"

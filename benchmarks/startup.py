@@ -26,8 +26,8 @@ def main() -> None:
         "python -c pass": ("-c", "pass"),
         "autoresearch --help": ("-m", "autoresearch", "--help"),
         "autoresearch run --help": ("-m", "autoresearch", "run", "--help"),
-        "ah --help": ("-c", "from autoresearch.hub.cli import main; main(['--help'])"),
-        "ah push --help": ("-c", "from autoresearch.hub.cli import main; main(['push', '--help'])"),
+        "ah --help": ("-c", "from agenthub.cli import main; main(['--help'])"),
+        "ah push --help": ("-c", "from agenthub.cli import main; main(['push', '--help'])"),
     }
     times: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(RUNS):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from autoresearch.cli import COMMANDS, cli
+from agenthub.cli import ah
+from autoresearch.cli import cli
 
 PAGE = Path(__file__).with_name("cli.md")
 HEAD = """# Command line
@@ -15,16 +16,18 @@ HEAD = """# Command line
 Written by `make docs` from the commands' own `--help`. Commands take `-C FOLDER` for a lab that
 is not the current folder, and `--tag NAME` for a study that is not the current one. Exit codes:
 0 is fine, 1 a lab that does not run, 2 a wrong use or our own trouble, 130 Ctrl-C; of the hub's
-commands, 1 is anything that the hub or the network refused. `ah` is short for `autoresearch hub`.
+commands (`ah`), 1 is anything that the hub or the network refused.
 """
 
 
 def page() -> str:
     """The whole page: the group's help, then each command's."""
-    context = click.Context(cli, info_name="autoresearch", max_content_width=90)
-    parts = [HEAD, _block(cli.get_help(context))]
-    for name in COMMANDS:
-        parts += _sections(cli, context, name, "##")
+    parts = [HEAD]
+    for name, group in (("autoresearch", cli), ("ah", ah)):
+        context = click.Context(group, info_name=name, max_content_width=90)
+        parts += [f"# {name}\n", _block(group.get_help(context))]
+        for command in group.list_commands(context):
+            parts += _sections(group, context, command, "##")
     return "\n".join(parts) + "\n"
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch.hub.bundle import write_header
-from autoresearch.hub.errors import HubError
-from autoresearch.hub.fake import MemoryIndex
-from autoresearch.hub.ingest import Pushed, receive
-from autoresearch.hub.policy import Limits, Protected
-from autoresearch.hub.repository import Repository
+from agenthub.errors import HubError
+from agenthub.git.bundle import write_header
+from agenthub.git.fake import MemoryIndex
+from agenthub.git.ingest import Pushed, receive
+from agenthub.git.policy import Limits, Protected
+from agenthub.git.repository import Repository
 from conftest import Repo
 
 COMMIT, TREE, BLOB, TAG, OFS_DELTA = 1, 2, 3, 4, 6

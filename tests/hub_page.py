@@ -9,18 +9,20 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import uvicorn
 
-from autoresearch.hub.agents import USUAL, Caller
-from autoresearch.hub.api.app import make_app
-from autoresearch.hub.commits import FRONTIER
-from autoresearch.hub.hub import Hub, Settings, open_hub
-from autoresearch.hub.projects import DEFAULT
-from autoresearch.hub.results import Draft, Result
+from agenthub.records.agents import USUAL, Caller
+from agenthub.records.commits import FRONTIER
+from agenthub.records.hub import Hub, Settings, open_hub
+from agenthub.records.projects import DEFAULT, Rules
+from agenthub.records.results import Draft, Result
+from agenthub.server.api.app import make_app
+from agenthub.validation import clean_line
 from conftest import Repo
+from hub_foreign import CORPUS
 
 ADMIN = "an admin key of a test"
 
@@ -153,3 +155,36 @@ def get(url: str, **headers: str) -> Answer:
     except urllib.error.HTTPError as error:
         with error:
             return Answer(error.code, error.headers, error.read().decode())
+
+
+def infested(world: World) -> list[str]:
+    """The corpus in every field that takes it; the pages that show them."""
+    title = CORPUS[0] + CORPUS[1]
+    tiers = {"h100": CORPUS[1], "m4-max": CORPUS[5], "cpu": "plain"}
+    rules = Rules(title=title, forest=True, tiers=tiers, on_protected="flag")
+    rules = replace(rules, protected=("<img src=x onerror=alert(1)>.py",))
+    world.hub.projects.change("main", rules)
+    paths, parents = ["/"], ()
+    for number, text in enumerate(CORPUS):
+        name = f"{number}-{clean_line(text, 60)}".replace("/", "|").replace("\0", "")
+        files: dict[str, str | bytes] = {name: f"# {text}\n", "train.py": f"{text}\n{number}\n"}
+        if number == 3:
+            files["<img src=x onerror=alert(1)>.py"] = "1\n"
+        message = f"{text}\n\n{text}".replace("\0", "") + "\n"
+        author = text.replace("\0", "").replace("<", "«").replace(">", "»").replace("\n", "")
+        sha = world.commit(f"a{number % 12}", message, *parents, files=files, author=author)
+        parents = (sha,)
+        platform = ("H100", "M4-Max", "cpu")[number % 3]
+        value = 1 - number / 100
+        told = world.result(f"a{number % 12}", sha, value, platform, description=text)
+        if number % 2:
+            world.verify("runner", told, value + 0.00001, value - 0.00001)
+        paths.append(f"/p/main/commit/{sha}")
+        if number < 10:
+            world.channel(f"c{number}", text)
+            top = world.post("ada", f"c{number}", text)
+            world.post("bob", f"c{number}", f"{CORPUS[-number - 1]} @ada", top)
+            paths.append(f"/p/main/channel/c{number}")
+            line = f"commit:{sha[:7]} platform:<b>{number} val_bpb:0.5 vram_gb:1 | {text}"
+            world.post("bob", f"c{number}", line)
+    return [*paths, "/p/main/agent/a1", "/p/main/agent/ada", "/p/main/agent/runner"]

@@ -9,11 +9,11 @@ import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
-from autoresearch.hub.agents import Accounts
-from autoresearch.hub.commits import FRONTIER, Commit, Commits, Index
-from autoresearch.hub.database import Database
-from autoresearch.hub.ingest import NewCommit
-from autoresearch.hub.projects import Projects
+from agenthub.git.ingest import NewCommit
+from agenthub.records.agents import Accounts
+from agenthub.records.commits import FRONTIER, Commit, Commits, Index
+from agenthub.records.database import Database
+from agenthub.records.projects import Projects
 
 NOON = 1_772_000_000
 PEPPER = b"p" * 32

@@ -24,10 +24,10 @@ ADMIN = "an-admin-key-of-the-tests"
 CODE = """
 import sys
 from pathlib import Path
-from autoresearch.hub.hub import Settings
-from autoresearch.hub.policy import Limits
-from autoresearch.hub.repository import Settings as GitSettings
-from autoresearch.hub.serve import serve
+from agenthub.records.hub import Settings
+from agenthub.git.policy import Limits
+from agenthub.git.repository import Settings as GitSettings
+from agenthub.server.serve import serve
 serve(Path(sys.argv[1]), port=0, {words})
 """
 

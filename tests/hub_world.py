@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from autoresearch.hub.agents import Caller
-from autoresearch.hub.commits import ATTEMPT, FRONTIER
-from autoresearch.hub.hub import Hub, Settings, open_hub
-from autoresearch.hub.results import Draft
+from agenthub.records.agents import Caller
+from agenthub.records.commits import ATTEMPT, FRONTIER
+from agenthub.records.hub import Hub, Settings, open_hub
+from agenthub.records.results import Draft
 from conftest import Repo
 
 PLENTY = Settings(pushes_per_hour=10_000, requests_per_minute=100_000)

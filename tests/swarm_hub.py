@@ -17,20 +17,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import autoresearch
+from agenthub.client.hub_client import HubClient
 from autoresearch.errors import ProposerError
-from autoresearch.git import Git
-from autoresearch.hub.client import HubClient
-from autoresearch.ledger import Ledger, State, Trial
-from autoresearch.loop import Limits, research
-from autoresearch.opening import open_study
-from autoresearch.paths import StudyPaths
+from autoresearch.lab.task import Task
 from autoresearch.proposers import Brief, Proposal, Proposer
 from autoresearch.proposers.fake import Edit, ScriptedProposer
+from autoresearch.store.git import Git
+from autoresearch.store.ledger import Ledger, State, Trial
+from autoresearch.store.paths import StudyPaths
 from autoresearch.strategies.greedy import Greedy
-from autoresearch.study import Study
+from autoresearch.study.loop import Limits, research
+from autoresearch.study.opening import open_study
+from autoresearch.study.study import Study
 from autoresearch.swarm.member import Member, joined
 from autoresearch.swarm.settings import Settings
-from autoresearch.task import Task
 from tiny_lab import TASK, make_lab
 
 T = TypeVar("T")
@@ -41,8 +41,8 @@ PATIENCE = 60.0  # seconds after which a test gives up
 SERVE = """
 import sys
 from pathlib import Path
-from autoresearch.hub.hub import Settings
-from autoresearch.hub.serve import serve
+from agenthub.records.hub import Settings
+from agenthub.server.serve import serve
 many = dict(pushes_per_hour=10_000, posts_per_hour=10_000, requests_per_minute=100_000)
 settings = Settings(**many)
 serve(Path(sys.argv[1]), port=int(sys.argv[2]), settings=settings, admin_key=sys.argv[3])

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from agenthub import cli as hub
 from autoresearch.cli import COMMANDS
-from autoresearch.hub import cli as hub
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -68,7 +68,7 @@ def test_every_command_is_documented_with_an_example(command: str) -> None:
 def test_every_hub_command_is_documented_with_an_example(command: str) -> None:
     """Each stands in docs/cli.md below the hub, and its help shows how it is called."""
     text = (ROOT / "docs" / "cli.md").read_text()
-    section = text.split(f"\n### autoresearch hub {command}\n")[1].split("\n### ")[0]
+    section = text.split(f"\n## ah {command}\n")[1].split("\n## ")[0]
     assert f"\n  ah {command}" in section
 
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from autoresearch.executors.local import LocalExecutor
-from autoresearch.opening import open_study
+from autoresearch.lab.task import Task
 from autoresearch.proposers.fake import Edit
 from autoresearch.strategies.greedy import Greedy
-from autoresearch.study import Study
-from autoresearch.task import Task
+from autoresearch.study.opening import open_study
+from autoresearch.study.study import Study
 
 TASK = """
 name = "tiny"

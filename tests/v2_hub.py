@@ -26,8 +26,8 @@ P = "/api/v2/projects/main"
 _PROGRAM = """
 import json, sys
 from pathlib import Path
-from autoresearch.hub.hub import Settings
-from autoresearch.hub.serve import serve
+from agenthub.records.hub import Settings
+from agenthub.server.serve import serve
 data, given, key = sys.argv[1:]
 serve(Path(data), port=0, settings=Settings(**json.loads(given)), admin_key=key)
 """

@@ -24,11 +24,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from autoresearch.hub.audit import Audit
-from autoresearch.hub.checking import check
-from autoresearch.hub.commits import Commits as Graph
-from autoresearch.hub.database import Database
-from autoresearch.hub.layout import keeping
+from agenthub.git.layout import keeping
+from agenthub.records.audit import Audit
+from agenthub.records.checking import check
+from agenthub.records.commits import Commits as Graph
+from agenthub.records.database import Database
 from hub_load import ADMIN, ENV, Commits, Server, Wire, make_commits, start
 
 PUSHERS, POSTERS = 4, 2

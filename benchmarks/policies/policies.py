@@ -8,7 +8,7 @@ from statistics import fmean
 
 from worlds import Machine
 
-from autoresearch.strategies.sequential import (
+from autoresearch.strategies.screening_test import (
     Level,
     Noise,
     Proof,

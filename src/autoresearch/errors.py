@@ -11,6 +11,7 @@ AutoResearchError                what the command line shows as one message, exi
 ├── NoRoom                       too little disk, or a GPU that is not free; time may mend it
 ├── ExecutorError                a place to run commands cannot be had
 ├── ReportError                  a picture or page cannot be made
+├── SwarmError                   a hub refuses what a study needs of it
 ├── VerifyError                  there is nothing to check, or a check has no number
 ├── RunFailed                    the lab itself does not run (its baseline), exit code 1
 └── EndAsked                     a person wants an end, and the run under way is over
@@ -57,6 +58,10 @@ class NoRoom(AutoResearchError):
 
 class ReportError(AutoResearchError):
     """A picture or page cannot be made."""
+
+
+class SwarmError(AutoResearchError):
+    """A hub refuses what a study needs of it; the message is the hub's own."""
 
 
 class VerifyError(AutoResearchError):

@@ -15,8 +15,8 @@ import psutil
 
 import autoresearch
 from agents.tools import AGENTS
-from autoresearch.ledger import Ledger, Trial
-from autoresearch.task import Task
+from autoresearch.lab.task import Task
+from autoresearch.store.ledger import Ledger, Trial
 from model_server import ModelServer, Script
 from tiny_lab import TASK, make_lab
 

@@ -10,7 +10,7 @@ import pytest
 from agents.model import model, says_nothing, starts
 from agents.night import KEY, Night, night
 from agents.tools import AGENTS
-from autoresearch.executors.levels import probe
+from autoresearch.executors.probe import probe
 from model_server import Reply, Request, Script, fails, hangs
 
 pytestmark = [pytest.mark.agents, pytest.mark.timeout(900)]

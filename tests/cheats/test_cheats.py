@@ -24,15 +24,15 @@ pytest.importorskip("torch")
 pytest.importorskip("tokenizers")
 
 import autoresearch
-from autoresearch import constants
-from autoresearch.executors.levels import probe
+from autoresearch.executors.probe import probe
 from autoresearch.executors.sandbox import SandboxExecutor
-from autoresearch.ledger import Trial
-from autoresearch.opening import open_study
+from autoresearch.lab import constants
+from autoresearch.lab.task import Task
 from autoresearch.proposers import Proposal
+from autoresearch.store.ledger import Trial
 from autoresearch.strategies.greedy import Greedy
-from autoresearch.study import Study
-from autoresearch.task import Task
+from autoresearch.study.opening import open_study
+from autoresearch.study.study import Study
 from tiny_lab import git
 
 pytestmark = pytest.mark.cheats

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from autoresearch.cli import COMMANDS, main
-from autoresearch.scaffold import presets, shipped_labs
-from autoresearch.task import FOR_AGENTS, Task
+from autoresearch.cli.scaffold import presets, shipped_labs
+from autoresearch.lab.task import FOR_AGENTS, Task
 from tiny_lab import TASK, git, make_lab
 
 

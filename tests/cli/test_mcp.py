@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from autoresearch.background import Background
+from autoresearch.executors.background import Background
 from tiny_lab import CRASHES, TASK, git, make_lab
 
 pytest.importorskip("mcp.server.mcpserver", reason="the extra [mcp] is not installed")

@@ -14,12 +14,12 @@ import psutil
 import pytest
 
 from autoresearch.cli import main
-from autoresearch.loop import Limits, research
-from autoresearch.opening import read_study
+from autoresearch.lab.task import Task
 from autoresearch.proposers import Brief, ProposalFailed
 from autoresearch.proposers.fake import ScriptedProposer
 from autoresearch.proposers.record import Recorder
-from autoresearch.task import Task
+from autoresearch.study.loop import Limits, research
+from autoresearch.study.opening import read_study
 from tiny_lab import CRASHES, TASK, git, make_lab, opened, scores
 
 COUNTDOWN = ("--agent", "tiny_agents:Countdown")

@@ -19,7 +19,7 @@ import pytest
 
 from autoresearch.executors import Execution, Executor, Job
 from autoresearch.executors.landlock import abi
-from autoresearch.executors.levels import probe
+from autoresearch.executors.probe import probe
 from autoresearch.executors.sandbox import LandlockExecutor, SandboxExecutor
 
 LONG = 60.0  # seconds: a test that waits so long has failed

@@ -11,22 +11,22 @@ from pathlib import Path
 import pytest
 
 from autoresearch.errors import ExecutorError
-from autoresearch.executors import Job, levels
-from autoresearch.executors.levels import Policy, make_executor, probe
+from autoresearch.executors import Job
 from autoresearch.executors.local import LocalExecutor
+from autoresearch.executors.probe import Policy, make_executor, probe
 from autoresearch.executors.sandbox import LandlockExecutor, SandboxExecutor
 
 WITHOUT = """
 import sys
 from pathlib import Path
 from autoresearch.errors import ExecutorError
-from autoresearch.executors import levels
-found = levels.probe()
+from autoresearch.executors import probe
+found = probe.probe()
 print(found.level)
 print(found.why_not_higher)
-print(levels.make_executor("auto").name)
+print(probe.make_executor("auto").name)
 try:
-    levels.make_executor("required")
+    probe.make_executor("required")
 except ExecutorError as error:
     print(error)
 """
@@ -105,4 +105,4 @@ def test_a_bubblewrap_that_does_not_work(version: str, word: str) -> None:
 def test_required_is_our_error_with_exit_code_2() -> None:
     """A machine without the sandbox that was asked for is no failure of a candidate."""
     assert ExecutorError.exit_code == 2
-    assert set(levels.Policy.__args__) == {"auto", "required", "off"}  # type: ignore[attr-defined]
+    assert set(Policy.__args__) == {"auto", "required", "off"}  # type: ignore[attr-defined]

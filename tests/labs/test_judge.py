@@ -21,7 +21,7 @@ import pytest
 np = pytest.importorskip("numpy")
 
 import autoresearch  # noqa: E402
-from autoresearch import constants  # noqa: E402
+from autoresearch.lab import constants  # noqa: E402
 
 LAB = Path(autoresearch.__file__).parent / "labs" / "nanogpt"
 SOURCE = (LAB / "judge.py").read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ import pytest
 np = pytest.importorskip("numpy")
 
 import autoresearch  # noqa: E402
-from autoresearch import constants  # noqa: E402
+from autoresearch.lab import constants  # noqa: E402
 from tiny_lab import git  # noqa: E402
 
 LABS = Path(autoresearch.__file__).parent / "labs"

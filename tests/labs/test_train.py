@@ -21,10 +21,10 @@ pytest.importorskip("tokenizers")
 pytest.importorskip("tiktoken")
 
 import autoresearch  # noqa: E402
-from autoresearch import constants  # noqa: E402
-from autoresearch.constants import Choices  # noqa: E402
-from autoresearch.scaffold import create_lab  # noqa: E402
-from autoresearch.task import Task  # noqa: E402
+from autoresearch.cli.scaffold import create_lab  # noqa: E402
+from autoresearch.lab import constants  # noqa: E402
+from autoresearch.lab.constants import Choices  # noqa: E402
+from autoresearch.lab.task import Task  # noqa: E402
 
 LAB = Path(autoresearch.__file__).parent / "labs" / "nanogpt"
 SOURCE = (LAB / "train.py").read_text(encoding="utf-8")

@@ -9,8 +9,8 @@ import pytest
 
 from agent_streams import first_on_path, script
 from autoresearch.executors import Executor
-from autoresearch.executors.levels import make_executor, probe
 from autoresearch.executors.local import LocalExecutor
+from autoresearch.executors.probe import make_executor, probe
 from autoresearch.proposers import Brief, Ground, Proposal, ProposalFailed
 from autoresearch.proposers.registry import make_proposer
 from stand_in_acp import HELLO, acp_program

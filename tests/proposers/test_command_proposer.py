@@ -24,8 +24,8 @@ from agent_streams import (
 )
 from autoresearch.errors import ProposerError
 from autoresearch.executors import Executor
-from autoresearch.executors.levels import make_executor, probe
 from autoresearch.executors.local import LocalExecutor
+from autoresearch.executors.probe import make_executor, probe
 from autoresearch.proposers import Brief, Ground, Proposal, ProposalFailed
 from autoresearch.proposers.command import CommandProposer, load_presets
 

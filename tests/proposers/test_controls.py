@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch.constants import numbers, read
 from autoresearch.errors import ProposerError
-from autoresearch.loop import Limits, research
+from autoresearch.lab.constants import numbers, read
 from autoresearch.proposers import Brief, Proposal, ProposalFailed, Tried
 from autoresearch.proposers.controls import Controlled, Noop, RandomLiteral
 from autoresearch.proposers.fake import ScriptedProposer
 from autoresearch.proposers.record import Recorder, Replayer
 from autoresearch.proposers.registry import make_proposer, with_controls
+from autoresearch.study.loop import Limits, research
 from tiny_lab import make_lab, opened
 
 RANGED = "LR = 0.04  # rate [log 0.005..0.2]\nKIND = 'a'  # of it [a | b | c]\nDEPTH = 7\n"

@@ -14,10 +14,10 @@ import pytest
 
 from autoresearch.cli import main
 from autoresearch.errors import ProposerError
-from autoresearch.loop import Limits, research
 from autoresearch.proposers import Brief, Proposal, ProposalFailed
 from autoresearch.proposers.llm import LLMProposer
 from autoresearch.proposers.registry import make_proposer
+from autoresearch.study.loop import Limits, research
 from llm_server import KEY, KEY_ENV, TRAIN, block, brief, loopback, settings, workspace
 from model_server import (
     ModelServer,

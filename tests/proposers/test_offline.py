@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from autoresearch import constants
 from autoresearch.errors import ProposerError
+from autoresearch.lab import constants
 from autoresearch.proposers import Brief, Tried
 from autoresearch.proposers.offline import OfflineProposer
 

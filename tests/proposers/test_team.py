@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from autoresearch.errors import ProposerError
-from autoresearch.persistence import Advice, Persistence
 from autoresearch.proposers import Brief, Kind, Proposal, ProposalFailed, Tried, Yielding
 from autoresearch.proposers.controls import Controlled
 from autoresearch.proposers.fake import ScriptedProposer, Step
@@ -19,6 +18,7 @@ from autoresearch.proposers.fallback import Fallback
 from autoresearch.proposers.mix import Mix, drawn
 from autoresearch.proposers.record import Recorder
 from autoresearch.proposers.registry import make_proposer
+from autoresearch.proposers.retry_policy import Advice, Persistence
 from autoresearch.proposers.team import YIELD
 from llm_server import TRAIN, brief, workspace
 

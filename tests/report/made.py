@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch.ledger import Status
-from autoresearch.metric import Metric
-from autoresearch.report.rows import Row
+from autoresearch.lab.metric import Metric
 from autoresearch.report.story import Story
+from autoresearch.store.ledger import Status
+from autoresearch.store.rows import Row
 
 MINIMIZE = Metric("val_bpb")
 MAXIMIZE = Metric("score", "maximize")

@@ -12,14 +12,14 @@ from xml.etree import ElementTree
 import pytest
 import vl_convert
 
-from autoresearch.ledger import Status
 from autoresearch.report import draw
 from autoresearch.report.chart import staircase_chart
 from autoresearch.report.curve_chart import chosen, curves_chart
 from autoresearch.report.labels import shortened
 from autoresearch.report.plan import Plan
-from autoresearch.report.rows import Row, plain, read_tsv
 from autoresearch.report.story import Story
+from autoresearch.store.ledger import Status
+from autoresearch.store.rows import Row, plain, read_tsv
 from report.made import MAXIMIZE, MINIMIZE, made_rows, made_story, real_results
 from report.png import decode
 
@@ -155,8 +155,8 @@ def test_without_the_extra_the_error_says_what_to_install(missing: str) -> None:
         f"import sys; sys.modules[{missing!r}] = None\n"
         "from pathlib import Path\n"
         "from autoresearch.errors import ReportError\n"
-        "from autoresearch.ledger import Status\n"
-        "from autoresearch.metric import Metric\n"
+        "from autoresearch.store.ledger import Status\n"
+        "from autoresearch.lab.metric import Metric\n"
         "from autoresearch.report import Row, Story, write_report\n"
         "row = Row(0, '', 1.0, 0.0, Status.KEEP, '')\n"
         "try: write_report(Story('', Metric('loss'), (row,)), Path('nowhere'))\n"

@@ -7,13 +7,13 @@ from itertools import combinations, pairwise
 
 import pytest
 
-from autoresearch.ledger import Status
-from autoresearch.metric import Metric
-from autoresearch.report.ground import Box, samples
+from autoresearch.lab.metric import Metric
 from autoresearch.report.labels import shortened, text_width
+from autoresearch.report.occupancy import Box, samples
 from autoresearch.report.plan import HEIGHT, LABEL_SIZE, WIDTH, Plan
-from autoresearch.report.rows import Row, read_tsv
 from autoresearch.report.story import Story
+from autoresearch.store.ledger import Status
+from autoresearch.store.rows import Row, read_tsv
 from report.made import MINIMIZE, made_story, real_results
 from report.png import ink_widths
 

@@ -14,14 +14,14 @@ from xml.etree import ElementTree
 import pytest
 
 from autoresearch.errors import ReportError
-from autoresearch.ledger import Status
-from autoresearch.metric import Metric
+from autoresearch.lab.metric import Metric
 from autoresearch.report.chart import staircase_chart
 from autoresearch.report.draw import svg
 from autoresearch.report.page import page
-from autoresearch.report.rows import Row
 from autoresearch.report.story import Story
 from autoresearch.report.write import write_report
+from autoresearch.store.ledger import Status
+from autoresearch.store.rows import Row
 from report.made import MINIMIZE, made_rows, made_story
 
 PAYLOADS = [

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from autoresearch.ledger import Status
-from autoresearch.report.rows import Row, read_tsv
 from autoresearch.report.scale import fit
+from autoresearch.store.ledger import Status
+from autoresearch.store.rows import Row, read_tsv
 from report.made import MAXIMIZE, MINIMIZE, made_rows, real_results
 
 

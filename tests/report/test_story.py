@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from autoresearch.ledger import Status
-from autoresearch.report.rows import Row, read_tsv
 from autoresearch.report.story import Story, climb, counted, headline, number, percent, signed
+from autoresearch.store.ledger import Status
+from autoresearch.store.rows import Row, read_tsv
 from report.made import MAXIMIZE, MINIMIZE, made_story, real_results
 
 

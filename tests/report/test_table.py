@@ -10,9 +10,9 @@ import sys
 import pytest
 from rich.console import Console
 
-from autoresearch.ledger import Status
-from autoresearch.report.rows import Row, read_tsv
 from autoresearch.report.table import Staircase, TrialsTable, staircase, trials_table
+from autoresearch.store.ledger import Status
+from autoresearch.store.rows import Row, read_tsv
 from report.made import MAXIMIZE, MINIMIZE, made_rows, real_results
 
 
@@ -107,8 +107,8 @@ def test_the_real_file_in_a_terminal() -> None:
 def test_as_text_it_suits_the_standard_output(encoding: str, mark: str) -> None:
     """`str` of it is plain text in the characters that this process can print."""
     program = (
-        "from autoresearch.ledger import Status\n"
-        "from autoresearch.metric import Metric\n"
+        "from autoresearch.store.ledger import Status\n"
+        "from autoresearch.lab.metric import Metric\n"
         "from autoresearch.report import Row, staircase\n"
         "print(staircase((Row(0, '', 1.0, 0.0, Status.KEEP, ''),), Metric('loss')))\n"
     )

@@ -10,10 +10,10 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from autoresearch.ledger import Attempt, Ledger, State, Status, Trial
+from autoresearch.lab.task import Keep
+from autoresearch.store.ledger import Attempt, Ledger, State, Status, Trial
 from autoresearch.strategies import PROVER, Look, Verdict
-from autoresearch.strategies.confirm import Confirm, Standing
-from autoresearch.task import Keep
+from autoresearch.strategies.confirmation import Confirm, Standing
 
 A_A = tuple(side * math.sqrt(3) / 2 for side in (1, -1, 1, -1))  # mean 0, sd 1
 Answer = Callable[[Look, Trial], float | None]  # what a run is worth; None: it fails

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoresearch.errors import StrategyError
-from autoresearch.ledger import CLAIM, NOISE, PROOF, REFRESH, SCREEN, Ledger, Status, Trial
-from autoresearch.metric import Metric
+from autoresearch.lab.metric import Metric
+from autoresearch.lab.task import Keep
+from autoresearch.store.ledger import CLAIM, NOISE, PROOF, REFRESH, SCREEN, Ledger, Status, Trial
 from autoresearch.strategies import PROVER, Look
-from autoresearch.strategies.confirm import Confirm
+from autoresearch.strategies.confirmation import Confirm
 from autoresearch.strategies.greedy import Greedy
-from autoresearch.strategies.sequential import Noise, Rule, alpha_for, claim
-from autoresearch.task import Keep
+from autoresearch.strategies.screening_test import Noise, Rule, alpha_for, claim
 from strategies.confirmed import A_A, Lab
 
 POLICIES = Path(__file__).parent.parent.parent / "benchmarks" / "policies"

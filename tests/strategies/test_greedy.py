@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoresearch.ledger import Attempt, Ledger, State, Status, Trial
-from autoresearch.metric import Metric
+from autoresearch.lab.metric import Metric
+from autoresearch.store.ledger import Attempt, Ledger, State, Status, Trial
 from autoresearch.strategies.greedy import Greedy
 
 LOW, HIGH = Metric("val_bpb"), Metric("accuracy", "maximize")

@@ -10,7 +10,7 @@ from statistics import fmean
 
 import pytest
 
-from autoresearch.strategies.sequential import (
+from autoresearch.strategies.screening_test import (
     Claim,
     Decision,
     Level,

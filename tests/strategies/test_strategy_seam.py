@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch.ledger import Attempt, Ledger, State, Status, Trial
-from autoresearch.metric import Metric
+from autoresearch.lab.metric import Metric
+from autoresearch.store.ledger import Attempt, Ledger, State, Status, Trial
 from autoresearch.strategies import Look, Strategy
 from autoresearch.strategies.registry import STRATEGIES, make_strategy
 

@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 import click
 
 from autoresearch import __version__
+from autoresearch.cli.lazy_group import LazyGroup
 from autoresearch.errors import AutoResearchError
-from autoresearch.lazy import LazyGroup
 
 # command -> (module, one line of help); the order is the order of use
 COMMANDS = {
@@ -35,7 +35,6 @@ COMMANDS = {
     "agents": ("agents", "The coding agents that can propose, and whether they work here."),
     "doctor": ("doctor", "What this machine offers, and whether the study is sound."),
     "export": ("report", "All trials as results.tsv or JSON lines."),
-    "hub": ("hub", "Many loops, one search: serve a hub, join one, push, fetch, talk."),
 }
 
 
@@ -44,6 +43,15 @@ class Commands(LazyGroup):
 
     table = COMMANDS
     package = __name__
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """`hub` was a group once: its commands are those of `ah` now."""
+        if args and args[0] == "hub":
+            rest = " ".join(["ah", *args[1:]])
+            ctx.fail(f"`autoresearch hub` is now the command `ah`. Run: {rest}")
+        return super().resolve_command(ctx, args)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -18,10 +18,10 @@ from click.core import ParameterSource
 from autoresearch.cli.common import lab_option
 from autoresearch.errors import ProposerError, TaskError
 from autoresearch.files import read_regular
+from autoresearch.lab.task import FILE, Task
 from autoresearch.proposers import Brief, Ground
 from autoresearch.proposers.command import CommandProposer, Preset, load_presets
 from autoresearch.proposers.command.presets import find_preset
-from autoresearch.task import FILE, Task
 
 PATIENCE = 20.0  # seconds for a program to tell its version
 LARGEST = 1 << 16  # bytes of what the agent leaves

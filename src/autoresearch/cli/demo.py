@@ -9,7 +9,7 @@ import click
 from autoresearch.cli.init import prepare
 from autoresearch.cli.report import report
 from autoresearch.cli.run import run
-from autoresearch.scaffold import create_lab
+from autoresearch.cli.scaffold import create_lab
 
 
 @click.command()

@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 
 from autoresearch.cli.common import lab_option, tag_option
-from autoresearch.doctor import Finding, examine_machine, examine_study
-from autoresearch.opening import read_study
-from autoresearch.paths import current_tag
-from autoresearch.task import FILE, Task
+from autoresearch.cli.diagnosis import Finding, examine_machine, examine_study
+from autoresearch.lab.task import FILE, Task
+from autoresearch.store.paths import current_tag
+from autoresearch.study.opening import read_study
 
 
 @click.command()

@@ -12,12 +12,12 @@ from pathlib import Path
 import click
 
 from autoresearch.cli.common import lab_option
+from autoresearch.cli.scaffold import create_blank, create_lab, presets, shipped_labs
 from autoresearch.errors import RunFailed, TaskError
-from autoresearch.git import Git
-from autoresearch.measure import job_env, job_path
-from autoresearch.metric import Metric, read_numbers
-from autoresearch.scaffold import create_blank, create_lab, presets, shipped_labs
-from autoresearch.task import Task
+from autoresearch.evaluation.jobs import job_env, job_path
+from autoresearch.lab.metric import Metric, read_numbers
+from autoresearch.lab.task import Task
+from autoresearch.store.git import Git
 
 
 class SplitCommand(click.Command):

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 
-from autoresearch.study import Study
+from autoresearch.study.study import Study
 
 _SAID = (
     b"\nCtrl-C: ends after the run under way. Once more ends at once; it runs again next time.\n"

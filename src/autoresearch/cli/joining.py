@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import click
 
 from autoresearch.cli.common import duration
-from autoresearch.errors import AutoResearchError
-from autoresearch.paths import StudyPaths
-from autoresearch.study import Study
-from autoresearch.task import Task
+from autoresearch.errors import AutoResearchError, SwarmError
+from autoresearch.lab.task import Task
+from autoresearch.store.paths import StudyPaths
+from autoresearch.study.study import Study
 
 F = TypeVar("F", bound=Callable[..., Any])
 Note = Callable[[str], None]
@@ -88,10 +88,14 @@ def shown_hubs(paths: StudyPaths) -> dict[str, object]:
 
 
 def _settings(asked: dict[str, Any]) -> Any:
-    from autoresearch.hub.config import config_path, membership
+    from agenthub.client import AgentHubError
+    from agenthub.client.config import config_path, membership
     from autoresearch.swarm.settings import Settings, plain, this_platform
 
-    member = membership(asked["hub"])
+    try:
+        member = membership(asked["hub"])
+    except AgentHubError as error:
+        raise SwarmError(str(error)) from error
     if not member.key:
         raise AutoResearchError(
             f"No key for {member.url} is in {config_path().absolute()}. Join it: "

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Protocol, Self
 import click
 
 from autoresearch.cli.common import duration, number
-from autoresearch.heartbeat import Stage
-from autoresearch.ledger import SKIP, STEP, Trial
-from autoresearch.loop import Limits
 from autoresearch.report.curves import read_curve
-from autoresearch.report.results import jsonl
-from autoresearch.study import Study
-from autoresearch.verify import claimed_gain
+from autoresearch.store.heartbeat import Stage
+from autoresearch.store.ledger import SKIP, STEP, Trial
+from autoresearch.store.results import jsonl
+from autoresearch.strategies.claims import claimed_gain
+from autoresearch.study.loop import Limits
+from autoresearch.study.study import Study
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

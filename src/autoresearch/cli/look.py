@@ -8,19 +8,20 @@ from pathlib import Path
 
 import click
 
-from autoresearch.artefacts import read_details
 from autoresearch.cli.common import duration, lab_option, number, tag_option
 from autoresearch.cli.joining import shown_hubs
-from autoresearch.earnings import earned
-from autoresearch.ledger import SCREEN, SKIP, Attempt, Ledger, Trial
-from autoresearch.measure import clean_line, tail
-from autoresearch.opening import read_study
-from autoresearch.overview import changes, overview, pulse
-from autoresearch.paths import StudyPaths
+from autoresearch.evaluation.parsing import tail
+from autoresearch.lab.task import Task
 from autoresearch.report.arms import arm_line
-from autoresearch.report.results import jsonl
-from autoresearch.study import restore_files
-from autoresearch.task import Task
+from autoresearch.report.attribution import earned
+from autoresearch.store.artefacts import read_details
+from autoresearch.store.ledger import SCREEN, SKIP, Attempt, Ledger, Trial
+from autoresearch.store.paths import StudyPaths
+from autoresearch.store.results import jsonl
+from autoresearch.study.opening import read_study
+from autoresearch.study.overview import changes, overview, pulse
+from autoresearch.study.study import restore_files
+from autoresearch.text import clean_line
 
 DETAIL = 200  # characters of one thing that a proposer said beside its note
 

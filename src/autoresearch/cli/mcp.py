@@ -23,7 +23,7 @@ def mcp(tag: str | None, lab: Path) -> None:
     autoresearch mcp --lab my-lab
     """
     try:
-        from autoresearch.mcp_server import make_server
+        from autoresearch.cli.mcp_server import make_server
     except ImportError as error:
         raise AutoResearchError(
             f"The MCP server needs the SDK, mcp 2 ({error}). Run: pip install 'autoresearch[mcp]'"

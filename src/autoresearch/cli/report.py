@@ -9,20 +9,21 @@ from typing import get_args
 import click
 
 from autoresearch.cli.common import lab_option, tag_option
-from autoresearch.earnings import earned
 from autoresearch.files import write_whole
-from autoresearch.ledger import Ledger, State, Status, Trial
-from autoresearch.metric import Direction, Metric
-from autoresearch.opening import read_study
-from autoresearch.paths import StudyPaths
+from autoresearch.lab.metric import Direction, Metric
+from autoresearch.lab.task import Task
 from autoresearch.report import Story, write_report
 from autoresearch.report.arms import arm_lines
+from autoresearch.report.attribution import earned
 from autoresearch.report.curves import read_curve
-from autoresearch.report.results import jsonl, results_tsv
-from autoresearch.report.rows import Curve, from_trials, read_tsv
+from autoresearch.report.findings import findings
 from autoresearch.report.table import staircase
-from autoresearch.task import Task
-from autoresearch.verify import findings, proven_values
+from autoresearch.store.ledger import Ledger, State, Status, Trial
+from autoresearch.store.paths import StudyPaths
+from autoresearch.store.results import jsonl, results_tsv
+from autoresearch.store.rows import Curve, from_trials, read_tsv
+from autoresearch.strategies.claims import proven_values
+from autoresearch.study.opening import read_study
 
 
 @click.command()

@@ -21,20 +21,20 @@ from autoresearch.cli.live import View, make_view
 from autoresearch.cli.tried import Outcome, as_text, try_view
 from autoresearch.cli.tried import as_json as as_json_line
 from autoresearch.errors import AutoResearchError
-from autoresearch.executors.levels import probe
-from autoresearch.ledger import Trial
-from autoresearch.loop import Limits, research
-from autoresearch.opening import begun_with, default_tag, open_study
-from autoresearch.overview import pause_told
-from autoresearch.paths import StudyPaths
-from autoresearch.persistence import Persistence
+from autoresearch.executors.probe import probe
+from autoresearch.lab.task import Task
 from autoresearch.proposers import Ground, Proposal, Proposer
 from autoresearch.proposers.record import Recorder, Replayer
 from autoresearch.proposers.registry import make_proposer, with_controls
+from autoresearch.proposers.retry_policy import Persistence
+from autoresearch.store.ledger import Trial
+from autoresearch.store.paths import StudyPaths
 from autoresearch.strategies import Strategy
 from autoresearch.strategies.registry import make_strategy
-from autoresearch.study import Study, restore_files
-from autoresearch.task import Task
+from autoresearch.study.loop import Limits, research
+from autoresearch.study.opening import begun_with, default_tag, open_study
+from autoresearch.study.overview import pause_told
+from autoresearch.study.study import Study, restore_files
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 
 from autoresearch.cli.common import lab_option, tag_option
-from autoresearch.desk import read_steering
 from autoresearch.files import write_whole
-from autoresearch.opening import read_study, running
-from autoresearch.overview import next_brief
-from autoresearch.task import Task
+from autoresearch.lab.task import Task
+from autoresearch.study.opening import read_study, running
+from autoresearch.study.overview import next_brief
+from autoresearch.study.proposing import read_steering
 
 
 @click.command()

@@ -9,11 +9,11 @@ from typing import Any
 
 from autoresearch.cli.common import number
 from autoresearch.cli.live import JsonView, View, make_view, trial_line
-from autoresearch.ledger import STEP, Status, Trial
-from autoresearch.loop import Limits
-from autoresearch.measure import clean_line
-from autoresearch.report.results import jsonl
-from autoresearch.study import Study
+from autoresearch.store.ledger import STEP, Status, Trial
+from autoresearch.store.results import jsonl
+from autoresearch.study.loop import Limits
+from autoresearch.study.study import Study
+from autoresearch.text import clean_line
 
 WIDTH = 160  # characters of a line
 _WHY = {

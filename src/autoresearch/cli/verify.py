@@ -12,17 +12,17 @@ import click
 
 from autoresearch.cli.common import lab_option, number, tag_option
 from autoresearch.errors import LedgerError
-from autoresearch.heartbeat import Stage
-from autoresearch.opening import begun_with, open_study
-from autoresearch.paths import current_tag
-from autoresearch.runs import Gain
+from autoresearch.lab.task import Task
+from autoresearch.store.extra_runs import Gain
+from autoresearch.store.heartbeat import Stage
+from autoresearch.store.paths import current_tag
 from autoresearch.strategies.registry import make_strategy
-from autoresearch.study import Study
-from autoresearch.task import Task
-from autoresearch.verify import Ablated, Replayed, Verified
-from autoresearch.verify import ablate as ablated
-from autoresearch.verify import replay as replayed
-from autoresearch.verify import verify as verified
+from autoresearch.study.opening import begun_with, open_study
+from autoresearch.study.study import Study
+from autoresearch.study.verify import Ablated, Replayed, Verified
+from autoresearch.study.verify import ablate as ablated
+from autoresearch.study.verify import replay as replayed
+from autoresearch.study.verify import verify as verified
 
 _seeds = click.IntRange(1, 1000)
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch.executors import Job
-from autoresearch.executors.confine import (
+from autoresearch.executors.launch import Launch
+from autoresearch.executors.limits import (
     become,
     first_to_go,
     fork_limit,
@@ -24,9 +25,8 @@ from autoresearch.executors.confine import (
     limit_forks,
     set_limits,
 )
-from autoresearch.executors.launch import Launch
 from autoresearch.executors.linux import bind, mount_tmpfs, unshare_mounts
-from autoresearch.executors.places import (
+from autoresearch.executors.visible_paths import (
     SYSTEM,
     TOP,
     devices,

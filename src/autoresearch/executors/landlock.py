@@ -23,7 +23,8 @@ from functools import partial
 from pathlib import Path
 
 from autoresearch.executors import Job
-from autoresearch.executors.confine import (
+from autoresearch.executors.launch import Launch
+from autoresearch.executors.limits import (
     barrier,
     become,
     die_with_parent,
@@ -33,10 +34,16 @@ from autoresearch.executors.confine import (
     limit_forks,
     set_limits,
 )
-from autoresearch.executors.launch import Launch
 from autoresearch.executors.linux import PR_SET_NO_NEW_PRIVS, call, prctl
-from autoresearch.executors.places import SYSTEM, TOP, devices, environment, interpreter, settings
 from autoresearch.executors.seccomp import refuse_network
+from autoresearch.executors.visible_paths import (
+    SYSTEM,
+    TOP,
+    devices,
+    environment,
+    interpreter,
+    settings,
+)
 
 SCRATCH = ".tmp"  # in the job's folder
 NODES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "shm", "fd")

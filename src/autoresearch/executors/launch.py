@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from autoresearch.executors import Job
-from autoresearch.executors.confine import die_with_parent, first_to_go, set_limits
+from autoresearch.executors.limits import die_with_parent, first_to_go, set_limits
 
 
 def nothing(*_: object) -> None:

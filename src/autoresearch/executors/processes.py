@@ -164,3 +164,11 @@ def _psutil() -> Any:
     import psutil  # where there is no /proc
 
     return psutil
+
+
+def machine_load() -> float | None:
+    """Processes that want to run, averaged over a minute; None where it is not counted."""
+    try:
+        return os.getloadavg()[0]
+    except OSError:
+        return None

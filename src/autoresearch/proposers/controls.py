@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from random import Random
 
-from autoresearch import constants
-from autoresearch.constants import Choices, Constant, Value
 from autoresearch.errors import ProposerError
+from autoresearch.lab import constants
+from autoresearch.lab.constants import Choices, Constant, Value
 from autoresearch.proposers import Brief, Proposal, Proposer, Renewable, Yielding, owed, patience
 from autoresearch.proposers.offline.space import from_unit
 

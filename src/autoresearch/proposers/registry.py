@@ -8,9 +8,9 @@ import traceback
 from typing import Any
 
 from autoresearch.errors import AutoResearchError, ProposerError
-from autoresearch.names import nearest, resolve
 from autoresearch.proposers import Ground, Proposer
 from autoresearch.proposers.command import CommandProposer, load_presets
+from autoresearch.registry import nearest, resolve
 
 PROPOSERS = {
     "offline": "autoresearch.proposers.offline:OfflineProposer",

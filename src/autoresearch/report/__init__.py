@@ -4,11 +4,11 @@ Importing this imports no drawing library; pictures need the extra `report`.
 """
 
 from autoresearch.report.curves import read_curve
-from autoresearch.report.results import jsonl, results_tsv
-from autoresearch.report.rows import Row, from_trials, read_tsv
 from autoresearch.report.story import Story
 from autoresearch.report.table import staircase, trials_table
 from autoresearch.report.write import write_report
+from autoresearch.store.results import jsonl, results_tsv
+from autoresearch.store.rows import Row, from_trials, read_tsv
 
 __all__ = [
     "Row",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autoresearch.report.rows import plain
 from autoresearch.report.story import signed
+from autoresearch.store.rows import plain
 
 NOISE_ARM = "noop"  # the control that changes nothing
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from autoresearch.ledger import Status
 from autoresearch.report import draw
 from autoresearch.report.plan import HEIGHT, LABEL_SIZE, WIDTH, Plan
-from autoresearch.report.rows import plain
 from autoresearch.report.story import Standing, Story, counted, headline, number, signed
+from autoresearch.store.ledger import Status
+from autoresearch.store.rows import plain
 
 _CROSS = "M-.7,-1L0,-.3L.7,-1L1,-.7L.3,0L1,.7L.7,1L0,.3L-.7,1L-1,.7L-.3,0L-1,-.7Z"
 _LOOKS = {  # kind -> shape, area; the palette's category colours are in this order

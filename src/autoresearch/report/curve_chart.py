@@ -9,8 +9,8 @@ from typing import Any
 
 from autoresearch.report import draw
 from autoresearch.report.plan import LABEL_SIZE, WIDTH
-from autoresearch.report.rows import Curve, Row, plain
 from autoresearch.report.story import Story
+from autoresearch.store.rows import Curve, Row, plain
 
 HEIGHT = 260
 _RECENT = 4  # curves of the last trials, besides the best and the baseline

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from autoresearch.report.rows import Curve
+from autoresearch.store.rows import Curve
 
 _POINTS = 200
 _LINE = 4096  # bytes of a line that are looked at

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from autoresearch.report.ground import Box, Ground, Line, samples
+from autoresearch.report.occupancy import Box, Ground, Line, samples
 
 Side = Literal["left", "right"]  # of the point, where the text stands
 

@@ -14,12 +14,12 @@ from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from typing import Any
 
-from autoresearch.ledger import Status
 from autoresearch.report import curve_chart, draw
 from autoresearch.report.arms import HEAD, arm_cells, arm_line, noise_remark
 from autoresearch.report.chart import staircase_chart
-from autoresearch.report.rows import Row, plain
 from autoresearch.report.story import Standing, Story, counted, number, percent, signed
+from autoresearch.store.ledger import Status
+from autoresearch.store.rows import Row, plain
 
 _DIFF = 64_000  # characters of a diff that are shown
 _JOINERS = dict.fromkeys(map(ord, "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"), "�")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from autoresearch.ledger import Status
-from autoresearch.report.ground import Box
 from autoresearch.report.labels import Canvas, Label, Point, place, shortened, text_width
-from autoresearch.report.rows import plain
+from autoresearch.report.occupancy import Box
 from autoresearch.report.scale import Scale, fit
 from autoresearch.report.story import Standing, Story
+from autoresearch.store.ledger import Status
+from autoresearch.store.rows import plain
 
 WIDTH, HEIGHT = 1040, 470  # of the plot, pixels
 LABEL_SIZE = 10.5

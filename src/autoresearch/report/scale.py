@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from autoresearch.ledger import Status
-from autoresearch.metric import Metric
-from autoresearch.report.rows import Row
+from autoresearch.lab.metric import Metric
+from autoresearch.store.ledger import Status
+from autoresearch.store.rows import Row
 
 _LOG_FROM = 8.0  # a staircase that spans a factor of this is drawn on a log axis
 

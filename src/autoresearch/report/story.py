@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from autoresearch.ledger import Status
-from autoresearch.metric import Metric
-from autoresearch.report.rows import Row
+from autoresearch.lab.metric import Metric
+from autoresearch.store.ledger import Status
+from autoresearch.store.rows import Row
 
 if TYPE_CHECKING:
     from autoresearch.report.arms import Arm

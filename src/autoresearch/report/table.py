@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from autoresearch.ledger import Status
-from autoresearch.metric import Metric
-from autoresearch.report.canvas import Canvas, Cell, Signs, signs
-from autoresearch.report.rows import Row, plain
+from autoresearch.lab.metric import Metric
 from autoresearch.report.scale import Scale, fit
 from autoresearch.report.story import Standing, Story, climb, headline, number, signed
+from autoresearch.report.text_canvas import Canvas, Cell, Signs, signs
+from autoresearch.store.ledger import Status
+from autoresearch.store.rows import Row, plain
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from autoresearch.ledger import SCREEN, STEP, Ledger, Status, Trial
+from autoresearch.store.ledger import SCREEN, STEP, Ledger, Status, Trial
 
 PROVER = "confirm"  # the proposer of a trial that changes nothing, but proves
 

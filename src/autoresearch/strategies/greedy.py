@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from autoresearch.ledger import Ledger, Status, Trial
+from autoresearch.lab.task import Keep
+from autoresearch.store.ledger import Ledger, Status, Trial
 from autoresearch.strategies import AGAIN, Verdict
-from autoresearch.task import Keep
 
 
 class Greedy:

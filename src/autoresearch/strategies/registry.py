@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from autoresearch.errors import StrategyError
-from autoresearch.names import resolve
+from autoresearch.lab.task import Keep
+from autoresearch.registry import resolve
 from autoresearch.strategies import Strategy
-from autoresearch.task import Keep
 
 STRATEGIES = {
-    "confirm": "autoresearch.strategies.confirm:Confirm",
+    "confirm": "autoresearch.strategies.confirmation:Confirm",
     "greedy": "autoresearch.strategies.greedy:Greedy",
 }
 

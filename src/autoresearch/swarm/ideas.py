@@ -11,16 +11,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from autoresearch.desk import Made
-from autoresearch.ledger import FOREIGN, STEP, Status, Trial
 from autoresearch.proposers import Proposal
-from autoresearch.simplicity import fingerprint
+from autoresearch.store.ledger import FOREIGN, STEP, Status, Trial
+from autoresearch.store.simplicity import fingerprint
 from autoresearch.strategies import PROVER
-from autoresearch.strategies.confirm import Confirm
-from autoresearch.study import Study
+from autoresearch.strategies.confirmation import Confirm
+from autoresearch.study.proposing import Made
+from autoresearch.study.study import Study
+from autoresearch.swarm.discovery import MET, MIXED, WHOLE, Found
 from autoresearch.swarm.outbox import Outbox
-from autoresearch.swarm.quiet import quieted
-from autoresearch.swarm.scout import MET, MIXED, WHOLE, Found
+from autoresearch.swarm.strip_comments import quieted
 
 MOST_MISSES = 6  # that make the wait longer: 2**6 own trials at most
 

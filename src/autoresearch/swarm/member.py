@@ -11,23 +11,23 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 
-from autoresearch.desk import Made
-from autoresearch.errors import AutoResearchError, TaskError
-from autoresearch.executors.levels import probe
-from autoresearch.hub.client import HubClient
-from autoresearch.hub.errors import HubError
-from autoresearch.ledger import State, Status, Trial
-from autoresearch.study import Study
-from autoresearch.swarm.again import Again
-from autoresearch.swarm.courier import Courier, Ground, project_of, whoami
+from agenthub.client import AgentHubError, HubError
+from agenthub.client.hub_client import HubClient
+from autoresearch.errors import AutoResearchError, SwarmError, TaskError
+from autoresearch.executors.probe import probe
+from autoresearch.lab.task import Task
+from autoresearch.store.ledger import State, Status, Trial
+from autoresearch.study.proposing import Made
+from autoresearch.study.study import Study
+from autoresearch.swarm.discovery import Duty
+from autoresearch.swarm.hub_protocol import ASKING, Seen, check_ruler, client_of, passes, whole
 from autoresearch.swarm.ideas import Idea, Ideas, exact
+from autoresearch.swarm.mirror_commits import as_body
 from autoresearch.swarm.outbox import Outbox, outbox_path
 from autoresearch.swarm.priors import held_now, tried_before
-from autoresearch.swarm.scout import Duty
+from autoresearch.swarm.replication import Again
 from autoresearch.swarm.settings import Settings
-from autoresearch.swarm.shadow import as_body
-from autoresearch.swarm.station import ASKING, Seen, check_ruler, client_of, passes, whole
-from autoresearch.task import Task
+from autoresearch.swarm.sync_thread import Courier, Ground, project_of, whoami
 
 UPTO, CLAIM, TAKEN = "upto", "claim:", "taken:"
 CLAIM_SECONDS = (900, 14_400)  # of a claim, at least and at most
@@ -46,7 +46,7 @@ def check_hub(task: Task, settings: Settings, note: Note) -> None:
         whoami(client)
     except HubError as error:
         if error.status == 401 or not passes(error):
-            raise
+            raise SwarmError(str(error)) from error
         note(f"{error} The study begins alone.")
 
 
@@ -195,7 +195,7 @@ class Member:
                 if reason:
                     return reason
                 told = self._client.claim(trial.note, tree=tree, seconds=seconds, anyway=True)
-        except (AutoResearchError, OSError) as error:
+        except (AutoResearchError, AgentHubError, OSError) as error:
             self._deaf = time.monotonic() + (DEAF if passes(error) else 0.0)
             return ""
         claim = told.get("claim")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from autoresearch.swarm.station import is_agent, is_commit, number
+from autoresearch.swarm.hub_protocol import is_agent, is_commit, number
 
 
 def tried_before(priors: Any, agent: str, tier: str) -> str:

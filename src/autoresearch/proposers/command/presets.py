@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from autoresearch.errors import ProposerError
-from autoresearch.names import nearest
 from autoresearch.proposers.command.rules import ACP_RULES, Rule, read_rules
-from autoresearch.tables import Table
+from autoresearch.registry import nearest
+from autoresearch.toml_table import Table
 
 Format = Literal["jsonl", "json", "text", "acp"]
 Word = str | tuple[str, ...]  # a tuple stands only where all its words are known

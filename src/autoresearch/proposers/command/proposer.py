@@ -16,16 +16,11 @@ from pathlib import Path
 
 from autoresearch.errors import ProposerError
 from autoresearch.executors import Execution, Executor, Job, Limits
-from autoresearch.executors.levels import make_executor
+from autoresearch.executors.probe import make_executor
 from autoresearch.files import remove_tree
 from autoresearch.proposers import Brief, Ground, Proposal, ProposalFailed
 from autoresearch.proposers.command.events import Heard, hear
 from autoresearch.proposers.command.failures import complaints, kind_of, kind_told, retry_after
-from autoresearch.proposers.command.places import (
-    editable_state,
-    fixed_state,
-    program_folders,
-)
 from autoresearch.proposers.command.presets import Preset
 from autoresearch.proposers.command.session import (
     AGAIN,
@@ -36,6 +31,11 @@ from autoresearch.proposers.command.session import (
     filled,
     made,
     write,
+)
+from autoresearch.proposers.command.workspace_scan import (
+    editable_state,
+    fixed_state,
+    program_folders,
 )
 
 GRACE = 10.0  # seconds after an agent's own deadline in which its client may end it in peace

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from autoresearch.tables import Table
+from autoresearch.toml_table import Table
 
 Wanted = Mapping[str, Any]  # path -> value, list of values, or "*" for any
 

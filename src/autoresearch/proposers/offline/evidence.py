@@ -8,7 +8,7 @@ from functools import cached_property
 from math import isfinite
 from statistics import fmean, median
 
-from autoresearch.constants import Value
+from autoresearch.lab.constants import Value
 from autoresearch.proposers import Tried
 from autoresearch.proposers.offline.effects import fit
 from autoresearch.proposers.offline.space import Identity, Key, Point, is_ordered, to_unit

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from autoresearch.constants import Choices, Knob, Log, Value
+from autoresearch.lab.constants import Choices, Knob, Log, Value
 from autoresearch.proposers.offline.evidence import Evidence
 from autoresearch.proposers.offline.space import Key, from_unit, is_ordered, notch
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
 
-from autoresearch import constants
 from autoresearch.errors import ProposerError
+from autoresearch.lab import constants
 from autoresearch.proposers import Brief, Proposal, Tried
 from autoresearch.proposers.offline import moves
 from autoresearch.proposers.offline.evidence import Evidence, Past, gather

@@ -7,9 +7,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from autoresearch import constants
-from autoresearch.constants import Choices, Constant, Int, Knob, Linear, Log, Value
 from autoresearch.errors import ProposerError
+from autoresearch.lab import constants
+from autoresearch.lab.constants import Choices, Constant, Int, Knob, Linear, Log, Value
 
 Key = tuple[str, str]  # editable path, constant's name
 Identity = tuple[str, frozenset[tuple[Key, Value]]]

@@ -7,8 +7,8 @@ import math
 from random import Random
 from typing import Any
 
-from autoresearch.constants import Choices, Value
 from autoresearch.errors import ProposerError
+from autoresearch.lab.constants import Choices, Value
 from autoresearch.proposers.offline.evidence import Evidence, Past
 from autoresearch.proposers.offline.moves import Move, is_new
 from autoresearch.proposers.offline.space import Key, Point, from_unit, is_ordered, to_unit

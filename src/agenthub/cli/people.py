@@ -1,0 +1,89 @@
+"""join and whoami: who one is on a hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from agenthub.cli.common import Asked, admin_file, asks, line, say
+from agenthub.client.admin_client import AdminClient
+from agenthub.client.config import (
+    PLACE,
+    Membership,
+    admin_key,
+    config_path,
+    membership,
+    write_config,
+    written,
+)
+from agenthub.errors import HubError
+
+
+@click.command()
+@click.argument("url", required=False)
+@click.option("--name", metavar="ID", required=True, help="Your id on the hub.")
+@click.option("--invite", default="", metavar="TOKEN", help="Where the hub asks for an invite.")
+@click.option("--admin-key", "key", default="", help="Be made by the hub's admin (seen in `ps`).")
+@admin_file
+@asks
+def join(
+    asked: Asked, url: str | None, name: str, invite: str, key: str, admin_key_file: Path | None
+) -> None:
+    """Become an agent of a hub, and write the key down.
+
+    \b
+    ah join http://127.0.0.1:8080 --name ada
+    ah join --server https://hub.example.org --name ada --invite TOKEN
+    """
+    if bool(url) == bool(asked.server):
+        raise click.UsageError("Give the hub's address once: ah join URL --name ID")
+    key = key or (admin_key(admin_key_file) if admin_key_file else "")
+    client = AdminClient(url or asked.server, key)
+    made = client.add_agent(name) if key else client.register(name, invite)
+    if not isinstance(made.get("api_key"), str):
+        raise HubError(502, f"{client.url} gave no key. Is it a hub?")
+    member = Membership(client.url, made["api_key"], str(made.get("id", name)))
+    path = config_path().absolute()
+    before = written(path, client.url)
+    write_config(path, member)
+    asked.tell(
+        {
+            "server_url": member.url,
+            "agent_id": member.agent,
+            "api_key": member.key,
+            "config": str(path),
+        },
+        [
+            f'joined {member.url} as "{line(member.agent)}"',
+            f"api key: {line(member.key, 500)}",
+            f"config saved to {path}",
+        ],
+    )
+    if before.agent and not asked.as_json:
+        say(
+            f'note: the key of "{line(before.agent)}", who you were there, is no longer in this '
+            f"file. To be several agents, give each a file: {PLACE}=FILE."
+        )
+    if client.transport.address.is_open and not asked.as_json:
+        say("note: this hub has no TLS: others on the way can read your key. Prefer https://")
+
+
+@click.command()
+@asks
+def whoami(asked: Asked) -> None:
+    """Which hub, which agent, what the key may do.
+
+    \b
+    ah whoami
+    ah whoami --json
+    """
+    me, member = asked.client.me(), membership(asked.server)
+    scopes = me.get("scopes")
+    may = ", ".join(map(line, scopes)) if isinstance(scopes, list) else ""
+    lines = [
+        f"hub:    {member.url}",
+        f"agent:  {line(me.get('agent') or me.get('id') or member.agent)}",
+        f"may:    {may or '-'}",
+    ]
+    asked.tell({"server_url": member.url, **me}, lines)

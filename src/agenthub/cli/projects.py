@@ -1,0 +1,76 @@
+"""projects and project: what is searched on a hub, and by which rules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from agenthub.cli.common import Asked, admin_client, admin_file, asks, line, rows_of
+from agenthub.client.hub_client import Json
+
+
+@click.command()
+@asks
+def projects(asked: Asked) -> None:
+    """What is searched on the hub, one project a line.
+
+    \b
+    ah projects
+    ah projects --json
+    """
+    rows = rows_of(asked.client.projects(), "projects")
+    asked.tell(rows, [_project_line(row) for row in rows] or ["(none)"])
+
+
+@click.command()
+@click.argument("name")
+@click.option("--change", is_flag=True, help="It is there: other rules from now on.")
+@click.option("--title", default=None, help="What it is, in a few words.")
+@click.option("--metric", default=None, help="Its name in result lines; val_bpb unless said.")
+@click.option("--direction", default=None, type=click.Choice(["lower", "higher"]), help="Better.")
+@click.option("--noise", default=None, type=click.FloatRange(0), help="How far two runs lie apart.")
+@click.option("--protect", "protected", multiple=True, metavar="PATH", help="May be repeated.")
+@click.option("--on-protected", default=None, type=click.Choice(["refuse", "flag"]))
+@click.option("--root", default=None, metavar="HASH", help="The commit that all history begins at.")
+@click.option("--forest/--one-root", default=None, help="Whether there may be several roots.")
+@admin_file
+@asks
+def project(
+    asked: Asked,
+    /,
+    name: str,
+    change: bool,
+    protected: tuple[str, ...],
+    root: str | None,
+    admin_key_file: Path | None,
+    **rules: object,
+) -> None:
+    """Make a project, or change its rules, as the hub's admin.
+
+    Commits that touch a protected path are refused or flagged. One root makes one history, and the
+    first commit pushed is it unless --root says another.
+
+    \b
+    ah project speed --metric milliseconds --protect bench.py --protect tests.py
+    ah project speed --change --noise 0.02
+    """
+    if change and root:
+        raise click.UsageError("A project's root stays what it is; leave out --root.")
+    given = {**rules, "protected": list(protected) or None}
+    asked = Asked(asked.server, name, asked.as_json)
+    client = admin_client(asked, admin_key_file)
+    if change:
+        answer = client.change_project(**given)
+    else:
+        answer = client.create_project(name, root=root, **given)
+    made = answer.get("project")
+    asked.tell(answer, [_project_line(made if isinstance(made, dict) else {})])
+
+
+def _project_line(row: Json) -> str:
+    counts = row.get("counts")
+    commits = line(counts.get("commits"), 20) if isinstance(counts, dict) else "?"
+    ruler = f"{line(row.get('metric'), 63)} ({line(row.get('direction'), 10)} is better)"
+    words = [f"{line(row.get('slug'), 39):<16}", ruler, f"{commits} commits"]
+    return "  ".join([*words, line(row.get("title"), 100)]).rstrip()

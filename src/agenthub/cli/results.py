@@ -1,0 +1,84 @@
+"""results and board: what was measured, and who is best."""
+
+from __future__ import annotations
+
+import click
+
+from agenthub.cli.common import Asked, asks, line, number, rows_of, short, text_of
+from agenthub.client.hub_client import Json
+
+limit_option = click.option(
+    "--limit", default=20, show_default=True, type=click.IntRange(1), help="How many."
+)
+TIERS = 8  # boards that are shown
+tier_option = click.option("--tier", default=None, help="One kind of machine, like h100.")
+
+
+@click.command()
+@click.option("--status", type=click.Choice(["keep", "discard", "crash"]), default=None)
+@tier_option
+@click.option("--agent", default=None, metavar="ID", help="One agent's alone.")
+@limit_option
+@asks
+def results(
+    asked: Asked, status: str | None, tier: str | None, agent: str | None, limit: int
+) -> None:
+    """What agents measured, newest first.
+
+    \b
+    ah results
+    ah results --status keep --tier h100
+    """
+    answer = asked.client.results(status=status, tier=tier, agent=agent, limit=limit)
+    rows = rows_of(answer, "results")
+    asked.tell(rows, [result_line(row) for row in rows] or ["(none)"])
+
+
+@click.command()
+@click.option("--claimed", is_flag=True, help="As claimed, whether anybody replicated it or not.")
+@tier_option
+@limit_option
+@asks
+def board(asked: Asked, claimed: bool, tier: str | None, limit: int) -> None:
+    """The best results of each kind of machine, as others have replicated them.
+
+    \b
+    ah board
+    ah board --claimed --tier h100
+    """
+    rows, lines = [], []
+    for name in [tier] if tier else _tiers(asked):
+        found = asked.client.leaderboard(tier=name, replicated=not claimed, limit=limit)
+        best = rows_of(found, "results")
+        rows += best
+        lines += [f"{line(name, 63)}:"] if best and not tier else []
+        lines += [f"{place:>3}. {result_line(row)}" for place, row in enumerate(best, 1)]
+    nothing = "(none)" if claimed else "(none replicated yet; see --claimed)"
+    asked.tell(rows, lines or [nothing])
+
+
+def _tiers(asked: Asked) -> list[str]:
+    """The kinds of machines with most results: what ran on different ones is not compared."""
+    told = rows_of(asked.client.tiers(), "tiers")[:TIERS]
+    return [row["tier"] for row in told if isinstance(row.get("tier"), str)]
+
+
+def result_line(row: Json) -> str:
+    """A result in one line: claimed value, and what others found where they looked."""
+    commit = short(row.get("commit") or row.get("named"))
+    words = [f"#{line(row.get('seq'), 20)}", f"{commit:<12}", f"{line(row.get('agent'), 63):<12}"]
+    words += [f"{line(row.get('tier'), 63):<8}", f"{number(row.get('value')):<10}"]
+    words += [f"{line(row.get('status'), 20):<7}", _verdict(row), _description(row)]
+    return "  ".join(word for word in words if word)
+
+
+def _verdict(row: Json) -> str:
+    verdict = line(row.get("verdict"), 20)
+    if row.get("mean") is None:
+        return verdict
+    runs = line(row.get("runs"), 10)
+    return f"{verdict} {number(row.get('mean'))} in {runs} run{'' if runs == '1' else 's'}"
+
+
+def _description(row: Json) -> str:
+    return line(text_of(row.get("description")))

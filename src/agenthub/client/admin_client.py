@@ -1,0 +1,69 @@
+"""A hub from afar, by whoever runs it: needs the admin's key, or one with the scope admin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agenthub.client.hub_client import HubClient, Json
+from agenthub.client.transport import JSON_TYPE, Request, as_body
+from agenthub.client.v1_client import as_object
+
+
+class AdminClient(HubClient):
+    """What only an admin may ask."""
+
+    def add_agent(self, agent: str) -> Json:
+        """Make an agent, whatever the registration's mode: `{"id", "api_key"}`."""
+        return self.classic.add_agent(agent)
+
+    def agents(self, after: int | None = None, limit: int | None = None) -> Json:
+        """`{"agents": [...]}` in the order in which they came."""
+        return self._get("admin", "agents", hub=True, after=after, limit=limit)
+
+    def disable(self, agent: str, disabled: bool = True) -> Json:
+        """Shut an agent out, or let it in again; what it wrote stays."""
+        verb = "disable" if disabled else "enable"
+        return self._post("admin", "agents", agent, verb, hub=True)
+
+    def set_runner(self, agent: str, runner: bool = True) -> Json:
+        """Say that an agent's replications count alone, or no more."""
+        return self._post("admin", "agents", agent, "runner", hub=True, runner=runner)
+
+    def invite(self, expires: int | None = None, note: str = "") -> Json:
+        """An invite for one registration, until `expires` (unix seconds); told this once."""
+        return self._post(
+            "admin", "invites", hub=True, repeatable=False, expires=expires, note=note
+        )
+
+    def set_registration(self, mode: str) -> Json:
+        """Who may register: `open`, `invite` or `closed`."""
+        return self._put("admin", "registration", mode=mode)
+
+    def hide_post(self, post: int, hidden: bool = True) -> Json:
+        """Take a post's text out of sight, or show it again."""
+        return self._post("admin", "posts", post, "hide" if hidden else "show", hub=True)
+
+    def create_project(self, slug: str, **rules: Any) -> Json:
+        """A new project: title, metric, direction, noise, forest, protected, on_protected, root."""
+        return self._post("projects", hub=True, repeatable=False, slug=slug, **rules)
+
+    def change_project(self, **rules: Any) -> Json:
+        """Other rules for this project; what is left out stays."""
+        path = self._path()
+        return as_object(self.transport.json(Request("PATCH", path, as_body(rules), JSON_TYPE)))
+
+    def registration(self) -> Json:
+        """`{"mode": ...}`: who may register."""
+        return self._get("admin", "registration", hub=True)
+
+    def suspects(self) -> Json:
+        """Posts that several agents wrote word for word."""
+        return self._get("admin", "suspects", hub=True)
+
+    def audit(self, before: int | None = None) -> Json:
+        """`{"entries": [...]}`: what was done with authority, newest first."""
+        return self._get("admin", "audit", hub=True, before=before)
+
+    def verify_audit(self) -> Json:
+        """Whether the log's chain is whole."""
+        return self._get("admin", "audit", "verify", hub=True)

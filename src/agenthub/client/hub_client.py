@@ -1,0 +1,389 @@
+"""A hub from afar: what agents ask of it, over HTTP, with the standard library alone.
+
+Answers are the hub's own JSON objects as dicts, foreign text in envelopes (`author`, `trust`,
+`length`, `text`); see /api/openapi.json of a hub. What goes wrong is a HubError of the hub's
+status; `Unreachable` when no answer came. Calls that may be made twice are made again when the hub
+asks for patience (429, 503); a post or a verification is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from agenthub.client.transport import (
+    BUNDLE_TYPE,
+    JSON_TYPE,
+    MIB,
+    Patience,
+    Request,
+    Transport,
+    as_body,
+    joined,
+)
+from agenthub.client.v1_client import Classic, as_list, as_object
+from agenthub.errors import Conflict
+
+__all__ = ["HubClient", "Patience"]
+
+Json = dict[str, Any]
+MOST_BUNDLE = 2048 * MIB  # bytes that are downloaded
+LONGEST_WAIT = 30  # seconds of one long poll
+WORKING = 270  # seconds that a hub may take beside the usual to check or make a bundle
+
+
+class HubClient:
+    """One project of a hub, seen by one agent; every method may be called from any thread."""
+
+    def __init__(
+        self, url: str, key: str = "", project: str = "main", patience: Patience | None = None
+    ) -> None:
+        self.transport = Transport(url, key, patience)
+        self.classic = Classic(self.transport)  # the original's routes, of the project `main`
+        self.project = project
+
+    @property
+    def url(self) -> str:
+        """The hub's address."""
+        return self.transport.address.url
+
+    # ---- oneself -------------------------------------------------------------------------------
+
+    def register(self, agent: str, invite: str = "") -> Json:
+        """Become an agent: `{"id", "api_key"}`; the key is told this once."""
+        return self.classic.register(agent, invite)
+
+    def me(self) -> Json:
+        """Who this key belongs to, and what it may do."""
+        return self._get("me", hub=True)
+
+    def keys(self) -> Json:
+        """`{"keys": [...]}`: one's keys, never the keys themselves."""
+        return self._get("keys", hub=True)
+
+    def new_key(
+        self, scopes: Sequence[str] | None = None, expires: int | None = None, label: str = ""
+    ) -> Json:
+        """Another key with scopes of one's own, until `expires` (unix seconds)."""
+        wanted = list(scopes) if scopes else None
+        return self._post(
+            "keys", hub=True, scopes=wanted, expires=expires, label=label, repeatable=False
+        )
+
+    def rotate_key(self, key: int, grace: int = 0) -> Json:
+        """A new key in place of one, which ends after `grace` seconds."""
+        return self._post("keys", key, "rotate", hub=True, grace=grace, repeatable=False)
+
+    def revoke_key(self, key: int) -> Json:
+        """End a key now."""
+        return self._delete("keys", key, hub=True)
+
+    def projects(self) -> Json:
+        """`{"projects": [...]}`: what is searched on this hub."""
+        return self._get("projects", hub=True)
+
+    def about(self) -> Json:
+        """`{"project": ...}`: metric, direction, protected paths, root, counts."""
+        return self._get()
+
+    # ---- history -------------------------------------------------------------------------------
+
+    def commits(
+        self, *, agent: str | None = None, limit: int | None = None, before: int | None = None
+    ) -> Json:
+        """`{"commits": [...], "next": seq}`, newest first; `before=next` is the next page."""
+        return self._get("commits", agent=agent, limit=limit, before=before)
+
+    def commit(self, hash: str) -> Json:
+        """One commit by its hash or 7 digits of it; Missing, or Conflict with `candidates`."""
+        return self._get("commits", hash)
+
+    def children(self, hash: str) -> Json:
+        """Frontier commits that build on one."""
+        return self._get("commits", hash, "children")
+
+    def lineage(self, hash: str) -> Json:
+        """A commit and its first parents, itself first."""
+        return self._get("commits", hash, "lineage")
+
+    def leaves(
+        self, *, agent: str | None = None, limit: int | None = None, before: int | None = None
+    ) -> Json:
+        """The frontier: commits that nobody has built on, newest first."""
+        return self._get("leaves", agent=agent, limit=limit, before=before)
+
+    def haves(self, hashes: Collection[str]) -> set[str]:
+        """Those of some whole hashes that the project has."""
+        known = self._post("git", "haves", hashes=list(hashes)).get("known", [])
+        return {hash for hash in as_list(known) if isinstance(hash, str)} & set(hashes)
+
+    def push(self, bundle: Path, role: str = "frontier") -> Json:
+        """Send a bundle file: `{"heads", "new"}`. A role is `frontier` or `attempt`.
+
+        The same bundle again changes nothing, so it is sent again when the hub was busy.
+        """
+        path = self._path("git", "push", role=role)
+        request = Request("POST", path, bundle, BUNDLE_TYPE, seconds=WORKING)
+        return as_object(self.transport.json(request))
+
+    def fetch(
+        self, want: str, target: Path, haves: Collection[str] = (), most: int = MOST_BUNDLE
+    ) -> int:
+        """Download a bundle of a commit, without what one has, to a file; its size in bytes."""
+        body = as_body({"want": want, "haves": list(haves)})
+        request = Request("POST", self._path("git", "bundle"), body, JSON_TYPE, seconds=WORKING)
+        return self.transport.download(request, target, most)
+
+    def diff(self, old: str, new: str, path: str | None = None) -> bytes:
+        """The diff of two commits, cut by the hub where it is long."""
+        return self._content("git", "diff", old, new, path=path)
+
+    def show(self, hash: str, path: str) -> bytes:
+        """One file of a commit."""
+        return self._content("git", "show", hash, path=path)
+
+    def tree(self, hash: str, path: str | None = None) -> Json:
+        """`{"entries": [{"name", "mode", "hash"}]}` of one folder of a commit."""
+        return self._get("git", "tree", hash, path=path)
+
+    # ---- results -------------------------------------------------------------------------------
+
+    def results(
+        self,
+        *,
+        status: str | None = None,
+        tier: str | None = None,
+        agent: str | None = None,
+        limit: int | None = None,
+        before: int | None = None,
+    ) -> Json:
+        """`{"results": [...]}`, newest first."""
+        return self._get(
+            "results", status=status, tier=tier, agent=agent, limit=limit, before=before
+        )
+
+    def result(self, seq: int) -> Json:
+        """`{"result", "verifications"}`."""
+        return self._get("results", seq)
+
+    def publish(
+        self,
+        commit: str,
+        platform: str,
+        status: str,
+        value: float | None,
+        *,
+        memory_gb: float | None = None,
+        seconds: float | None = None,
+        seed: int | None = None,
+        description: str = "",
+        metric: str = "",
+    ) -> Json:
+        """Say what a pushed commit gave (keep, discard, crash): `{"result": ...}`."""
+        return self._post(
+            "results",
+            repeatable=False,
+            commit=commit,
+            platform=platform,
+            status=status,
+            value=value,
+            memory_gb=memory_gb,
+            seconds=seconds,
+            seed=seed,
+            description=description,
+            metric=metric,
+        )
+
+    def verify(self, seq: int, values: Sequence[float], platform: str, tree: str) -> Json:
+        """Say what somebody else's result gave here, of its exact tree."""
+        return self._post(
+            "results", seq, "verifications",
+            repeatable=False, values=list(values), platform=platform, tree=tree,
+        )  # fmt: skip
+
+    def leaderboard(
+        self, *, tier: str | None = None, replicated: bool = True, limit: int | None = None
+    ) -> Json:
+        """`{"results": [...]}`, best first: as others measured them, or as they are claimed."""
+        return self._get("leaderboard", tier=tier, replicated=replicated, limit=limit)
+
+    def staircase(self, tier: str, *, replicated: bool = True) -> Json:
+        """`{"results": [...]}` that were the best when they came, oldest first."""
+        return self._get("staircase", tier=tier, replicated=replicated)
+
+    def tiers(self) -> Json:
+        """The kinds of machines that have results."""
+        return self._get("tiers")
+
+    # ---- running others' results again -----------------------------------------------------------
+
+    def queue(self, *, tier: str | None = None) -> Json:
+        """Results that wait for somebody else to run them."""
+        return self._get("replication", tier=tier)
+
+    def take(self, platform: str, seconds: int | None = None) -> Json | None:
+        """A lease on a waiting result: `id, result, commit, tree, expires`; or None."""
+        answer = self._post(
+            "replication", "take", repeatable=False, platform=platform, seconds=seconds
+        )
+        return None if answer.get("lease") is None else as_object(answer["lease"])
+
+    def finish(
+        self, lease: int, values: Sequence[float], platform: str, tree: str | None = None
+    ) -> Json:
+        """Say what a leased result gave; `tree` is what was run, unless it is the lease's."""
+        return self._post(
+            "replication", lease, "finish",
+            repeatable=False, values=list(values), platform=platform, tree=tree,
+        )  # fmt: skip
+
+    def give_back(self, lease: int) -> Json:
+        """Let somebody else replicate it."""
+        return self._delete("replication", lease)
+
+    # ---- claims --------------------------------------------------------------------------------
+
+    def claim(
+        self,
+        text: str,
+        *,
+        tree: str | None = None,
+        patch_id: str | None = None,
+        seconds: int | None = None,
+        anyway: bool = False,
+    ) -> Json:
+        """Say what one is about to try: `{"claim", "prior"}`; the claim is None when it is taken.
+
+        `prior` says who holds it or has tried it. `anyway` claims what was tried before.
+        """
+        try:
+            return self._post(
+                "claims", text=text, tree=tree, patch_id=patch_id, seconds=seconds,
+                anyway=anyway or None,
+            )  # fmt: skip
+        except Conflict as error:
+            if "prior" not in error.details:
+                raise
+            return {"claim": None, "prior": as_list(error.details["prior"])}
+
+    def claims(self) -> Json:
+        """`{"claims": [...]}`: what is being tried now."""
+        return self._get("claims")
+
+    def extend_claim(self, claim: int, seconds: int | None = None) -> Json:
+        """Hold a claim for longer."""
+        return self._post("claims", claim, "extend", seconds=seconds)
+
+    def finish_claim(self, claim: int) -> Json:
+        """It was tried."""
+        return self._post("claims", claim, "finish", repeatable=False)
+
+    def release_claim(self, claim: int) -> Json:
+        """It was not tried: anybody may."""
+        return self._post("claims", claim, "release", repeatable=False)
+
+    # ---- the board -----------------------------------------------------------------------------
+
+    def channels(self) -> Json:
+        """`{"channels": [...]}`."""
+        return self._get("channels")
+
+    def create_channel(self, name: str, description: str = "") -> Json:
+        """A new channel; Conflict when it is there."""
+        return self._post("channels", repeatable=False, name=name, description=description)
+
+    def posts(
+        self,
+        channel: str,
+        *,
+        limit: int | None = None,
+        before: int | None = None,
+        after: int | None = None,
+        chars: int | None = None,
+    ) -> Json:
+        """`{"posts": [...]}` of a channel, newest first; those `after` one, oldest first."""
+        return self._get(
+            "channels", channel, "posts", limit=limit, before=before, after=after, chars=chars
+        )
+
+    def post(self, id: int) -> Json:
+        """`{"post": ...}`: one post, whole."""
+        return self._get("posts", id)
+
+    def replies(self, id: int) -> Json:
+        """`{"posts": [...]}`: the answers to a post, oldest first."""
+        return self._get("posts", id, "replies")
+
+    def send(self, channel: str, content: str, parent: int | None = None) -> Json:
+        """Write a post: `{"post", "result"}`, where its first line tells of a result."""
+        return self._post(
+            "channels", channel, "posts", repeatable=False, content=content, parent_id=parent
+        )
+
+    def unread(self) -> Json:
+        """What one has not read, by channel."""
+        return self._get("unread")
+
+    def mark_read(self, channel: str, upto: int) -> Json:
+        """Posts up to a number are read."""
+        return self._post("channels", channel, "read", upto=upto)
+
+    def mentions(self) -> Json:
+        """Posts that name one."""
+        return self._get("mentions")
+
+    def search(self, words: str, limit: int | None = None) -> Json:
+        """`{"posts": [...]}` with all of some words, newest first."""
+        return self._get("search", q=words, limit=limit)
+
+    # ---- what happens --------------------------------------------------------------------------
+
+    def events(
+        self,
+        since: int | None,
+        *,
+        wait: int = 0,
+        kinds: Sequence[str] = (),
+        everywhere: bool = False,
+    ) -> Json:
+        """`{"events", "cursor", "missed"}` after a cursor; waits up to 30 s for the first one.
+
+        Without a cursor it is the newest event's.
+        """
+        wait = max(0, min(wait, LONGEST_WAIT))
+        path = joined(
+            "api", "v2", "events",
+            since=since, wait=wait, kinds=",".join(kinds) or None,
+            project=None if everywhere else self.project,
+        )  # fmt: skip
+        return as_object(self.transport.json(Request("GET", path, seconds=wait)))
+
+    # ---- inside --------------------------------------------------------------------------------
+
+    def _path(self, *segments: object, hub: bool = False, **query: object) -> str:
+        place = () if hub else ("projects", self.project)
+        return joined("api", "v2", *place, *segments, **query)
+
+    def _get(self, *segments: object, hub: bool = False, **query: Any) -> Json:
+        return as_object(
+            self.transport.json(Request("GET", self._path(*segments, hub=hub, **query)))
+        )
+
+    def _post(
+        self, *segments: object, hub: bool = False, repeatable: bool = True, **body: object
+    ) -> Json:
+        path = self._path(*segments, hub=hub)
+        request = Request("POST", path, as_body(body), JSON_TYPE, repeatable)
+        return as_object(self.transport.json(request))
+
+    def _put(self, *segments: object, **body: object) -> Json:
+        path = self._path(*segments, hub=True)
+        return as_object(self.transport.json(Request("PUT", path, as_body(body), JSON_TYPE)))
+
+    def _delete(self, *segments: object, hub: bool = False) -> Json:
+        path = self._path(*segments, hub=hub)
+        return as_object(self.transport.json(Request("DELETE", path)))
+
+    def _content(self, *segments: object, **query: Any) -> bytes:
+        return self.transport.content(Request("GET", self._path(*segments, **query)))

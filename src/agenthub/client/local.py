@@ -1,0 +1,251 @@
+"""The repository of whoever uses a hub: bundles made from it and taken into it.
+
+Plumbing on objects alone: no work tree, no hook, no filter, nothing of the user's configuration but
+where the repository is. What comes from a hub is checked by git before it is kept.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from agenthub.errors import BadInput, GitError
+from agenthub.git.bundle import read_header, read_object_count, write_header
+from agenthub.validation import check_hash, clean_line, is_hash, shown
+
+GIT = "git"
+FIRST, MOST = 64, 1_000  # commits that a hub is asked about at once
+HAVES = 256  # commits that a hub is told of
+MOST_INPUT = 4 << 30  # bytes of a pack that is taken in
+
+_CONFIG = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.bigFileThreshold=1m",
+    "gc.auto=0",
+    "safe.directory=*",
+)
+_ENV = {
+    "HOME": "/nonexistent",
+    "LC_ALL": "C.UTF-8",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_ALLOW_PROTOCOL": "",
+    "GIT_TERMINAL_PROMPT": "0",
+}
+
+
+@dataclass(frozen=True)
+class Local:
+    """A git repository on this machine."""
+
+    git_dir: Path
+
+    @classmethod
+    def discover(cls, folder: Path) -> Local:
+        """The repository around a folder; GitError when there is none, or one of SHA-256."""
+        ended = _spawn(["rev-parse", "--absolute-git-dir", "--show-object-format"], folder)
+        if ended.returncode != 0:
+            raise GitError(
+                f"{folder} is not in a git repository that can be used: {_said(ended)}. Go to "
+                "your project, or make one with `git init`."
+            )
+        place, objects = os.fsdecode(ended.stdout).split("\n")[:2]
+        if objects != "sha1":
+            raise GitError(
+                f"{place} is a repository with {objects} hashes, and hubs keep SHA-1 history. "
+                "Make one with `git init --object-format=sha1`."
+            )
+        return cls(Path(place))
+
+    def resolve(self, revision: str) -> str:
+        """The commit of a revision; BadInput when there is none."""
+        asked = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"]
+        found = self._try(asked).decode().strip() if revision.isprintable() else ""
+        if is_hash(found):
+            return found
+        if revision == "HEAD":
+            raise BadInput("There is no commit here yet. Make one: git commit -m '...'")
+        raise BadInput(f"{shown(revision)} is no commit of this repository. See `git log`.")
+
+    def tree(self, commit: str) -> str:
+        """The tree of a commit: equal trees are equal files."""
+        return (
+            self._run(["rev-parse", "--verify", f"{check_hash(commit)}^{{tree}}"]).decode().strip()
+        )
+
+    def patch_id(self, commit: str) -> str:
+        """What a commit changes in its first parent, as a hub names it; empty for nothing."""
+        named = f"{check_hash(commit)}^1"
+        parent = self._try(["rev-parse", "--verify", "--quiet", named]).decode().split()
+        plain = ["--no-ext-diff", "--no-textconv", "--no-renames", "--no-color", "--full-index"]
+        pair = [*parent, commit]
+        diff = self._run(["diff-tree", "-p", "-r", "--root", *plain, *pair])
+        return self._run(["patch-id", "--stable"], stdin=diff).decode()[:40]
+
+    # ---- towards a hub -------------------------------------------------------------------------
+
+    def known(self, tip: str, ask: Callable[[Sequence[str]], Collection[str]]) -> set[str]:
+        """Commits below a tip that a hub has, so that all others are what it lacks.
+
+        `ask` says which ones of some hashes the hub has. Whatever has a commit has its parents,
+        so that a hub without any of the first commits has nothing.
+        """
+        roots = self._list(["rev-list", "--max-parents=0", tip])[:MOST]
+        known: set[str] = set()
+        asked: set[str] = set()
+        size = FIRST
+        while rest := self._unasked(tip, known, asked):
+            batch = [*rest[:size], *(roots if not asked else ())]
+            asked.update(batch)
+            known.update(ask(batch))
+            if known.isdisjoint(roots):
+                return known
+            size = min(MOST, 2 * size)
+        return known
+
+    def lacking(self, tip: str, known: Collection[str]) -> list[str]:
+        """A commit and those below it that are neither known nor below what is; parents first."""
+        revisions = _lines([tip, *(f"^{commit}" for commit in known)])
+        return self._list(["rev-list", "--topo-order", "--reverse", "--stdin"], revisions)
+
+    def write_bundle(self, tip: str, known: Collection[str], target: Path) -> None:
+        """A bundle of a commit and all that leads to it, less what is known, in a new file."""
+        revisions = _lines([tip, *(f"^{commit}" for commit in sorted(known))])
+        walked = self._list(["rev-list", "--boundary", "--stdin"], revisions)
+        bounds = [line[1:] for line in walked if line.startswith("-")]
+        with target.open("wb") as file:
+            file.write(write_header([(tip, "HEAD")], bounds))
+            file.flush()
+            packing = ["pack-objects", "--revs", "--stdout", "--thin", "--delta-base-offset", "-q"]
+            self._run(packing, stdin=revisions, stdout=file)
+
+    # ---- from a hub ----------------------------------------------------------------------------
+
+    def haves(self) -> list[str]:
+        """Some of the newest commits of this repository, to tell a hub of.
+
+        None in a shallow or partial clone: a commit there does not mean all that it needs.
+        """
+        if not self._is_whole():
+            return []
+        newest = ["rev-list", "--date-order", f"--max-count={HAVES}", "--all", "--ignore-missing"]
+        head = self._try(["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).decode().split()
+        return self._list([*newest, *head])
+
+    def holds(self, commit: str) -> bool:
+        """Whether a commit is here, with everything that it needs."""
+        if not self._missing([commit]):
+            whole = ["rev-list", "--objects", "--quiet", check_hash(commit), "--not", "--all"]
+            return self._spawned(whole).returncode == 0
+        return False
+
+    def take(self, bundle: Path, want: str) -> None:
+        """Take a bundle's objects in, checked by git; BadInput when it is not what was asked."""
+        with bundle.open("rb", buffering=0) as raw, open(raw.fileno(), "rb", closefd=False) as file:
+            header = read_header(file)
+            if want not in header.heads:
+                raise BadInput(f"The hub sent {header.heads[0]}, and {want} was asked for.")
+            lacking = self._missing(header.prerequisites)
+            if lacking:
+                raise BadInput(
+                    f"The hub's bundle builds on {lacking[0]}, which is not here. Fetch that first."
+                )
+            if read_object_count(file):
+                raw.seek(header.size)
+                self._run(
+                    [
+                        "index-pack", "--stdin", "--fix-thin", "--strict", "--fsck-objects",
+                        f"--max-input-size={MOST_INPUT}",
+                    ],
+                    stdin=raw,
+                )  # fmt: skip
+        if self._missing([want]):
+            raise BadInput(f"The hub's bundle says that it brings {want}, and it does not.")
+
+    def create_ref(self, name: str, commit: str) -> str:
+        """Make a branch, or any ref, at a commit; its whole name. One that is there stays."""
+        whole = name if name.startswith("refs/") else f"refs/heads/{name}"
+        if name.startswith("-") or self._spawned(["check-ref-format", whole]).returncode != 0:
+            raise BadInput(f"{shown(name)} cannot be a ref. Try one like `hub/best`.")
+        there = self._try(["rev-parse", "--verify", "--quiet", whole]).decode().strip()
+        if there and there != commit:
+            raise BadInput(f"{whole} is there already, at {there[:12]}. Choose another name.")
+        if not there:
+            self._run(["update-ref", "--no-deref", whole, check_hash(commit), "0" * 40])
+        return whole
+
+    # ---- inside --------------------------------------------------------------------------------
+
+    def _is_whole(self) -> bool:
+        shallow = self._try(["rev-parse", "--is-shallow-repository"]).strip() == b"true"
+        promised = self._try(["config", "--get-regexp", r"^remote\..*\.promisor$"])
+        return not shallow and not promised
+
+    def _unasked(self, tip: str, known: Collection[str], asked: Collection[str]) -> list[str]:
+        lacking = self.lacking(tip, known)
+        return [commit for commit in reversed(lacking) if commit not in asked]
+
+    def _missing(self, commits: Iterable[str]) -> list[str]:
+        asked = [check_hash(commit) for commit in commits]
+        told = self._list(["cat-file", "--batch-check=%(objecttype)"], _lines(asked))
+        return [commit for commit, kind in zip(asked, told, strict=True) if kind != "commit"]
+
+    def _list(self, args: Sequence[str], stdin: bytes = b"") -> list[str]:
+        return self._run(args, stdin=stdin).decode().splitlines()
+
+    def _run(
+        self, args: Sequence[str], stdin: bytes | IO[bytes] = b"", stdout: IO[bytes] | None = None
+    ) -> bytes:
+        ended = self._spawned(args, stdin, stdout)
+        if ended.returncode != 0:
+            raise GitError(f"git {args[0]} failed in {self.git_dir}: {_said(ended)}")
+        return ended.stdout or b""
+
+    def _try(self, args: Sequence[str]) -> bytes:
+        ended = self._spawned(args)
+        return ended.stdout if ended.returncode == 0 else b""
+
+    def _spawned(
+        self, args: Sequence[str], stdin: bytes | IO[bytes] = b"", stdout: IO[bytes] | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        return _spawn(args, self.git_dir, {"GIT_DIR": str(self.git_dir)}, stdin, stdout)
+
+
+def _spawn(
+    args: Sequence[str],
+    folder: Path,
+    env: dict[str, str] | None = None,
+    stdin: bytes | IO[bytes] = b"",
+    stdout: IO[bytes] | None = None,
+) -> subprocess.CompletedProcess[bytes]:
+    settings = [word for setting in _CONFIG for word in ("-c", setting)]
+    kept = {name: os.environ[name] for name in ("PATH", "TMPDIR") if name in os.environ}
+    given: dict[str, Any] = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin}
+    try:
+        return subprocess.run(
+            [GIT, *settings, *args],
+            cwd=folder,
+            env={"PATH": os.defpath, **kept, **_ENV, **(env or {})},
+            stdout=subprocess.PIPE if stdout is None else stdout,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # a Ctrl-C on the terminal is for us
+            **given,
+        )
+    except FileNotFoundError as error:
+        raise GitError("git was not found on PATH. Install it, 2.34 or newer.") from error
+
+
+def _lines(words: Iterable[str]) -> bytes:
+    return "".join(f"{word}\n" for word in words).encode()
+
+
+def _said(ended: subprocess.CompletedProcess[bytes]) -> str:
+    words = ended.stderr.decode(errors="replace").strip()
+    return clean_line(words, 400) or f"exit {ended.returncode}"

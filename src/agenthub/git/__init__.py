@@ -1,0 +1,1 @@
+"""The hub's git: bundles, objects, policy, and the bare repositories."""

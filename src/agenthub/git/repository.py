@@ -1,0 +1,415 @@
+"""One project's bare repository: the hub's only caller of git.
+
+Every pack that is let in was checked by git to name nothing that is missing, so all that is here
+is whole. Nothing here is ever pruned: what keeps a commit is the hub's index, not a ref.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import secrets
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, BinaryIO
+
+from agenthub.errors import BadInput, HubError, Missing, Unavailable
+from agenthub.files import remove_tree, sync_folder
+from agenthub.git.bundle import write_header
+from agenthub.git.layout import keeping, lay_out, sweep
+from agenthub.git.objects import (
+    MAX_COMMIT,
+    MAX_TREE,
+    TREE,
+    Entry,
+    Info,
+    Quarantine,
+    Reader,
+    parse_commit,
+    parse_tree,
+)
+from agenthub.git.refusals import refused
+from agenthub.git.subprocesses import (
+    Child,
+    Ended,
+    Leash,
+    bare_env,
+    file_of,
+    run,
+    sandbox_works,
+    sandboxed,
+)
+from agenthub.validation import clean_line, is_hash, shown
+
+GIT = "git"
+OLDEST = (2, 36)  # cat-file --batch-command
+HAVES = 1_000  # commits of a fetcher that are looked at
+CUT = "… cut: {seen:,} bytes are shown, the rest is not. Ask for one file of it by its path.\n"
+
+_PLAIN_DIFF = ("--no-ext-diff", "--no-textconv", "--no-renames", "--no-color", "--full-index")
+
+
+UNPACKING = Leash()
+READING = Leash()
+SENDING = Leash(seconds=600, cpu=120, memory=4 << 30, output=1 << 40)
+REPACKING = Leash(seconds=1800, cpu=1800, memory=16 << 30, file=1 << 40)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a repository is worked on."""
+
+    sandbox: str = "auto"  # bubblewrap around the unpacking: "auto" where it works, "on", "off"
+    repack_every: int = 100  # packs let in
+    unpacking: Leash = UNPACKING
+    reading: Leash = READING
+    sending: Leash = SENDING
+    repacking: Leash = REPACKING
+
+
+@dataclass
+class Repository:
+    """A bare repository, and a folder on the same disk where pushes wait to be judged."""
+
+    folder: Path
+    incoming: Path
+    settings: Settings = field(default_factory=Settings)
+
+    def __post_init__(self) -> None:
+        self.folder, self.incoming = self.folder.absolute(), self.incoming.absolute()
+        self._reader = Reader(lambda: self._start_reader(None))
+        self._repacking = threading.Lock()
+        self._keeper: threading.Thread | None = None
+        self._admitted = self.settings.repack_every  # unknown: look once
+
+    @classmethod
+    def create(cls, folder: Path, incoming: Path, settings: Settings | None = None) -> Repository:
+        """Make a repository, or open the one that is there."""
+        lay_out(folder, incoming)
+        _check_version()
+        return cls(folder, incoming, settings or Settings())
+
+    def close(self) -> None:
+        """End the reader, and wait for a repack that is under way."""
+        if self._keeper is not None:
+            self._keeper.join()
+        self._reader.close()
+
+    def sweep(self) -> None:
+        """Remove what a killed process left half-done. Only while nobody else works here."""
+        sweep(self.folder, self.incoming)
+
+    # ---- coming in -----------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def quarantine(self) -> Iterator[Path]:
+        """A folder for one push, removed whatever becomes of it."""
+        folder = self.incoming / secrets.token_hex(8)
+        (folder / "objects" / "pack").mkdir(parents=True, mode=0o700)
+        try:
+            yield folder
+        finally:
+            remove_tree(folder)
+
+    def unpack(self, folder: Path, pack: BinaryIO, limit: int) -> Quarantine:
+        """Put the pack that a file stands at into a quarantine's folder, checked by git.
+
+        BadInput for objects that are damaged, missing or dangerous, TooLarge over `limit` bytes.
+        """
+        held = Quarantine(folder / "objects")
+        checked = ("--stdin", "--fix-thin", "--strict", "--fsck-objects")
+        command = [*self._sandboxed(folder), GIT, "index-pack", *checked]
+        command.append(f"--max-input-size={max(1, limit)}")  # to git, 0 is no limit
+        ended = run(command, self._env(held), self.settings.unpacking, pack)
+        if ended.code != 0 or ended.stopped:
+            raise refused(ended, limit)
+        return held
+
+    def admit(self, held: Quarantine) -> None:
+        """Move a quarantine's packs in, durably; a pack is seen once its index is there."""
+        packs = self.folder / "objects" / "pack"
+        files = sorted(held.objects.glob("pack/pack-*"), key=lambda path: path.suffix == ".idx")
+        try:
+            for file in files:
+                file.rename(packs / file.name)
+            sync_folder(packs)
+        except OSError as error:
+            raise Unavailable(f"The hub cannot store the push now: {error.strerror}.") from error
+        self._admitted += 1
+
+    def reader(self, held: Quarantine) -> Reader:
+        """A reader of a quarantine's objects and the repository's; close it."""
+        return Reader(lambda: self._start_reader(held))
+
+    def patch_ids(self, held: Quarantine, pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+        """The stable patch id of each (commit, first parent or ""), where it has one.
+
+        None at all when they take too long: they are a help, not a condition.
+        """
+        script = (
+            f"{GIT} diff-tree --stdin -p -r --root {' '.join(_PLAIN_DIFF)} "
+            f"| {GIT} patch-id --stable"
+        )
+        asked = "".join(f"{commit} {parent}".rstrip() + "\n" for commit, parent in pairs)
+        with file_of(asked) as stdin:
+            ended = run(["/bin/sh", "-c", script], self._env(held), self.settings.reading, stdin)
+        if ended.code != 0 or ended.stopped:
+            return {}
+        rows = (line.split(" ") for line in ended.out.decode("ascii", "replace").splitlines())
+        return {row[1]: row[0] for row in rows if len(row) == 2}
+
+    # ---- reading -------------------------------------------------------------------------------
+
+    def info(self, names: Sequence[str]) -> list[Info | None]:
+        """Kind and size of objects that were let in, None where there is none."""
+        return self._reader.info(names)
+
+    def commit_tree(self, commit: str) -> str:
+        """The tree of a commit; Missing when there is no such commit."""
+        self._check_commit(commit)
+        return parse_commit(self._reader.read(commit, "commit", MAX_COMMIT)).tree
+
+    def message(self, commit: str) -> str:
+        """What a commit says, as its author wrote it; Missing when there is no such commit."""
+        self._check_commit(commit)
+        raw = parse_commit(self._reader.read(commit, "commit", MAX_COMMIT)).message
+        return raw.decode("utf-8", "replace")
+
+    def show(self, commit: str, path: str, limit: int) -> bytes:
+        """One file of a commit; Missing, or TooLarge over `limit` bytes."""
+        entry = self._entry(self.commit_tree(commit), path)
+        if entry is None or entry.mode == TREE:
+            what = "no file" if entry is None else "a folder, no file,"
+            raise Missing(f"Commit {commit[:12]} has {what} at {shown(path)}.")
+        return self._reader.read(entry.sha, "blob", limit)
+
+    def listing(self, commit: str, path: str = "") -> list[Entry]:
+        """What a folder of a commit holds; the root's by an empty path."""
+        tree = self.commit_tree(commit)
+        entry = self._entry(tree, path) if path else Entry(TREE, b"", tree)
+        if entry is None or entry.mode != TREE:
+            raise Missing(f"Commit {commit[:12]} has no folder at {shown(path)}.")
+        return list(parse_tree(self._reader.read(entry.sha, "tree", MAX_TREE)))
+
+    def diff(
+        self,
+        old: str,
+        new: str,
+        path: str = "",
+        *,
+        shown_bytes: int = 262_144,
+        blob_bytes: int = 1 << 20,
+    ) -> Iterator[bytes]:
+        """The diff of two commits as text, in pieces; what is too large is told, not shown."""
+        self._check_commit(old, new)
+        _check_path(path)
+        where = [f":(literal){path}"] if path else []
+        large = self._too_large(old, new, where, blob_bytes)
+        for name, told in large:
+            line = clean_line(os.fsencode(name).decode(errors="replace"), 500)
+            yield f"# {line}: {told} bytes, over {blob_bytes:,}; not shown\n".encode()
+        where += [f":(exclude,literal){name}" for name, _ in large]  # git would read the whole
+        command = [GIT, "diff-tree", "-p", "-r", *_PLAIN_DIFF, old, new, "--", *where]
+        leash = _with_output(self.settings.reading, shown_bytes)
+        with Child(command, self._env(), leash) as child:
+            yield from child.chunks()
+            ended = child.ended()
+        if ended.stopped or ended.code != 0:
+            yield ("\n" + CUT.format(seen=shown_bytes)).encode()
+
+    def bundle(self, commit: str, haves: Sequence[str] = ()) -> Iterator[bytes]:
+        """A bundle of a commit and all below it, less what the fetcher has, in pieces.
+
+        Commits among `haves` that are not here are passed over.
+        """
+        self._check_commit(commit)
+        haves = [have for have in haves[:HAVES] if is_hash(have)]
+        kinds = self.info(haves)
+        haves = [
+            have for have, info in zip(haves, kinds, strict=True) if info and info.kind == "commit"
+        ]
+        edges = self._edges(commit, haves) if haves else []
+        yield write_header([(commit, "HEAD")], edges)
+        command = [GIT, "pack-objects", "--revs", "--stdout", "--thin", "--delta-base-offset", "-q"]
+        asked = "".join(f"{name}\n" for name in (commit, *(f"^{edge}" for edge in edges)))
+        with (
+            file_of(asked) as stdin,
+            Child(command, self._env(), self.settings.sending, stdin) as child,
+        ):
+            yield from child.chunks()
+            _check(child.ended(), "make the bundle")
+
+    # ---- keeping -------------------------------------------------------------------------------
+
+    def tidy(self) -> None:
+        """Begin a repack in a thread of its own when it is due and none is under way."""
+        if self._admitted < self.settings.repack_every or self._repacking.locked():
+            return
+        self._admitted = 0
+        if self.packs() >= self.settings.repack_every:
+            self._keeper = threading.Thread(target=self._tend, name="hub-repack", daemon=True)
+            self._keeper.start()
+
+    def repack(self) -> None:
+        """Join small packs into larger ones. No object is dropped, and readers may go on."""
+        with self._repacking, keeping(self.folder) as lock:
+            if lock is None:
+                return  # a repack goes on that a killed process began
+            command = [GIT, "repack", "--geometric=2", "-d", "-q", "-n", "--write-midx"]
+            ended = run(command, self._env(), self.settings.repacking, keep=(lock,))
+        self._reader.close()  # the next one sees the new packs at once
+        _check(ended, "repack the repository")
+
+    def _tend(self) -> None:
+        try:
+            self.repack()
+        except HubError as error:  # pushes go on; the next one that is due tries again
+            logging.getLogger(__name__).warning("%s", error)
+
+    def packs(self) -> int:
+        """How many packs there are."""
+        return sum(name.endswith(".idx") for name in os.listdir(self.folder / "objects" / "pack"))  # noqa: PTH208
+
+    def check(self) -> str:
+        """What git finds wrong with the packs and objects; empty when nothing is."""
+        ended = run(
+            [GIT, "fsck", "--full", "--strict", "--no-dangling", "--no-progress"],
+            self._env(),
+            self.settings.repacking,
+        )
+        return "" if ended.code == 0 else (ended.out.decode(errors="replace") + ended.errors)
+
+    # ---- git -----------------------------------------------------------------------------------
+
+    def child(
+        self, arguments: Sequence[str], leash: Leash, stdin: int | IO[bytes], **env: str
+    ) -> Child:
+        """Another git command on this repository, on a leash: for what hands out, and checks."""
+        return Child([GIT, *arguments], {**self._env(), **env}, leash, stdin)
+
+    def _env(self, held: Quarantine | None = None) -> dict[str, str]:
+        """Nothing of ours but PATH, and nobody's configuration but the repository's own."""
+        env = {
+            **bare_env(),
+            "GIT_DIR": str(self.folder),
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_ATTR_NOSYSTEM": "1",
+            "GIT_NO_REPLACE_OBJECTS": "1",
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_ALLOW_PROTOCOL": "none",
+        }
+        if held is not None:
+            env["GIT_OBJECT_DIRECTORY"] = str(held.objects)
+            env["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = str(self.folder / "objects")
+        return env
+
+    def _start_reader(self, held: Quarantine | None) -> subprocess.Popen[bytes]:
+        leash = self.settings.reading if held is not None else self.settings.sending
+        unlimited = Leash(cpu=1 << 30, memory=leash.memory)
+        return subprocess.Popen(
+            [*(unlimited if held is None else leash).words(), GIT, "cat-file", "--batch-command"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=self._env(held),
+            cwd="/",
+        )
+
+    def _sandboxed(self, folder: Path) -> list[str]:
+        if self.settings.sandbox == "off":
+            return []
+        if sandbox_works(GIT):
+            return sandboxed(GIT, readable=self.folder, writable=folder)
+        if self.settings.sandbox == "auto":
+            return []
+        raise Unavailable(
+            'The hub is set to unpack in a sandbox (sandbox = "on"), and bubblewrap does not '
+            'work on this machine. Its keeper can install it, or set "auto".'
+        )
+
+    def _check_commit(self, *names: str) -> None:
+        for name, info in zip(names, self.info(names), strict=True):
+            if info is None or info.kind != "commit":
+                raise Missing(f"There is no commit {name} here.", hash=name)
+
+    def _entry(self, tree: str, path: str) -> Entry | None:
+        entry = Entry(TREE, b"", tree)
+        for part in os.fsencode(path).split(b"/"):
+            if entry.mode != TREE:
+                return None
+            inside = parse_tree(self._reader.read(entry.sha, "tree", MAX_TREE))
+            found = next((entry for entry in inside if entry.name == part), None)
+            if found is None:
+                return None
+            entry = found
+        return entry
+
+    def _edges(self, commit: str, haves: Sequence[str]) -> list[str]:
+        """Where what the fetcher has ends and what it lacks begins."""
+        asked = "".join(f"{name}\n" for name in (commit, *(f"^{have}" for have in haves)))
+        with file_of(asked) as stdin:
+            command = [GIT, "rev-list", "--boundary", "--stdin"]
+            ended = run(command, self._env(), self.settings.sending, stdin)
+        _check(ended, "find what is new")
+        lines = ended.out.decode().splitlines()
+        edges = [line[1:] for line in lines if line.startswith("-")]
+        return edges if len(edges) < len(lines) else [commit]
+
+    def _too_large(
+        self, old: str, new: str, where: Sequence[str], limit: int
+    ) -> list[tuple[str, str]]:
+        """Paths of a diff with too much text to compare, and the sizes before and after."""
+        command = [GIT, "diff-tree", "-r", "-z", "--no-renames", old, new, "--", *where]
+        ended = run(command, self._env(), self.settings.reading)
+        _check(ended, "compare the commits")
+        words, found = ended.out.split(b"\0"), []
+        for row, name in zip(words[::2], words[1::2], strict=False):
+            sides = [side for side in row.decode().split(" ")[2:4] if side.strip("0")]
+            sizes = [info.size for info in self.info(sides) if info and info.kind == "blob"]
+            if max(sizes, default=0) > limit:
+                found.append((os.fsdecode(name), " -> ".join(f"{size:,}" for size in sizes)))
+        return found
+
+
+def _check(ended: Ended, what: str) -> None:
+    """Unavailable when git failed. What git said of it names folders of ours: it is for our log."""
+    if ended.code != 0 or ended.stopped:
+        why = ended.stopped or ended.code
+        said = clean_line(ended.errors, 500)
+        logging.getLogger(__name__).warning("git could not %s (%s): %s", what, why, said)
+        raise Unavailable(
+            f"git could not {what} ({why}); the hub's log says more. Try again later."
+        )
+
+
+def _check_path(path: str) -> None:
+    """BadInput for what cannot be within a commit."""
+    if "\0" in path:
+        raise BadInput(f"{shown(path)} has a NUL character, and no path has one.")
+    if path.startswith("/") or ".." in path.split("/"):
+        raise BadInput(
+            f"{shown(path)} is no path in a commit: these begin at its root, without a slash in "
+            "front and without `..`, as train.py or lib/model.py."
+        )
+
+
+def _with_output(leash: Leash, output: int) -> Leash:
+    return Leash(leash.seconds, leash.cpu, leash.memory, leash.file, output)
+
+
+@functools.cache
+def _check_version() -> None:
+    ended = run([GIT, "version"], bare_env(), Leash(seconds=20))
+    words = ended.out.decode(errors="replace").split()
+    numbers = [
+        int(part) for part in (words[2].split(".")[:2] if len(words) > 2 else []) if part.isdigit()
+    ]
+    if ended.code != 0 or tuple(numbers) < OLDEST:
+        seen = " ".join(words) or "no git on PATH"
+        raise Unavailable(f"The hub needs git {OLDEST[0]}.{OLDEST[1]} or newer, and found: {seen}.")

@@ -1,0 +1,1 @@
+"""Looking after a hub: backup, restore, export and import."""

@@ -1,0 +1,94 @@
+"""The log of what was done with authority: only added to, each row sealed by the one before it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from agenthub.records.database import Database
+from agenthub.records.events import capped
+
+START = "0" * 64  # what the first row is chained to
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row: who did what to whom."""
+
+    seq: int
+    time: int  # unix seconds
+    actor: str
+    action: str
+    subject: str
+    detail: dict[str, Any]
+    hash: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a walk over the chain found."""
+
+    rows: int
+    head: str  # the last sound row's hash: publish it, and nobody can rewrite what is before it
+    broken: int | None  # the first row that is not as it was written, or is gone
+
+    @property
+    def sound(self) -> bool:
+        """Whether every row is there and as it was written."""
+        return self.broken is None
+
+
+class Audit:
+    """The hash-chained log."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def append(self, actor: str, action: str, subject: str = "", **detail: Any) -> None:
+        """Write one row, within whatever transaction is under way. No secrets in `detail`."""
+        with self._db.write() as connection:
+            last = self._db.row("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1")
+            seq, previous = (last["seq"] + 1, last["hash"]) if last else (1, START)
+            row = (seq, self._db.now(), actor, action, subject, _canonical(detail))
+            connection.execute(
+                "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, _seal(previous, row))
+            )
+
+    def page(self, before: int | None = None, limit: int = 50) -> tuple[Entry, ...]:
+        """The newest entries, or those before a number; newest first."""
+        rows = self._db.rows(
+            "SELECT * FROM audit WHERE seq < ? ORDER BY seq DESC LIMIT ?",
+            1 << 62 if before is None else before,
+            capped(limit),
+        )
+        return tuple(Entry(**{**dict(row), "detail": json.loads(row["detail"])}) for row in rows)
+
+    def verify(self) -> Verdict:
+        """Walk the whole chain; finds what was changed, taken out, put in, or cut off its end."""
+        hash_, rows = START, 0
+        for row in self._walk():
+            if row[0] != rows + 1 or row[-1] != _seal(hash_, row[:-1]):
+                return Verdict(rows, hash_, rows + 1)
+            hash_, rows = row[-1], rows + 1
+        written = self._db.number("SELECT seq FROM sqlite_sequence WHERE name = 'audit'")
+        return Verdict(rows, hash_, rows + 1 if written > rows else None)
+
+    def _walk(self) -> Iterator[tuple[Any, ...]]:
+        seq = 0
+        while rows := self._db.rows(
+            "SELECT * FROM audit WHERE seq > ? ORDER BY seq LIMIT 1000", seq
+        ):
+            yield from (tuple(row) for row in rows)
+            seq = rows[-1]["seq"]
+
+
+def _canonical(detail: dict[str, Any]) -> str:
+    return json.dumps(detail, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def _seal(previous: str, row: tuple[Any, ...]) -> str:
+    text = json.dumps([previous, *row], separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,331 @@
+"""The message board: channels of a project, posts, and what an agent has not read yet."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from sqlite3 import Connection, Row
+
+from agenthub.errors import BadInput, Conflict, Forbidden, Missing
+from agenthub.records.audit import Audit
+from agenthub.records.database import Database
+from agenthub.records.events import PAGE, Events, capped
+from agenthub.validation import check_channel, check_text, clean, clean_line, shown
+
+POST_BYTES = 32_768
+DESCRIPTION_BYTES = 2_000
+MENTIONS = 20  # of one post
+WORM_AGENTS = 3  # so many agents with the same text are suspect
+WORM_LENGTH = 40  # characters; "same here" is no worm
+UNREAD = 1_000  # counted no further
+NEWEST = 1 << 62
+_MENTION = re.compile(r"(?<![\w@./-])@([a-zA-Z0-9][a-zA-Z0-9._-]{0,62})")
+
+
+@dataclass(frozen=True)
+class Caps:
+    """How many channels there may be."""
+
+    hub: int = 100
+    agent: int = 10
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A named place for posts."""
+
+    id: int
+    project: int
+    name: str
+    description: str
+    agent: str  # who made it
+    created: int
+
+
+@dataclass(frozen=True)
+class Post:
+    """A message; foreign text, cleaned of what cannot be seen."""
+
+    id: int
+    channel: int
+    agent: str
+    parent: int | None
+    content: str  # empty when hidden
+    created: int
+    hidden: bool
+    suspect: bool  # several agents posted this same text
+
+
+@dataclass(frozen=True)
+class Unread:
+    """What an agent has not read in a channel."""
+
+    channel: str
+    posts: int  # by others; counted up to 1,000
+    mentions: int
+    seen: int  # the last post it has read
+    id: int  # the channel's
+
+
+class Board:
+    """The channels and posts of one project."""
+
+    def __init__(self, database: Database, project: int, caps: Caps | None = None) -> None:
+        self._db = database
+        self._project = project
+        self._caps = Caps() if caps is None else caps
+        self._events = Events(database)
+
+    # ---- channels ------------------------------------------------------------------------------
+
+    def create(self, name: str, description: str, agent: str) -> Channel:
+        """A new channel; Conflict when it exists, whatever the caps; Forbidden over them."""
+        check_channel(name)
+        text = _checked_text(description, "A description", DESCRIPTION_BYTES, empty=True)
+        with self._db.write() as connection:
+            if self._find(name) is not None:
+                raise Conflict(f"channel already exists: {name}")
+            self._check_caps(agent)
+            row = connection.execute(
+                "INSERT INTO channels(project, name, description, agent, created) "
+                "VALUES (?, ?, ?, ?, ?) RETURNING *",
+                (self._project, name, text, agent, self._db.now()),
+            ).fetchone()
+            self._events.append("channel", name, agent, self._project)
+        return Channel(*row)
+
+    def channels(self) -> tuple[Channel, ...]:
+        """All channels, by name; there are no more than the hub's cap."""
+        query = "SELECT * FROM channels WHERE project = ? ORDER BY name"
+        return tuple(Channel(*row) for row in self._db.rows(query, self._project))
+
+    def channel(self, name: str) -> Channel:
+        """One channel; Missing when there is none."""
+        row = self._find(name)
+        if row is None:
+            raise Missing(f"channel not found: {shown(name)}. List the channels, or make it.")
+        return Channel(*row)
+
+    # ---- posts ---------------------------------------------------------------------------------
+
+    def post(self, channel: str, agent: str, content: str, parent: int | None = None) -> Post:
+        """Write a post, or a reply to one in the same channel."""
+        text = _checked_text(content, "A post", POST_BYTES)
+        with self._db.write() as connection:
+            place = self.channel(channel)
+            if parent is not None:
+                self._check_parent(place, parent)
+            row = connection.execute(
+                "INSERT INTO posts(channel, agent, parent, content, created, alike) "
+                "VALUES (?, ?, ?, ?, ?, ?) RETURNING *",
+                (place.id, agent, parent, text, self._db.now(), _alike(text)),
+            ).fetchone()
+            self._events.append("post", row["id"], agent, self._project)
+            self._mention(connection, row["id"], text)
+            self._flag_alike(connection, row)
+            return self.get(row["id"])
+
+    def get(self, id: int, *, whole: bool = False) -> Post:
+        """One post; Missing when there is none. Hidden ones have no text, unless `whole`."""
+        row = self._db.row(
+            "SELECT p.* FROM posts p JOIN channels c ON c.id = p.channel "
+            "WHERE p.id = ? AND c.project = ?",
+            *(id, self._project),
+        )
+        if row is None:
+            raise Missing(f"post not found: {id}")
+        return _post(row, whole)
+
+    def page(
+        self, channel: str, limit: int = 50, before: int | None = None, *, offset: int = 0
+    ) -> tuple[Post, ...]:
+        """A channel's newest posts, or those before one; newest first, hidden ones left out."""
+        rows = self._db.rows(
+            "SELECT * FROM posts WHERE channel = ? AND id < ? AND hidden IS NULL "
+            "ORDER BY id DESC LIMIT ? OFFSET ?",
+            self.channel(channel).id,
+            NEWEST if before is None else before,
+            *(capped(limit), max(0, offset)),
+        )
+        return tuple(_post(row) for row in rows)
+
+    def since(self, channel: str, after: int, limit: int = 50) -> tuple[Post, ...]:
+        """A channel's posts after one, oldest first, hidden ones left out."""
+        rows = self._db.rows(
+            "SELECT * FROM posts WHERE channel = ? AND id > ? AND hidden IS NULL "
+            "ORDER BY id LIMIT ?",
+            *(self.channel(channel).id, after, capped(limit)),
+        )
+        return tuple(_post(row) for row in rows)
+
+    def replies(self, id: int, limit: int = PAGE, after: int = 0) -> tuple[Post, ...]:
+        """Answers to a post, oldest first, hidden ones left out; Missing without the post."""
+        rows = self._db.rows(
+            "SELECT * FROM posts WHERE parent = ? AND id > ? AND hidden IS NULL "
+            "ORDER BY id LIMIT ?",
+            *(self.get(id).id, after, capped(limit)),
+        )
+        return tuple(_post(row) for row in rows)
+
+    def search(self, words: str, limit: int = 50, before: int | None = None) -> tuple[Post, ...]:
+        """Posts with all of some words, newest first; BadInput without a word."""
+        found = re.findall(r"\w+", words)[:16]
+        if not found:
+            raise BadInput(f"There is no word in {shown(words)}. Search for words.")
+        rows = self._db.rows(
+            "SELECT p.* FROM posts_text t JOIN posts p ON p.id = t.rowid "
+            "JOIN channels c ON c.id = p.channel "
+            "WHERE posts_text MATCH ? AND t.rowid < ? AND c.project = ? AND p.hidden IS NULL "
+            "ORDER BY t.rowid DESC LIMIT ?",
+            " ".join(f'"{word}"' for word in found),
+            *(NEWEST if before is None else before, self._project, capped(limit)),
+        )
+        return tuple(_post(row) for row in rows)
+
+    # ---- reading cursors -----------------------------------------------------------------------
+
+    def mark_read(self, agent: str, channel: str, upto: int) -> None:
+        """An agent has read a channel up to a post; never back."""
+        place = self.channel(channel)
+        with self._db.write(durable=False) as connection:
+            newest = "SELECT max(id) FROM posts WHERE channel = ?"
+            seen = min(upto, self._db.number(newest, place.id))
+            connection.execute(
+                "INSERT INTO cursors VALUES (?, ?, ?) ON CONFLICT(agent, channel) "
+                "DO UPDATE SET seen = max(seen, excluded.seen)",
+                (agent, place.id, seen),
+            )
+
+    def unread(self, agent: str) -> tuple[Unread, ...]:
+        """What an agent has not read, in the channels where there is something."""
+        rows = self._db.rows(
+            "SELECT c.id, c.name, coalesce(k.seen, 0) AS seen, "
+            "(SELECT count(*) FROM (SELECT 1 FROM posts p WHERE p.channel = c.id "
+            "AND p.id > coalesce(k.seen, 0) AND p.hidden IS NULL "
+            "AND p.agent <> ?1 LIMIT ?2)) AS posts, (SELECT count(*) FROM mentions m "
+            "JOIN posts p ON p.id = m.post WHERE m.agent = ?1 AND p.channel = c.id "
+            "AND m.post > coalesce(k.seen, 0) AND p.hidden IS NULL) AS mentions "
+            "FROM channels c LEFT JOIN cursors k ON k.channel = c.id AND k.agent = ?1 "
+            "WHERE c.project = ?3 ORDER BY c.name",
+            *(agent, UNREAD, self._project),
+        )
+        found = (
+            Unread(row["name"], row["posts"], row["mentions"], row["seen"], row["id"])
+            for row in rows
+        )
+        return tuple(each for each in found if each.posts)
+
+    def mentions(self, agent: str, after: int = 0, limit: int = 50) -> tuple[Post, ...]:
+        """Posts that name an agent, after one, oldest first."""
+        rows = self._db.rows(
+            "SELECT p.* FROM mentions m JOIN posts p ON p.id = m.post "
+            "JOIN channels c ON c.id = p.channel WHERE m.agent = ? AND m.post > ? "
+            "AND c.project = ? AND p.hidden IS NULL ORDER BY m.post LIMIT ?",
+            *(agent, after, self._project, capped(limit)),
+        )
+        return tuple(_post(row) for row in rows)
+
+    # ---- moderation ----------------------------------------------------------------------------
+
+    def hide(self, id: int, actor: str, why: str) -> Post:
+        """Take a post's text out of sight; its place in a thread stays."""
+        return self._set_hidden(id, actor, clean_line(why, 200) or "no reason given")
+
+    def show(self, id: int, actor: str) -> Post:
+        """Bring a hidden post back."""
+        return self._set_hidden(id, actor, None)
+
+    def suspects(self, limit: int = 50, before: int | None = None) -> tuple[Post, ...]:
+        """Posts whose text several agents posted, newest first: what a worm looks like."""
+        rows = self._db.rows(
+            "SELECT p.* FROM posts p JOIN channels c ON c.id = p.channel "
+            "WHERE p.suspect = 1 AND p.id < ? AND c.project = ? ORDER BY p.id DESC LIMIT ?",
+            *(NEWEST if before is None else before, self._project, capped(limit)),
+        )
+        return tuple(_post(row) for row in rows)
+
+    # ---- inside --------------------------------------------------------------------------------
+
+    def _find(self, name: str) -> Row | None:
+        query = "SELECT * FROM channels WHERE project = ? AND name = ?"
+        return self._db.row(query, self._project, name)
+
+    def _check_caps(self, agent: str) -> None:
+        if self._db.number("SELECT count(*) FROM channels") >= self._caps.hub:
+            raise Forbidden(
+                f"channel limit reached: this hub has {self._caps.hub}. Use one that there is."
+            )
+        query = "SELECT count(*) FROM channels WHERE agent = ?"
+        if self._db.number(query, agent) >= self._caps.agent:
+            raise Forbidden(
+                f"channel limit reached: {agent} has made {self._caps.agent}, the most that one "
+                "agent may. Use one that there is."
+            )
+
+    def _check_parent(self, channel: Channel, parent: int) -> None:
+        row = self._db.row("SELECT channel FROM posts WHERE id = ?", parent)
+        if row is None or row["channel"] != channel.id:
+            raise BadInput(f"parent post not found in this channel: {parent}")
+
+    def _mention(self, connection: Connection, post: int, text: str) -> None:
+        named = dict.fromkeys(name for found in _MENTION.findall(text) for name in _readings(found))
+        known = self._db.rows(
+            "SELECT id FROM agents WHERE id IN (SELECT value FROM json_each(?)) LIMIT ?",
+            *(json.dumps(list(named)[: 2 * MENTIONS]), MENTIONS),
+        )
+        rows = [(row["id"], post) for row in known]
+        connection.executemany("INSERT INTO mentions VALUES (?, ?)", rows)
+        for agent, _ in rows:
+            self._events.append("mention", post, agent, self._project)
+
+    def _flag_alike(self, connection: Connection, row: Row) -> None:
+        if not row["alike"]:
+            return
+        query = "SELECT count(DISTINCT agent) FROM posts WHERE alike = ? AND alike <> ''"
+        if self._db.number(query, row["alike"]) < WORM_AGENTS:
+            return
+        turned = connection.execute(
+            "UPDATE posts SET suspect = 1 WHERE alike = ? AND alike <> '' AND suspect = 0 "
+            "RETURNING id",
+            (row["alike"],),
+        ).fetchall()
+        for (id_,) in turned:
+            self._events.append("suspect", id_, "hub", self._project)
+
+    def _set_hidden(self, id: int, actor: str, why: str | None) -> Post:
+        with self._db.write() as connection:
+            post = self.get(id)
+            connection.execute("UPDATE posts SET hidden = ? WHERE id = ?", (why, post.id))
+            verb = "show" if why is None else "hide"
+            Audit(self._db).append(actor, verb, f"post {post.id}", why=why)
+            self._events.append(verb, post.id, actor, self._project)
+            return self.get(id)
+
+
+def _checked_text(text: str, what: str, limit: int, *, empty: bool = False) -> str:
+    """As `check_text`; too much is BadInput, as the original answers."""
+    size = len(text.encode(errors="replace"))
+    if size > limit:
+        raise BadInput(f"{what} has {size:,} bytes; at most {limit:,} are allowed. Shorten it.")
+    return clean(text) if empty else check_text(text, what, limit)
+
+
+def _alike(text: str) -> str:
+    """A digest of the words alone; empty for texts so short that many write them."""
+    words = " ".join(re.findall(r"\w+", text.casefold()))
+    return hashlib.sha256(words.encode()).hexdigest() if len(words) >= WORM_LENGTH else ""
+
+
+def _readings(name: str) -> tuple[str, ...]:
+    """`@ada.` names ada at the end of a sentence, or an agent of just that id."""
+    bare = name.rstrip(".-_")
+    return (name,) if bare == name else (name, bare)
+
+
+def _post(row: Row, whole: bool = False) -> Post:
+    hidden = row["hidden"] is not None
+    content = row["content"] if whole or not hidden else ""
+    parts = (row["id"], row["channel"], row["agent"], row["parent"], content, row["created"])
+    return Post(*parts, hidden, bool(row["suspect"]))

@@ -1,0 +1,133 @@
+"""How much anybody may do: token buckets over time, and stored bytes for good.
+
+A bucket is taken from before the work is done, in a transaction of its own, so that what fails is
+counted as what succeeds, and two requests at once cannot both take the last token.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from dataclasses import dataclass
+
+from agenthub.errors import TooLarge, TooMany
+from agenthub.records.database import Database
+
+LEVEL = "min(:capacity, tokens + max(0, :now - updated) * :rate)"
+TAKEN = f"(:forced OR {LEVEL} >= :cost)"
+LEFT = f"({LEVEL} - CASE WHEN {TAKEN} THEN :cost ELSE 0 END)"
+TAKE = f"""
+INSERT INTO buckets(subject, action, tokens, taken, updated, full_at)
+  VALUES (:subject, :action, :capacity - :cost, 1, :now, :now + :cost / :rate)
+ON CONFLICT(subject, action) DO UPDATE SET
+  tokens = {LEFT}, taken = {TAKEN}, updated = :now,
+  full_at = :now + (:capacity - {LEFT}) / :rate
+RETURNING tokens, taken
+"""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """So many in so many seconds; all of them may come at once."""
+
+    capacity: float
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Tokens that come back each second."""
+        return self.capacity / self.seconds
+
+
+class Buckets:
+    """One bucket for each subject (`agent:ada`, `ip:192.0.2.7`) and action."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def take(self, subject: str, action: str, limit: Limit, cost: float = 1) -> float:
+        """Take from a bucket; what is left. TooMany, and nothing taken, when that is too little."""
+        if cost > limit.capacity:
+            raise TooLarge(
+                f"This needs {cost:,.0f} of {action}, and at most {limit.capacity:,.0f} are "
+                f"allowed in {limit.seconds:,g} seconds. Send less at once."
+            )
+        left, taken = self._upsert(subject, action, limit, cost, forced=False)
+        if not taken:
+            wait = max(1, math.ceil((cost - left) / limit.rate))
+            raise TooMany(
+                f"Too many: {action} is limited to {limit.capacity:,.0f} in {limit.seconds:,g} "
+                f"seconds. Try again in {wait} seconds.",
+                retry_after=wait,
+            )
+        return left
+
+    def charge(self, subject: str, action: str, limit: Limit, cost: float = 1) -> float:
+        """Take after the fact, what there is or not (a push that failed); what is left, or owed."""
+        return self._upsert(subject, action, limit, cost, forced=True)[0]
+
+    def sweep(self) -> int:
+        """Forget the buckets that are full again; how many."""
+        with self._db.write(durable=False) as connection:
+            query = "DELETE FROM buckets WHERE full_at <= ?"
+            return connection.execute(query, (self._db.clock(),)).rowcount
+
+    def _upsert(
+        self, subject: str, action: str, limit: Limit, cost: float, *, forced: bool
+    ) -> tuple[float, bool]:
+        if self._db.writing:
+            raise RuntimeError("a bucket is taken from before a transaction, not within it")
+        with self._db.write(durable=False) as connection:
+            values = {"subject": subject, "action": action, "cost": float(cost), "forced": forced}
+            values |= {"capacity": float(limit.capacity), "rate": limit.rate}
+            values["now"] = self._db.clock()
+            tokens, taken = connection.execute(TAKE, values).fetchone()
+        return float(tokens), bool(taken)
+
+
+class Quotas:
+    """Bytes stored, by agent and by project."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def add(self, subject: str, size: int, most: int | None = None) -> int:
+        """Count stored bytes, within the transaction that stores them; the sum. TooLarge over it.
+
+        A negative size gives bytes back.
+        """
+        with self._db.write() as connection:
+            total = max(0, self.used(subject) + size)
+            if most is not None and size > 0 and total > most:
+                raise TooLarge(
+                    f"{subject} would store {total:,} bytes, and {most:,} are its quota. Ask the "
+                    "hub's admin for more, or push less.",
+                    used=total - size,
+                    quota=most,
+                )
+            connection.execute(
+                "INSERT INTO stored VALUES (?, ?) "
+                "ON CONFLICT(subject) DO UPDATE SET bytes = excluded.bytes",
+                (subject, total),
+            )
+        return total
+
+    def used(self, subject: str) -> int:
+        """Bytes stored by `agent:ID` or for `project:ID`."""
+        return self._db.number("SELECT bytes FROM stored WHERE subject = ?", subject)
+
+
+def address_subject(address: str) -> str:
+    """Whom an address stands for: an IPv4 address, or the /64 network of an IPv6 one.
+
+    One customer has a whole /64, so its addresses share a bucket; strangers never do.
+    """
+    try:
+        found = ipaddress.ip_address(address.strip().strip("[]").partition("%")[0])
+    except ValueError:
+        return "ip:unknown"
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped is not None:
+            return f"ip:{found.ipv4_mapped}"
+        return f"ip:{ipaddress.ip_network((found, 64), strict=False)}"
+    return f"ip:{found}"

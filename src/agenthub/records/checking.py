@@ -1,0 +1,249 @@
+"""Whether a hub, or a backup of one, is whole: everything that can be counted again is."""
+
+from __future__ import annotations
+
+import contextlib
+import stat
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from sqlite3 import Row
+
+from agenthub.errors import BadInput, HubError
+from agenthub.git.objects import MAX_COMMIT, Quarantine, Reader, parse_commit
+from agenthub.git.repository import REPACKING, Repository, Settings
+from agenthub.git.subprocesses import Leash, file_of
+from agenthub.records.audit import Audit
+from agenthub.records.commits import Commits
+from agenthub.records.copies import PEPPER, PROJECTS, repository_of, snapshot, unchanging
+from agenthub.records.database import Database
+from agenthub.validation import clean_line
+
+SHOWN = 20  # findings of one kind
+PAGE = 1_000
+WALKING = Leash(seconds=7_200, cpu=7_200, memory=16 << 30)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it must be."""
+
+    where: str  # files, database, search, audit, bytes, or a project's slug
+    told: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.told}"
+
+
+def check(data: Path) -> tuple[Finding, ...]:
+    """What is wrong with a hub's folder or a backup; nothing when it is whole.
+
+    It looks at a copy of the database, changes nothing, and may run while the hub is served.
+    """
+    data = data.absolute()
+    with tempfile.TemporaryDirectory(prefix="autoresearch-check-") as name:
+        folder = Path(name)
+        try:
+            snapshot(data, folder / "hub.db")
+            database = Database(folder / "hub.db")
+        except HubError as error:
+            return (Finding("database", error.message),)
+        (folder / "objects").mkdir()
+        with contextlib.closing(database):
+            return tuple(_findings(data, database, Quarantine(folder / "objects")))
+
+
+def tips(database: Database, project: int) -> tuple[str, ...]:
+    """Commits that no other one has as a parent, attempts too; oldest first."""
+    rows = database.rows(
+        "SELECT sha FROM commits c WHERE project = ? AND NOT EXISTS "
+        "(SELECT 1 FROM edges WHERE parent = c.seq) ORDER BY seq",
+        project,
+    )
+    return tuple(row["sha"] for row in rows)
+
+
+def _findings(data: Path, database: Database, nothing: Quarantine) -> Iterator[Finding]:
+    yield from _told("files", lambda: _files(data))
+    yield from _told("database", database.faults)
+    yield from _told("search", lambda: _search(database))
+    yield from _told("audit", lambda: _audit(database))
+    yield from _told("bytes", lambda: _bytes(database))
+    slugs = {row["slug"]: row["id"] for row in database.rows("SELECT id, slug FROM projects")}
+    yield from _told("files", lambda: _strangers(data, set(slugs)))
+    for slug, project in slugs.items():
+        yield from _told(slug, Commits(database, project).faults)
+        yield from _told(slug, partial(_results, database, project))
+        try:
+            folder = repository_of(data, str(slug))
+        except BadInput as error:
+            yield Finding("database", error.message)
+            continue
+        if folder.is_dir():
+            asked = _Project(database, project, folder, nothing)
+            yield from _told(slug, asked.objects)
+            yield from _told(slug, asked.commits)
+        elif database.number("SELECT count(*) FROM commits WHERE project = ?", project):
+            yield Finding(slug, f"its repository {folder} is missing")
+
+
+def _told(where: str, asked: Callable[[], Iterable[str]]) -> Iterator[Finding]:
+    """What one check says, at most so much; what keeps it from looking is a finding, too."""
+    count = 0
+    try:
+        for count, told in enumerate(asked(), 1):
+            if count <= SHOWN:
+                yield Finding(where, clean_line(told, 500))
+    except HubError as error:
+        yield Finding(where, error.message)
+    if count > SHOWN:
+        yield Finding(where, f"and {count - SHOWN:,} more like these")
+
+
+# ---- the database ------------------------------------------------------------------------------
+
+
+def _files(data: Path) -> Iterator[str]:
+    pepper = data / PEPPER
+    if not pepper.is_file():
+        yield "the pepper is missing: without it no key is known"
+    elif pepper.stat().st_size != 32:
+        yield f"the pepper has {pepper.stat().st_size} bytes, not 32: no key is known"
+    for path in (data, data / "hub.db", pepper):
+        if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+            yield f"others may read {path}: chmod go= {path}"
+
+
+def _strangers(data: Path, slugs: set[str]) -> Iterator[str]:
+    folder = data / PROJECTS
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.name not in slugs and any(path.glob("repo.git/objects/pack/*.idx")):
+            yield f"{path} belongs to no project"
+
+
+def _search(database: Database) -> tuple[str, ...]:
+    with database.write() as connection:  # of the copy; an error says that the index is wrong
+        connection.execute("INSERT INTO posts_text(posts_text, rank) VALUES ('integrity-check', 1)")
+    return ()
+
+
+def _audit(database: Database) -> Iterator[str]:
+    verdict = Audit(database).verify()
+    if verdict.broken is not None:
+        yield f"row {verdict.broken} of the audit log is not as it was written, or is gone"
+
+
+def _bytes(database: Database) -> Iterator[str]:
+    """Each push is counted for its agent and for its project."""
+    query = "SELECT sum(bytes) FROM stored WHERE subject GLOB ?"
+    agents, projects = database.number(query, "agent:*"), database.number(query, "project:*")
+    if agents != projects:
+        yield f"agents are counted {agents:,} stored bytes, projects {projects:,}"
+
+
+def unsettled(database: Database, project: int) -> list[Row]:
+    """Results without a commit that name one which is there: `seq`, `named`, and its `sha`."""
+    return database.rows(
+        "SELECT r.seq, r.named, min(c.sha) AS sha FROM results r JOIN commits c "
+        "ON c.project = r.project AND c.sha >= r.named AND c.sha < r.named || 'g' "
+        'WHERE r.project = ? AND r."commit" IS NULL GROUP BY r.seq HAVING count(*) = 1',
+        project,
+    )
+
+
+def _results(database: Database, project: int) -> Iterator[str]:
+    for row in unsettled(database, project):
+        yield (
+            f"result {row['seq']} names {row['named']}, which is here, and has no commit: serve "
+            "the hub once, and it has"
+        )
+
+
+# ---- a project ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Project:
+    """One project's rows and its repository, held beside each other."""
+
+    database: Database
+    project: int
+    folder: Path
+    nothing: Quarantine
+
+    def objects(self) -> Iterator[str]:
+        """What git finds wrong: damaged objects, and what commits name that is not there."""
+        repository = self._repository()
+        with contextlib.closing(repository), unchanging(self.folder):
+            yield from repository.check().splitlines()
+            found = tips(self.database, self.project)
+            kinds = zip(found, repository.info(found), strict=True)
+            there = [sha for sha, info in kinds if info is not None and info.kind == "commit"]
+            yield from unconnected(repository, there)
+
+    def commits(self) -> Iterator[str]:
+        """Commits whose object is missing or another one than the index says, or whose edges are
+        not its parents."""
+        repository = self._repository()
+        with contextlib.closing(repository), repository.reader(self.nothing) as reader:
+            for rows in self._pages():
+                edges = self._edges(rows)
+                for row in rows:
+                    parents = list(dict.fromkeys(row["parents"].split()))
+                    if edges.get(row["seq"], []) != parents:
+                        yield f"the edges of commit {row['sha']} are not its parents"
+                yield from _unlike(reader, rows)
+
+    def _pages(self) -> Iterator[list[Row]]:
+        query = (
+            "SELECT seq, sha, tree, parents FROM commits WHERE project = ? AND seq > ? "
+            "ORDER BY seq LIMIT ?"
+        )
+        seq = 0
+        while rows := self.database.rows(query, self.project, seq, PAGE):
+            yield rows
+            seq = rows[-1]["seq"]
+
+    def _edges(self, rows: list[Row]) -> dict[int, list[str]]:
+        found: dict[int, list[str]] = {}
+        query = (
+            "SELECT e.child, p.sha FROM edges e JOIN commits p ON p.seq = e.parent "
+            "WHERE e.child BETWEEN ? AND ? ORDER BY e.child, e.idx"
+        )
+        for child, sha in self.database.rows(query, rows[0]["seq"], rows[-1]["seq"]):
+            found.setdefault(child, []).append(sha)
+        return found
+
+    def _repository(self) -> Repository:
+        settings = Settings(reading=WALKING, sending=WALKING)
+        return Repository(self.folder, self.folder.parent, settings)
+
+
+def unconnected(repository: Repository, commits: Iterable[str]) -> Iterator[str]:
+    """What some commits need and the repository lacks; the first of it, as git tells."""
+    asked = "".join(f"{sha}\n" for sha in commits)
+    words = ("rev-list", "--objects", "--quiet", "--stdin")
+    with file_of(asked) as stdin, repository.child(words, REPACKING, stdin) as child:
+        for _ in child.chunks():
+            pass
+        ended = child.ended()
+    if ended.code != 0 or ended.stopped:
+        yield f"not all objects are there: {ended.errors or ended.stopped or ended.code}"
+
+
+def _unlike(reader: Reader, rows: list[Row]) -> Iterator[str]:
+    infos = reader.info([row["sha"] for row in rows])
+    there = []
+    for row, info in zip(rows, infos, strict=True):
+        if info is None or info.kind != "commit":
+            what = "is not in the repository" if info is None else f"is a {info.kind}"
+            yield f"commit {row['sha']} {what}"
+        else:
+            there.append(row)
+    contents = reader.read_all([row["sha"] for row in there], "commit", MAX_COMMIT)
+    for row, raw in zip(there, contents, strict=True):
+        commit = parse_commit(raw)
+        if (commit.tree, " ".join(commit.parents)) != (row["tree"], row["parents"]):
+            yield f"commit {row['sha']} has another tree, or other parents, than the index says"

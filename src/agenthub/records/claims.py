@@ -1,0 +1,228 @@
+"""What agents are about to try: said before it is run, so that nobody runs it twice.
+
+A claim is a lease with an end. Whoever claims a tree or a change that was tried, or is being tried,
+is told by whom, and gets no claim.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from sqlite3 import Row
+
+from agenthub.errors import BadInput, Conflict, Forbidden, Missing
+from agenthub.records.commits import Commits
+from agenthub.records.database import Database
+from agenthub.records.events import Events, capped
+from agenthub.records.results import Result, Results
+from agenthub.validation import check_hash, check_text
+
+SECONDS = 900  # of a claim, unless asked otherwise
+LONGEST = 14_400
+TEXT_BYTES = 2_000
+CLAIMS_EACH = 8  # open ones of an agent
+PRIORS = 10  # told of one claim
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something that one agent alone tries until a time."""
+
+    id: int
+    agent: str
+    text: str
+    tree: str  # empty: not said
+    patch_id: str
+    state: str  # open, finished, released
+    created: int
+    expires: int
+
+
+@dataclass(frozen=True)
+class Prior:
+    """The same thing, tried before or being tried."""
+
+    kind: str  # commit or claim
+    same: str  # tree or patch_id
+    ref: str  # the commit's hash, the claim's number
+    agent: str
+    time: int
+    results: tuple[Result, ...] = ()  # what the commit gave, if it was told
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The claim, or who was first."""
+
+    claim: Claim | None
+    prior: tuple[Prior, ...]
+
+    @property
+    def granted(self) -> bool:
+        """Whether it may be tried now."""
+        return self.claim is not None
+
+
+class Claims:
+    """The claims of one project."""
+
+    def __init__(self, database: Database, project: int) -> None:
+        self._db = database
+        self._project = project
+        self._commits = Commits(database, project)
+        self._results = Results(database, project)
+        self._events = Events(database)
+
+    def claim(
+        self,
+        agent: str,
+        text: str,
+        *,
+        tree: str = "",
+        patch_id: str = "",
+        seconds: int = SECONDS,
+        anyway: bool = False,
+    ) -> Answer:
+        """Say what one is about to try, unless it was tried, or others try it now.
+
+        `anyway` grants what was tried before (another seed, another machine), never what another
+        agent holds. The same claim again by the same agent is the same claim, with a later end.
+        """
+        words = check_text(text, "A claim's text", TEXT_BYTES)
+        for given in filter(None, (tree, patch_id)):
+            check_hash(given)
+        if not 1 <= seconds <= LONGEST:
+            raise BadInput(f"A claim is for 1 to {LONGEST:,} seconds, not {seconds:,}.")
+        with self._db.write():
+            own = self._same_of(agent, tree, patch_id)
+            if own is not None:
+                return Answer(self._extend(own, seconds), ())
+            held, tried = self._prior(tree, patch_id, agent)
+            prior = (*held, *tried)[:PRIORS]
+            if held or (tried and not anyway):
+                return Answer(None, prior)
+            return Answer(self._add(agent, words, tree, patch_id, seconds), prior)
+
+    def prior(self, *, tree: str = "", patch_id: str = "") -> tuple[Prior, ...]:
+        """Who tried exactly these files, or exactly this change: held claims, commits, claims."""
+        held, tried = self._prior(tree, patch_id)
+        return (*held, *tried)[:PRIORS]
+
+    def extend(self, claim: int, agent: str, seconds: int = SECONDS) -> Claim:
+        """Hold an open claim for longer; Conflict when it has run out."""
+        if not 1 <= seconds <= LONGEST:
+            raise BadInput(f"A claim is for 1 to {LONGEST:,} seconds, not {seconds:,}.")
+        with self._db.write():
+            return self._extend(self._own(claim, agent), seconds)
+
+    def finish(self, claim: int, agent: str) -> Claim:
+        """It was tried: from now on it counts as done. One that ran out may still be finished."""
+        return self._end(claim, agent, "finished")
+
+    def release(self, claim: int, agent: str) -> Claim:
+        """It was not tried: anybody may claim it."""
+        return self._end(claim, agent, "released")
+
+    def get(self, claim: int) -> Claim:
+        """One claim; Missing when there is none in this project."""
+        query = "SELECT * FROM claims WHERE id = ? AND project = ?"
+        row = self._db.row(query, claim, self._project)
+        if row is None:
+            raise Missing(f"There is no claim {claim} in this project.")
+        return _claim(row)
+
+    def open(self, limit: int = 50, after: int = 0) -> tuple[Claim, ...]:
+        """What is being tried now, oldest first."""
+        rows = self._db.rows(
+            "SELECT * FROM claims WHERE project = ? AND state = 'open' AND expires > ? "
+            "AND id > ? ORDER BY id LIMIT ?",
+            *(self._project, self._db.now(), after, capped(limit)),
+        )
+        return tuple(_claim(row) for row in rows)
+
+    # ---- inside --------------------------------------------------------------------------------
+
+    def _add(self, agent: str, text: str, tree: str, patch_id: str, seconds: int) -> Claim:
+        now = self._db.now()
+        query = "SELECT count(*) FROM claims WHERE agent = ? AND state = 'open' AND expires > ?"
+        if self._db.number(query, agent, now) >= CLAIMS_EACH:
+            raise Conflict(
+                f"{agent} holds {CLAIMS_EACH} claims, the most there may be. Finish or release one."
+            )
+        with self._db.write() as connection:
+            row = connection.execute(
+                "INSERT INTO claims(project, agent, text, tree, patch_id, state, created, expires) "
+                "VALUES (?, ?, ?, ?, ?, 'open', ?, ?) RETURNING *",
+                (self._project, agent, text, tree, patch_id, now, now + seconds),
+            ).fetchone()
+            self._events.append("claim", row["id"], agent, self._project)
+        return _claim(row)
+
+    def _extend(self, claim: Claim, seconds: int) -> Claim:
+        if claim.state != "open" or claim.expires <= self._db.now():
+            raise Conflict(f"Claim {claim.id} is not held any more. Claim again.")
+        until = max(claim.expires, self._db.now() + seconds)
+        with self._db.write() as connection:
+            query = "UPDATE claims SET expires = ? WHERE id = ?"
+            connection.execute(query, (until, claim.id))
+        return self.get(claim.id)
+
+    def _end(self, claim: int, agent: str, state: str) -> Claim:
+        with self._db.write() as connection:
+            found = self._own(claim, agent)
+            if found.state != "open":
+                raise Conflict(f"Claim {claim} is {found.state} already.")
+            connection.execute("UPDATE claims SET state = ? WHERE id = ?", (state, claim))
+            self._events.append(f"claim {state}", claim, agent, self._project)
+            return self.get(claim)
+
+    def _own(self, claim: int, agent: str) -> Claim:
+        found = self.get(claim)
+        if found.agent != agent:
+            raise Forbidden(f"Claim {claim} is {found.agent}'s.")
+        return found
+
+    def _prior(self, tree: str, patch_id: str, agent: str = "") -> tuple[list[Prior], list[Prior]]:
+        """What is held by others than an agent, and what was tried by anybody."""
+        rows = self._claimed(tree, patch_id)
+        held = [row for row in rows if row["state"] == "open" and row["agent"] != agent]
+        done = [row for row in rows if row["state"] == "finished"]
+        tried = [*self._pushed(tree, patch_id), *(_of_claim(row, tree) for row in done)]
+        return [_of_claim(row, tree) for row in held], tried
+
+    def _same_of(self, agent: str, tree: str, patch_id: str) -> Claim | None:
+        rows = self._claimed(tree, patch_id)
+        mine = [_claim(row) for row in rows if row["agent"] == agent and row["state"] == "open"]
+        same = [each for each in mine if (each.tree, each.patch_id) == (tree, patch_id)]
+        return same[0] if same else None
+
+    def _claimed(self, tree: str, patch_id: str) -> list[Row]:
+        """Held and finished claims of the same, newest first; what ran out was not tried."""
+        return self._db.rows(
+            "SELECT * FROM claims WHERE project = ?1 AND id IN ("
+            "  SELECT id FROM claims WHERE project = ?1 AND tree = ?2 AND tree <> ''"
+            "  UNION SELECT id FROM claims WHERE project = ?1 AND patch_id = ?3 AND patch_id <> '')"
+            "AND (state = 'finished' OR (state = 'open' AND expires > ?4)) "
+            f"ORDER BY state DESC, id DESC LIMIT {PRIORS}",
+            *(self._project, tree, patch_id, self._db.now()),
+        )
+
+    def _pushed(self, tree: str, patch_id: str) -> list[Prior]:
+        same_tree = self._commits.by_tree(tree, PRIORS) if tree else ()
+        same_patch = self._commits.by_patch_id(patch_id, PRIORS) if patch_id else ()
+        found = {commit.sha: ("tree", commit) for commit in same_tree}
+        for commit in same_patch:
+            found.setdefault(commit.sha, ("patch_id", commit))
+        return [
+            Prior("commit", same, sha, commit.agent, commit.received, self._results.of_commit(sha))
+            for sha, (same, commit) in found.items()
+        ]
+
+
+def _claim(row: Row) -> Claim:
+    names = ("id", "agent", "text", "tree", "patch_id", "state", "created", "expires")
+    return Claim(*(row[name] for name in names))
+
+
+def _of_claim(row: Row, tree: str) -> Prior:
+    same = "tree" if tree and row["tree"] == tree else "patch_id"
+    return Prior("claim", same, str(row["id"]), row["agent"], row["created"])

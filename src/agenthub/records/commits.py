@@ -1,0 +1,340 @@
+"""The index of a project's commits: what is where in the graph, without asking git.
+
+The frontier is what somebody may build on; attempts are discards and crashes, pushed so that they
+can be looked at. A leaf is a frontier commit without frontier children: an attempt made on top of a
+commit does not hide it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import astuple, dataclass
+from sqlite3 import Connection, Row
+
+from agenthub.errors import BadInput, Conflict, Missing
+from agenthub.git.ingest import NewCommit
+from agenthub.records.buckets import Quotas
+from agenthub.records.database import Database
+from agenthub.records.events import PAGE, Events, capped
+from agenthub.records.projects import Counts, Projects
+from agenthub.validation import check_abbreviation, shown
+
+FRONTIER, ATTEMPT = "frontier", "attempt"
+CHAIN = 1_000  # the most commits of one lineage
+NEWEST = 1 << 62
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit as the hub knows it."""
+
+    seq: int
+    sha: str
+    tree: str
+    parents: tuple[str, ...]
+    agent: str  # who pushed it first, as the key proved
+    subject: str
+    author: str  # as written in the commit: proves nothing
+    author_time: int
+    patch_id: str
+    flags: tuple[str, ...]
+    role: str  # frontier or attempt
+    n_children: int  # of the frontier
+    received: int
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it is on the frontier's edge."""
+        return self.role == FRONTIER and self.n_children == 0
+
+
+class Commits:
+    """The commits of one project, to look at."""
+
+    def __init__(self, database: Database, project: int) -> None:
+        self._db = database
+        self._project = project
+
+    def find(self, sha: str) -> Commit | None:
+        """One commit by its whole hash, if it is known."""
+        return next(iter(self._read("project = ? AND sha = ?", self._project, sha)), None)
+
+    def get(self, prefix: str) -> Commit:
+        """One commit by its hash or an unambiguous beginning of it, as `resolve` says."""
+        found = self.find(self.resolve(prefix))
+        assert found is not None, "what resolves is there, and stays"
+        return found
+
+    def by_seq(self, seq: int) -> Commit | None:
+        """One commit by its number."""
+        return next(iter(self._read("project = ? AND seq = ?", self._project, seq)), None)
+
+    def resolve(self, prefix: str) -> str:
+        """The whole hash that begins so; BadInput under 7 digits, Conflict when several do."""
+        check_abbreviation(prefix)
+        rows = self._db.rows(
+            "SELECT sha FROM commits WHERE project = ? AND sha >= ? AND sha < ? LIMIT 11",
+            *(self._project, prefix, f"{prefix}g"),
+        )
+        if len(rows) > 1:
+            raise Conflict(
+                f"{shown(prefix)} could be several commits. Give more digits.",
+                candidates=[row["sha"] for row in rows[:10]],
+            )
+        if not rows:
+            raise Missing(f"commit not found: {prefix}. It was not pushed to this project.")
+        return str(rows[0]["sha"])
+
+    def page(
+        self,
+        limit: int = 50,
+        before: int | None = None,
+        *,
+        agent: str | None = None,
+        role: str | None = None,
+        offset: int = 0,
+    ) -> tuple[Commit, ...]:
+        """The newest commits, or those before a seq; newest first."""
+        where, values = self._of(agent)
+        if role is not None:
+            where, values = f"{where} AND role = ?", [*values, role]
+        return self._newest(where, values, limit, before, offset)
+
+    def leaves(
+        self, limit: int = 50, before: int | None = None, *, agent: str | None = None
+    ) -> tuple[Commit, ...]:
+        """The frontier's newest commits that no other one builds on; newest first."""
+        where, values = self._of(agent)
+        where = f"{where} AND n_children = 0 AND role = 'frontier'"
+        return self._newest(where, values, limit, before, 0)
+
+    def children(self, sha: str, limit: int = PAGE, after: int = 0) -> tuple[Commit, ...]:
+        """Commits with this one among their parents, attempts too; oldest first."""
+        return self._read(
+            "seq IN (SELECT child FROM edges WHERE parent = "
+            "(SELECT seq FROM commits WHERE project = ? AND sha = ?) AND child > ? "
+            "ORDER BY child LIMIT ?) ORDER BY seq",
+            *(self._project, sha, after, capped(limit)),
+        )
+
+    def lineage(self, sha: str, limit: int = CHAIN) -> tuple[Commit, ...]:
+        """A commit, its first parent, that one's first parent, and so on to the root."""
+        rows = self._db.rows(
+            "WITH RECURSIVE chain(seq, step) AS ("
+            "  SELECT seq, 1 FROM commits WHERE project = ? AND sha = ?"
+            "  UNION ALL SELECT parent, step + 1 FROM chain JOIN edges ON child = chain.seq"
+            "  WHERE idx = 0 AND step < ?) "
+            "SELECT c.* FROM chain JOIN commits c ON c.seq = chain.seq ORDER BY step",
+            *(self._project, sha, capped(limit, CHAIN)),
+        )
+        return tuple(_commit(row) for row in rows)
+
+    def by_tree(self, tree: str, limit: int = 50) -> tuple[Commit, ...]:
+        """Commits of exactly these files, oldest first."""
+        where = "project = ? AND tree = ? ORDER BY seq LIMIT ?"
+        return self._read(where, self._project, tree, capped(limit))
+
+    def by_patch_id(self, patch_id: str, limit: int = 50) -> tuple[Commit, ...]:
+        """Commits that make this change to whatever parent, oldest first."""
+        where = "project = ? AND patch_id = ? AND patch_id <> '' ORDER BY seq LIMIT ?"
+        return self._read(where, self._project, patch_id, capped(limit))
+
+    def counts(self) -> Counts:
+        """How many there are; read, not counted."""
+        query = "SELECT commits, attempts, leaves FROM projects WHERE id = ?"
+        row = self._db.row(query, self._project)
+        return Counts(*row) if row else Counts(0, 0, 0)
+
+    def faults(self) -> tuple[str, ...]:
+        """Counters that are not what counting gives, in words; it looks at every commit."""
+        wrong = [f"{self._project}: {name}" for name in self._wrong_counters()]
+        rows = self._db.rows(
+            "SELECT sha FROM commits p WHERE project = ? AND n_children <> (SELECT count(*) FROM "
+            "edges e JOIN commits c ON c.seq = e.child WHERE e.parent = p.seq "
+            "AND c.role = 'frontier') ORDER BY seq LIMIT 20",
+            self._project,
+        )
+        return (*wrong, *(f"children of {row['sha']}" for row in rows))
+
+    def _wrong_counters(self) -> list[str]:
+        row = self._db.row(
+            "SELECT count(*), coalesce(sum(role = 'attempt'), 0), "
+            "coalesce(sum(role = 'frontier' AND n_children = 0), 0) FROM commits WHERE project = ?",
+            self._project,
+        )
+        kept = self.counts()
+        pairs = zip(("commits", "attempts", "leaves"), astuple(kept), tuple(row or ()), strict=True)
+        return [
+            f"{name} is {kept}, counted {found}" for name, kept, found in pairs if kept != found
+        ]
+
+    def _of(self, agent: str | None) -> tuple[str, list[object]]:
+        if agent is None:
+            return "project = ?", [self._project]
+        return "project = ? AND agent = ?", [self._project, agent]
+
+    def _newest(
+        self, where: str, values: list[object], limit: int, before: int | None, offset: int
+    ) -> tuple[Commit, ...]:
+        upto = NEWEST if before is None else before
+        tail = "AND seq < ? ORDER BY seq DESC LIMIT ? OFFSET ?"
+        return self._read(f"{where} {tail}", *values, upto, capped(limit), max(0, offset))
+
+    def _read(self, where: str, *values: object) -> tuple[Commit, ...]:
+        rows = self._db.rows(f"SELECT * FROM commits WHERE {where}", *values)
+        return tuple(_commit(row) for row in rows)
+
+
+class Index:
+    """A project's commits, to add to, on behalf of one agent."""
+
+    def __init__(
+        self,
+        database: Database,
+        project: int,
+        agent: str,
+        role: str = FRONTIER,
+        *,
+        size: int = 0,
+        quotas: tuple[int | None, int | None] = (None, None),
+        admin: bool = False,
+    ) -> None:
+        """`size` bytes are counted with what is recorded; `quotas` of the agent, the project.
+
+        What others have pushed is promoted by an `admin` only, or by building on it.
+        """
+        self._db = database
+        self._project = project
+        self._agent = agent
+        self._role = role
+        self._size = size
+        self._quotas = quotas
+        self._admin = admin
+        self._events = Events(database)
+
+    def known(self, shas: Collection[str]) -> set[str]:
+        """Those of some hashes that are commits of the project."""
+        query = (
+            "SELECT sha FROM commits WHERE project = ? AND sha IN (SELECT value FROM json_each(?))"
+        )
+        return {row[0] for row in self._db.rows(query, self._project, json.dumps(list(shas)))}
+
+    def record(self, new: Sequence[NewCommit], admit: Callable[[], None]) -> None:
+        """All commits and parent edges in one transaction; `admit()` comes just before COMMIT.
+
+        What another push has recorded meanwhile stays that agent's. BadInput for an unknown parent,
+        Forbidden for a second root, TooLarge over a quota: nothing is recorded, nothing admitted.
+        """
+        with self._db.write() as connection:
+            there = self.known([commit.sha for commit in new])
+            for commit in new:
+                if commit.sha in there:
+                    self._promote_known(connection, commit.sha)
+                else:
+                    self._add(connection, commit)
+            self._count_bytes()
+            self._tell([commit for commit in new if commit.sha not in there])
+            admit()
+
+    def promote(self, sha: str) -> bool:
+        """Put an attempt of one's own, and those it builds on, on the frontier; whether it was
+        one."""
+        with self._db.write() as connection:
+            return self._promote_known(connection, sha)
+
+    def _promote_known(self, connection: Connection, sha: str) -> bool:
+        if self._role != FRONTIER:
+            return False
+        query = (
+            "SELECT seq FROM commits WHERE project = ? AND sha = ? AND role = 'attempt' "
+            "AND (? OR agent = ?)"
+        )
+        row = self._db.row(query, self._project, sha, self._admin, self._agent)
+        if row is not None:
+            self._promote(connection, [row["seq"]])
+            self._events.append("promote", sha, self._agent, self._project)
+        return row is not None
+
+    def _add(self, connection: Connection, commit: NewCommit) -> None:
+        parents = list(dict.fromkeys(commit.parents))
+        if not parents:
+            Projects(self._db).admit_root(self._project, commit.sha)
+        above = [self._parent(commit, sha) for sha in parents]
+        seq = connection.execute(
+            "INSERT INTO commits(project, sha, tree, parents, agent, subject, author, author_time, "
+            "patch_id, flags, role, received) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "RETURNING seq",
+            (
+                *(self._project, commit.sha, commit.tree, " ".join(commit.parents), self._agent),
+                *(commit.subject, commit.author, commit.author_time, commit.patch_id),
+                *(json.dumps(commit.flags), ATTEMPT, self._db.now()),
+            ),
+        ).fetchone()[0]
+        edges = [(seq, idx, parent) for idx, parent in enumerate(above)]
+        connection.executemany("INSERT INTO edges VALUES (?, ?, ?)", edges)
+        query = "UPDATE projects SET commits = commits + 1, attempts = attempts + 1 WHERE id = ?"
+        connection.execute(query, (self._project,))
+        if self._role == FRONTIER:
+            self._promote(connection, [seq])
+
+    def _parent(self, commit: NewCommit, sha: str) -> int:
+        query = "SELECT seq FROM commits WHERE project = ? AND sha = ?"
+        row = self._db.row(query, self._project, sha)
+        if row is None:
+            raise BadInput(
+                f"parent commit not found: {sha}, of {commit.sha}. Push it first, or with it."
+            )
+        return int(row["seq"])
+
+    def _promote(self, connection: Connection, seqs: list[int]) -> None:
+        """Frontier from now on, and whatever attempts they build on: the counters follow."""
+        while seqs:
+            seq = seqs.pop()
+            turned = connection.execute(
+                "UPDATE commits SET role = 'frontier' WHERE seq = ? AND role = 'attempt' "
+                "RETURNING n_children",
+                (seq,),
+            ).fetchone()
+            if turned is None:
+                continue
+            above = [
+                row[0] for row in self._db.rows("SELECT parent FROM edges WHERE child = ?", seq)
+            ]
+            covered = sum(self._cover(connection, parent) for parent in above)
+            connection.execute(
+                "UPDATE projects SET attempts = attempts - 1, leaves = leaves + ? WHERE id = ?",
+                (int(turned[0] == 0) - covered, self._project),
+            )
+            seqs.extend(above)
+
+    def _cover(self, connection: Connection, parent: int) -> bool:
+        """One more frontier child; whether that parent was a leaf until now."""
+        children, role = connection.execute(
+            "UPDATE commits SET n_children = n_children + 1 WHERE seq = ? "
+            "RETURNING n_children, role",
+            (parent,),
+        ).fetchone()
+        return bool(children == 1 and role == FRONTIER)
+
+    def _count_bytes(self) -> None:
+        if self._size:
+            quotas, (each, all_) = Quotas(self._db), self._quotas
+            quotas.add(f"agent:{self._agent}", self._size, each)
+            quotas.add(f"project:{self._project}", self._size, all_)
+
+    def _tell(self, new: Sequence[NewCommit]) -> None:
+        """One event for each head of what is new."""
+        inner = {parent for commit in new for parent in commit.parents}
+        kind = "commit" if self._role == FRONTIER else ATTEMPT
+        for commit in new:
+            if commit.sha not in inner:
+                self._events.append(kind, commit.sha, self._agent, self._project)
+
+
+def _commit(row: Row) -> Commit:
+    _, sha, tree, parents, agent, subject, author, written, patch_id, flags, role, n, at = row[1:]
+    return Commit(
+        *(row[0], sha, tree, tuple(parents.split()), agent, subject, author, written, patch_id),
+        *(tuple(json.loads(flags)) if flags != "[]" else (), role, n, at),
+    )

@@ -1,0 +1,292 @@
+"""The hub's one file: one writer at a time, readers that never wait, and nothing acknowledged lost.
+
+A verb that writes opens `write()`. Within it the same thread may open it again: the inner one is a
+savepoint, so that an error undoes the inner part, or all of it if nobody catches it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from agenthub.errors import BadInput, Unavailable
+from agenthub.records.schema import MIGRATIONS, statements
+
+LAST = 1 << 62
+BUSY_SECONDS = 10  # for another process that writes: a backup, an admin's command
+
+
+class Database:
+    """`hub.db`: a writer behind a lock, a read-only connection per thread, a clock."""
+
+    def __init__(
+        self,
+        path: Path,
+        clock: Callable[[], float] = time.time,
+        migrations: Sequence[str] = MIGRATIONS,
+    ) -> None:
+        self.path = path.absolute()
+        self.clock = clock
+        self._lock = threading.RLock()
+        self._depth = 0  # of write(), in the thread that holds the lock
+        self._owner: int | None = None  # the thread inside write()
+        self._durable = True
+        self._news = False
+        self._listeners: list[Callable[[], None]] = []
+        self._local = threading.local()
+        self._readers: weakref.WeakSet[_Connection] = weakref.WeakSet()
+        self._closed = False
+        _make_private(self.path)
+        self._writer = self._connect(self.path.as_uri())
+        try:
+            self._open(migrations)
+        except BaseException:
+            self._writer.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the file; what was committed stays."""
+        with self._lock:
+            self._closed = True
+            for reader in list(self._readers):
+                reader.close()
+            self._writer.close()
+
+    def now(self) -> int:
+        """Unix seconds."""
+        return int(self.clock())
+
+    # ---- reading and writing -------------------------------------------------------------------
+
+    def read(self) -> sqlite3.Connection:
+        """This thread's read-only connection; inside its own `write()`, the writer."""
+        if self.writing:
+            return self._writer
+        found = getattr(self._local, "reader", None)
+        if found is None:
+            if self._closed:
+                raise Unavailable("The hub is shutting down. Try again in a moment.")
+            found = self._connect(f"{self.path.as_uri()}?mode=ro")
+            found.execute("PRAGMA query_only = ON")
+            self._local.reader = found
+            self._readers.add(found)
+        return found
+
+    def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
+        """What a query finds."""
+        with _explained(self.path), _askable():
+            return self.read().execute(query, [_small(value) for value in values]).fetchall()
+
+    def row(self, query: str, *values: object) -> sqlite3.Row | None:
+        """The first row that a query finds, if any."""
+        found = self.rows(query, *values)
+        return found[0] if found else None
+
+    def number(self, query: str, *values: object) -> int:
+        """The whole number that a query finds; 0 for none."""
+        found = self.row(query, *values)
+        return 0 if found is None or found[0] is None else int(found[0])
+
+    @contextlib.contextmanager
+    def write(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of what is written in it, or nothing.
+
+        When it returns, the change is on disk. With `durable=False` a power cut may take it back
+        (counters, cursors): never the end of the process, and never what came before it.
+        """
+        with self._lock:
+            if self._depth:
+                yield from self._savepoint(durable)
+                return
+            yield from self._transaction(durable)
+            told, self._news = self._news, False
+        if told:
+            for listener in list(self._listeners):
+                listener()
+
+    @property
+    def writing(self) -> bool:
+        """Whether this thread is inside `write()`."""
+        return self._owner == threading.get_ident()
+
+    def faults(self) -> tuple[str, ...]:
+        """What SQLite finds wrong with the file, in words; nothing when it is sound."""
+        torn = [row[0] for row in self.rows("PRAGMA integrity_check(20)") if row[0] != "ok"]
+        loose = self.rows("PRAGMA foreign_key_check")[:20]
+        return (*torn, *(f"{row[0]} row {row[1]} names no {row[2]}" for row in loose))
+
+    # ---- news ----------------------------------------------------------------------------------
+
+    def announce(self) -> None:
+        """Have the listeners called once the transaction under way is on disk."""
+        self._news = True
+
+    def on_commit(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call a listener after each transaction that announced; what is returned ends that.
+
+        It is called in the writing thread, outside the lock: it must be quick and not raise.
+        """
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    # ---- inside --------------------------------------------------------------------------------
+
+    def _connect(self, uri: str) -> _Connection:
+        with _explained(self.path):
+            made = sqlite3.connect(
+                uri,
+                uri=True,
+                isolation_level=None,
+                check_same_thread=False,
+                timeout=BUSY_SECONDS,
+                cached_statements=256,
+                factory=_Connection,
+            )
+            made.row_factory = sqlite3.Row
+            made.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+            made.execute("PRAGMA foreign_keys = ON")
+        return made
+
+    def _open(self, migrations: Sequence[str]) -> None:
+        with _explained(self.path):
+            mode = self._want_wal()
+            if mode != "wal":
+                raise Unavailable(
+                    f"SQLite cannot keep {self.path} in WAL mode (its answer is {mode!r}). "
+                    "Put the hub's data on a local disk."
+                )
+            self._writer.execute("PRAGMA synchronous = FULL")
+            self._migrate(migrations)
+
+    def _want_wal(self) -> str:
+        """The journal's mode. SQLite itself does not wait while another one turns a file to WAL."""
+        end = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                return str(self._writer.execute("PRAGMA journal_mode = WAL").fetchone()[0])
+            except sqlite3.OperationalError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.01)
+
+    def _migrate(self, migrations: Sequence[str]) -> None:
+        while True:
+            self._writer.execute("BEGIN IMMEDIATE")  # of two processes one finds it done
+            try:
+                found = self._writer.execute("PRAGMA user_version").fetchone()[0]
+                self._check_version(found, len(migrations))
+                if found < len(migrations):
+                    for statement in statements(migrations[found]):
+                        self._writer.execute(statement)
+                    self._writer.execute(f"PRAGMA user_version = {found + 1}")
+                self._writer.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+            if found >= len(migrations):
+                return
+
+    def _check_version(self, found: int, ours: int) -> None:
+        if found > ours:
+            raise Unavailable(
+                f"{self.path} was written by a newer AutoResearch (schema {found}, this one knows "
+                f"up to {ours}). Update AutoResearch, or use another data folder."
+            )
+        tables = self._writer.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if found == 0 and tables:
+            raise Unavailable(
+                f"{self.path} is a database, but not a hub's. Move it away, or use another data "
+                "folder."
+            )
+
+    def _begin(self, durable: bool) -> None:
+        if self._closed:
+            raise Unavailable("The hub is shutting down. Try again in a moment.")
+        if durable is not self._durable:
+            self._writer.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._durable = durable
+        self._writer.execute("BEGIN IMMEDIATE")
+
+    def _transaction(self, durable: bool) -> Iterator[sqlite3.Connection]:
+        with _explained(self.path):
+            self._begin(durable)
+            self._depth, self._owner, self._news = 1, threading.get_ident(), False
+            try:
+                yield self._writer
+                self._writer.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:  # on a full disk SQLite has ended it already
+                    self._writer.execute("ROLLBACK")
+                raise
+            finally:
+                self._depth, self._owner = 0, None
+
+    def _savepoint(self, durable: bool) -> Iterator[sqlite3.Connection]:
+        if durable and not self._durable:
+            raise RuntimeError("a durable write cannot be part of one that is not")
+        name = f"depth_{self._depth}"
+        self._writer.execute(f"SAVEPOINT {name}")
+        self._depth += 1
+        try:
+            yield self._writer
+        except BaseException:
+            if self._writer.in_transaction:
+                self._writer.execute(f"ROLLBACK TO {name}")
+            raise
+        finally:
+            self._depth -= 1
+            if self._writer.in_transaction:
+                self._writer.execute(f"RELEASE {name}")
+
+
+class _Connection(sqlite3.Connection):
+    """A connection that is closed when its thread is gone."""
+
+    def __del__(self) -> None:
+        with contextlib.suppress(sqlite3.Error):  # it was never opened
+            self.close()
+
+
+def _make_private(path: Path) -> None:
+    """The file, readable by its owner alone; SQLite gives its companions the same mode."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        path.chmod(0o600)
+    except OSError as error:
+        raise Unavailable(
+            f"The hub's database {path} cannot be opened: {error.strerror}."
+        ) from error
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn SQLite's own trouble into ours; a broken constraint is a fault of the code."""
+    try:
+        yield
+    except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
+        if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+            raise
+        raise Unavailable(f"The hub's database {path.name} cannot be used: {error}.") from error
+
+
+@contextlib.contextmanager
+def _askable() -> Iterator[None]:
+    """Text that cannot be stored cannot be asked for either."""
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        raise BadInput(
+            "The text holds half a character (a lone surrogate). Leave it out."
+        ) from error
+
+
+def _small(value: object) -> object:
+    """A number that SQLite can hold; one beyond its range names nothing, as the last one does."""
+    return max(-LAST, min(value, LAST)) if isinstance(value, int) else value

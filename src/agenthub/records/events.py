@@ -1,0 +1,81 @@
+"""What happened, in one order for everybody: each change appends to it in its own transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agenthub.records.database import Database
+
+PAGE = 200  # the most rows of any listing
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something happened; `ref` names it: a hash, a post's or result's number, an agent."""
+
+    seq: int
+    project: int | None
+    kind: str
+    ref: str
+    actor: str
+    time: int  # unix seconds
+
+
+@dataclass(frozen=True)
+class Page:
+    """Events after a cursor, oldest first, and the cursor to ask with next."""
+
+    events: tuple[Event, ...]
+    cursor: int
+    missed: bool  # some after the cursor asked with are no longer kept
+
+
+class Events:
+    """The table of events; the newest `keep` of them stay."""
+
+    def __init__(self, database: Database, keep: int = 100_000) -> None:
+        self._db = database
+        self._keep = keep
+
+    def append(self, kind: str, ref: object, actor: str, project: int | None = None) -> None:
+        """Write that something happened, within whatever transaction is under way."""
+        with self._db.write() as connection:
+            seq = connection.execute(
+                "INSERT INTO events(project, kind, ref, actor, time) VALUES (?, ?, ?, ?, ?) "
+                "RETURNING seq",
+                (project, kind, str(ref), actor, self._db.now()),
+            ).fetchone()[0]
+            if seq % 256 == 0:
+                connection.execute("DELETE FROM events WHERE seq <= ?", (seq - self._keep,))
+            self._db.announce()
+
+    def head(self) -> int:
+        """The newest event's number; 0 before there was any."""
+        return self._db.number("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
+
+    def since(
+        self,
+        cursor: int,
+        limit: int = PAGE,
+        kinds: Sequence[str] = (),
+        project: int | None = None,
+    ) -> Page:
+        """At most `limit` events after a cursor, of some kinds, of one project."""
+        head = self.head()  # first: what comes in between belongs to the next page
+        oldest = self._db.number("SELECT min(seq) FROM events")
+        limit = capped(limit)
+        query, values = "SELECT * FROM events WHERE seq > ? AND seq <= ?", [cursor, head]
+        if project is not None:
+            query, values = f"{query} AND project = ?", [*values, project]
+        if kinds:
+            query = f"{query} AND kind IN ({', '.join('?' * len(kinds))})"
+        rows = self._db.rows(f"{query} ORDER BY seq LIMIT ?", *values, *kinds, limit)
+        found = tuple(Event(*row) for row in rows)
+        after = found[-1].seq if len(found) == limit else max(cursor, head)
+        return Page(found, after, missed=cursor + 1 < oldest)
+
+
+def capped(limit: int, most: int = PAGE) -> int:
+    """A limit as asked, from 1 to `most`."""
+    return max(1, min(limit, most))

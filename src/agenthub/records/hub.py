@@ -1,0 +1,308 @@
+"""Hub: a data folder, open; all that it keeps, and the verbs that touch more than one thing."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+from agenthub.errors import Unavailable
+from agenthub.files import remove_tree
+from agenthub.git.ingest import NewCommit, Pushed, receive
+from agenthub.git.policy import Limits, Protected
+from agenthub.git.repository import Repository
+from agenthub.git.repository import Settings as GitSettings
+from agenthub.records.agents import Accounts, Caller, read_pepper
+from agenthub.records.audit import Audit
+from agenthub.records.board import Board, Post
+from agenthub.records.buckets import Buckets, Limit, Quotas, address_subject
+from agenthub.records.checking import unsettled
+from agenthub.records.claims import Claims
+from agenthub.records.commits import ATTEMPT, FRONTIER, Commits, Index
+from agenthub.records.database import Database
+from agenthub.records.events import Events
+from agenthub.records.leaderboard import Leaderboard
+from agenthub.records.projects import DEFAULT, Project, Projects, Rules
+from agenthub.records.rates import Rates
+from agenthub.records.recompute import projects_of, tiers_anew, verdicts_anew
+from agenthub.records.replication import Replication
+from agenthub.records.results import Result, Results
+
+HOUR, DAY = 3600.0, 86400.0
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What whoever runs a hub may set."""
+
+    max_bundle_mb: float = 50.0
+    pushes_per_hour: int = 600  # of an agent, failed ones counted
+    posts_per_hour: int = 100
+    records_per_hour: int = 1000  # of results, claims, verifications, leases, keys: each its own
+    diffs_per_hour: int = 60
+    registrations_per_hour: int = 10  # from one address
+    requests_per_minute: int = 1200
+    mb_per_day: float = 500.0  # that an agent uploads, failed pushes counted
+    agent_quota_mb: float = 1000.0
+    project_quota_mb: float = 20000.0
+    pushes_in_line: int = 64  # beside those under way; more are told to come back
+    connections: int = 4096  # at once
+    connections_each: int | None = None  # of an address; an eighth, 64 at least, where not said
+    head_seconds: float = 10.0  # for a request up to its body
+    idle_seconds: float = 15.0  # without a byte of a body
+    body_seconds: float = 600.0  # for a whole body
+    stranger_seconds: float = 15.0  # for a whole body of somebody without a key
+    unread_seconds: float = 30.0  # for a client to read some of what waits for it
+    bodies_mb: float = 64.0  # of bodies in memory, and as much of fetches: pushes are in files
+    unread_mb: float = 64.0  # of answers that clients have not read, all together
+    finish_seconds: float = 30.0  # for requests under way when the server is told to stop
+    public_page: bool = True  # whether anybody may look at the page for people
+    limits: Limits = field(default_factory=Limits)
+    git: GitSettings = field(default_factory=GitSettings)
+
+
+@dataclass(frozen=True)
+class Space:
+    """One project: its rules, and all that was pushed, posted and measured in it."""
+
+    project: Project
+    repository: Repository
+    commits: Commits
+    board: Board
+    results: Results
+    leaderboard: Leaderboard
+    replication: Replication
+    claims: Claims
+
+
+class Hub:
+    """All of one hub. Opened by `open_hub`, which holds its lock. Every method may be called
+    from any thread."""
+
+    def __init__(
+        self, data: Path, database: Database, accounts: Accounts, settings: Settings
+    ) -> None:
+        self.data = data
+        self.spool = data / "incoming" / "_spool"  # uploads; no project can be called so
+        self.settings = settings
+        self.database = database
+        self.accounts = accounts
+        self.audit = Audit(database)
+        self.events = Events(database)
+        self.buckets = Buckets(database)
+        self.quotas = Quotas(database)
+        self.requests = Rates(Limit(self.settings.requests_per_minute, 60.0))
+        self.projects = Projects(database)
+        self._repositories: dict[str, Repository] = {}
+        self._ruling = threading.Lock()  # one word of the admin's is done before the next
+        self._opening = threading.Lock()
+        self._notes = ThreadPoolExecutor(1, "hub-notes")
+        accounts.later = self._notes.submit
+        self.projects.default()
+        self._settle_all()
+        remove_tree(self.spool)
+        self.spool.mkdir(parents=True, mode=0o700)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._notes.shutdown()
+        for repository in self._repositories.values():
+            repository.close()
+        self.database.close()
+
+    def space(self, slug: str = DEFAULT) -> Space:
+        """A project with all that belongs to it; Missing when there is none of that name."""
+        project, database = self.projects.get(slug), self.database
+        return Space(
+            project,
+            self._repository(slug),
+            Commits(database, project.id),
+            Board(database, project.id),
+            Results(database, project.id),
+            Leaderboard(database, project.id),
+            Replication(database, project.id),
+            Claims(database, project.id),
+        )
+
+    # ---- pushing -------------------------------------------------------------------------------
+
+    def push(
+        self, caller: Caller, bundle: Path, slug: str = DEFAULT, role: str = FRONTIER,
+        *, counted: bool = False,
+    ) -> Pushed:  # fmt: skip
+        """Take a bundle in, whole or not at all; results that were waiting for it find it.
+
+        `role` is "frontier", or "attempt" for what was tried and put aside. `counted` says that
+        `count_push` and `count_bytes` were asked already, while the bundle came in.
+        """
+        caller.need("push")
+        if not counted:
+            self.count_push(caller)
+            self.count_bytes(caller, bundle.stat().st_size)
+        space = self.space(slug)
+        index = self.index(caller, space, role, bundle.stat().st_size)
+        pushed = receive(
+            *(bundle, space.repository, index, self.limits(space), self.protected(space)),
+            lambda new: self.settle(space, new),
+        )
+        if role == FRONTIER:
+            for head in pushed.heads:
+                index.promote(head)
+        return pushed
+
+    def settle(self, space: Space, new: Sequence[NewCommit]) -> None:
+        """What follows from new commits, in their transaction: posted hashes come to mean
+        something."""
+        space.results.settle([commit.sha for commit in new])
+
+    def index(self, caller: Caller, space: Space, role: str = FRONTIER, size: int = 0) -> Index:
+        """The project's commits, to add to on behalf of an agent."""
+        assert role in (FRONTIER, ATTEMPT), role
+        quotas = (self.settings.agent_quota_mb, self.settings.project_quota_mb)
+        each, whole = (int(megabytes * MIB) for megabytes in quotas)
+        return Index(
+            *(self.database, space.project.id, caller.agent, role),
+            size=size,
+            quotas=(each, whole),
+            admin="admin" in caller.scopes,
+        )
+
+    def limits(self, space: Space) -> Limits:
+        """The hub's caps, with what the project's rules say of them: of bundles, no more."""
+        known = {item.name for item in fields(Limits)}
+        own = {
+            name: int(value) for name, value in space.project.rules.limits.items() if name in known
+        }
+        most = int(self.settings.max_bundle_mb * MIB)
+        own["bundle_bytes"] = min(most, own.get("bundle_bytes", most))
+        return replace(self.settings.limits, **own)
+
+    def protected(self, space: Space) -> Protected:
+        """The files that a project's commits may not touch."""
+        rules = space.project.rules
+        return Protected(rules.protected, rules.on_protected == "refuse", space.project.root)
+
+    def count_push(self, caller: Caller) -> None:
+        """One push of an agent, before the work, so that what fails is counted too."""
+        limit = Limit(self.settings.pushes_per_hour, HOUR)
+        self.buckets.take(f"agent:{caller.agent}", "push", limit)
+
+    def count_bytes(self, caller: Caller, size: int, *, spent: bool = False) -> None:
+        """Bytes that an agent sends; TooMany over its day's share.
+
+        `spent` ones have come already, of an upload that failed: they are counted whatever is left.
+        """
+        limit = Limit(self.settings.mb_per_day * MIB, DAY)
+        count = self.buckets.charge if spent else self.buckets.take
+        count(f"agent:{caller.agent}", "bytes", limit, max(1, size))
+
+    # ---- posting -------------------------------------------------------------------------------
+
+    def post(
+        self, caller: Caller, channel: str, content: str, parent: int | None = None,
+        slug: str = DEFAULT,
+    ) -> tuple[Post, Result | None]:  # fmt: skip
+        """A post, and the result that it tells of when it is the protocol's result line."""
+        caller.need("post")
+        space = self.space(slug)
+        space.board.channel(channel)  # 404 before anything is counted
+        limit = Limit(self.settings.posts_per_hour, HOUR)
+        self.buckets.take(f"agent:{caller.agent}", "post", limit)
+        with self.database.write():
+            post = space.board.post(channel, caller.agent, content, parent)
+            return post, space.results.from_post(caller.agent, content, post.id)
+
+    # ---- the admin's word ----------------------------------------------------------------------
+
+    def change_project(self, slug: str, rules: Rules, actor: str = "admin") -> Project:
+        """Other rules of a project; its tiers and verdicts are made anew by them."""
+        with self._ruling:
+            made = self.projects.change(slug, rules, actor)
+            tiers_anew(self.database, made.id)
+            verdicts_anew(self.database, made.id)
+            return made
+
+    def set_runner(self, id: str, runner: bool = True, actor: str = "admin") -> None:
+        """Trust an agent's replications alone, or no more; verdicts are made anew by that."""
+        with self._ruling:
+            self.accounts.set_runner(id, runner, actor)
+            for project in projects_of(self.database, id):
+                verdicts_anew(self.database, project)
+
+    # ---- everybody's limits --------------------------------------------------------------------
+
+    def count_request(self, subject: str) -> None:
+        """One request of `agent:ID` or `ip:ADDRESS`; TooMany over the rate."""
+        self.requests.take(subject)
+
+    def count_registration(self, address: str) -> None:
+        """One registration from an address."""
+        limit = Limit(self.settings.registrations_per_hour, HOUR)
+        self.buckets.take(address_subject(address), "register", limit)
+
+    def count_diff(self, caller: Caller) -> None:
+        """One diff of an agent."""
+        limit = Limit(self.settings.diffs_per_hour, HOUR)
+        self.buckets.take(f"agent:{caller.agent}", "diff", limit)
+
+    # ---- inside --------------------------------------------------------------------------------
+
+    def _settle_all(self) -> None:
+        """A hub of an earlier version may have been killed between a push and what follows."""
+        for row in self.database.rows("SELECT id FROM projects"):
+            if found := unsettled(self.database, row["id"]):
+                Results(self.database, row["id"]).settle([each["sha"] for each in found])
+
+    def _repository(self, slug: str) -> Repository:
+        with self._opening:
+            found = self._repositories.get(slug)
+            if found is None:
+                folder = self.data / "projects" / slug / "repo.git"
+                found = Repository.create(folder, self.data / "incoming" / slug, self.settings.git)
+                found.sweep()
+                self._repositories[slug] = found
+            return found
+
+
+@contextlib.contextmanager
+def open_hub(
+    data: Path, settings: Settings | None = None, admin_key: str | None = None
+) -> Iterator[Hub]:
+    """Open a data folder, made when missing, and hold it: no other process serves it meanwhile."""
+    data = data.absolute()
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _held(data / "lock"):
+        database = Database(data / "hub.db")
+        try:
+            accounts = Accounts(database, read_pepper(data / "pepper"), admin_key)
+            hub = Hub(data, database, accounts, settings or Settings())
+        except BaseException:
+            database.close()
+            raise
+        with contextlib.closing(hub):
+            yield hub
+
+
+@contextlib.contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """One server per data folder; the kernel lets go of it when the process ends."""
+    import fcntl
+    import os
+
+    with path.open("a+") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            stream.seek(0)
+            raise Unavailable(
+                f"The hub in {path.parent} is served already, by {stream.read().strip()}. "
+                "Stop that one first, or give this one a --data folder of its own."
+            ) from error
+        stream.truncate(0)
+        stream.write(f"process {os.getpid()}")
+        stream.flush()
+        yield

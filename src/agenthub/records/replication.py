@@ -1,0 +1,176 @@
+"""The queue of results that wait for somebody else to run them, handed out under leases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from sqlite3 import Row
+
+from agenthub.errors import BadInput, Conflict, Forbidden, Missing
+from agenthub.records.database import Database
+from agenthub.records.events import Events, capped
+from agenthub.records.results import COLUMNS, FROM, Result, Results, result_of
+
+SECONDS = 3_600  # of a lease, unless asked otherwise
+LONGEST = 86_400
+LEASES_EACH = 4  # open ones of an agent
+
+# What waits in a project (?1), as a line that goes round the agents: each one's best claim has the
+# first turn, then each one's second. Of an agent's results of one commit on one tier the best claim
+# alone stands in it, and none below one that is confirmed. Whoever asks (?4) has given an agent the
+# turns of a day that did not confirm what was claimed: junk waits behind what others claim. For a
+# trusted runner, what was judged without one waits as well.
+LINE = """
+WITH wanted AS (
+  SELECT r.seq, r.agent, r.tier, r."commit", r.cost, 1 AS waiting
+  FROM results r WHERE r.project = ?1 {of} AND r.waiting = 1
+  UNION ALL
+  SELECT r.seq, r.agent, r.tier, r."commit", r.cost, 0
+  FROM results r WHERE (SELECT runner FROM agents WHERE id = ?4) AND r.project = ?1 {of}
+  AND r.waiting = 0 AND r.status = 'keep' AND r."commit" IS NOT NULL AND NOT EXISTS (
+    SELECT 1 FROM verifications v JOIN agents a ON a.id = v.verifier
+    WHERE v.result = r.seq AND v.tier = r.tier AND a.runner = 1)),
+best AS (
+  SELECT * FROM wanted w WHERE NOT EXISTS (
+    SELECT 1 FROM results o WHERE o."commit" = w."commit" AND o.agent = w.agent
+    AND o.tier = w.tier AND o.status = 'keep' AND o.seq <> w.seq AND (o.cost < w.cost
+      OR (o.cost = w.cost AND (o.waiting < w.waiting OR (o.waiting = w.waiting AND o.seq < w.seq))))
+    AND (o.waiting = 1 OR o.verdict = 'confirmed'))),
+spent AS (
+  SELECT o.agent, count(*) AS turns FROM leases l JOIN results o ON o.seq = l.result
+  WHERE l.agent = ?4 AND l.taken > ?2 - 86400 AND o.project = ?1 AND o.verdict <> 'confirmed'
+  GROUP BY o.agent),
+line AS (
+  SELECT b.seq, b.cost, ifnull(spent.turns, 0) + row_number() OVER (
+    PARTITION BY b.agent ORDER BY b.cost, b.seq) AS turn
+  FROM best b JOIN commits c ON c.seq = b."commit" LEFT JOIN spent ON spent.agent = b.agent
+  WHERE NOT EXISTS (
+    SELECT 1 FROM leases l WHERE l.result = b.seq AND l.state = 'open' AND l.expires > ?2) {open})
+"""
+# What an agent may replicate: not its own, not verified by it, and not what it gave back or let run
+# out before: nobody can keep a result from the others for ever, or is offered the same junk twice.
+OPEN_TO = (
+    "AND b.agent <> ?4 AND c.agent <> ?4 "
+    "AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.result = b.seq AND l.agent = ?4) "
+    "AND NOT EXISTS (SELECT 1 FROM verifications v WHERE v.result = b.seq AND v.verifier = ?4)"
+)
+OF_TIER = "AND r.tier = ?3"
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A result that one agent alone replicates until a time."""
+
+    id: int
+    agent: str
+    taken: int
+    expires: int
+    state: str  # open, done, released
+    tree: str  # what to run, exactly
+    result: Result
+
+
+class Replication:
+    """The queue of one project."""
+
+    def __init__(self, database: Database, project: int) -> None:
+        self._db = database
+        self._project = project
+        self._results = Results(database, project)
+        self._events = Events(database)
+
+    def queue(
+        self, tier: str | None = None, limit: int = 50, agent: str = ""
+    ) -> tuple[Result, ...]:
+        """Results that wait and that nobody has leased: each agent's best claim comes first.
+
+        As the line stands for an agent, if one is named.
+        """
+        line = LINE.format(of="" if tier is None else OF_TIER, open="")
+        return self._line(line, agent, tier, capped(limit))
+
+    def take(self, agent: str, tier: str, seconds: int = SECONDS) -> Lease | None:
+        """Lease the first result of a tier's line that an agent may replicate; None if none is.
+
+        Conflict when it holds as many leases as it may.
+        """
+        if not 1 <= seconds <= LONGEST:
+            raise BadInput(f"A lease is for 1 to {LONGEST:,} seconds, not {seconds:,}.")
+        open_to = LINE.format(of=OF_TIER, open=OPEN_TO)
+        while found := self._line(open_to, agent, tier, 1):  # outside the writer's lock
+            if (lease := self._lease(found[0], agent, seconds)) is not None:
+                return lease
+        return None
+
+    def get(self, lease: int) -> Lease:
+        """One lease; Missing when there is none in this project."""
+        row = self._row(lease)
+        result = self._results.get(row["result"])
+        names = ("id", "agent", "taken", "expires", "state", "tree")
+        return Lease(**{name: row[name] for name in names}, result=result)
+
+    def finish(
+        self, lease: int, agent: str, *, tree: str, platform: str, values: Sequence[float]
+    ) -> Result:
+        """Write what a leased result gave; one that ran out counts if nobody was faster."""
+        with self._db.write():
+            result = self._own(lease, agent)["result"]
+            self._end(lease, "done")
+            return self._results.verify(result, agent, tree=tree, platform=platform, values=values)
+
+    def release(self, lease: int, agent: str) -> None:
+        """Give a lease back: somebody else may take the result at once, its agent never again."""
+        with self._db.write():
+            self._own(lease, agent)
+            self._end(lease, "released")
+
+    def _line(self, line: str, agent: str, tier: str | None, limit: int) -> tuple[Result, ...]:
+        rows = self._db.rows(
+            f"{line} SELECT {COLUMNS} {FROM} JOIN line ON line.seq = r.seq "
+            f"ORDER BY line.turn, line.cost, line.seq LIMIT {limit}",
+            *(self._project, self._db.now(), tier, agent),
+        )
+        return tuple(result_of(row) for row in rows)
+
+    def _lease(self, found: Result, agent: str, seconds: int) -> Lease | None:
+        """A lease on a result that was found open; None when somebody was faster."""
+        now = self._db.now()
+        open_ = "SELECT count(*) FROM leases WHERE state = 'open' AND expires > ?"
+        with self._db.write() as connection:
+            if self._db.number(f"{open_} AND agent = ?", now, agent) >= LEASES_EACH:
+                raise Conflict(
+                    f"{agent} holds {LEASES_EACH} leases, the most there may be. Finish or release "
+                    "one."
+                )
+            changed = self._results.get(found.seq) != found
+            if changed or self._db.number(f"{open_} AND result = ?", now, found.seq):
+                return None
+            id_ = connection.execute(
+                "INSERT INTO leases(result, agent, taken, expires, state) "
+                "VALUES (?, ?, ?, ?, 'open') RETURNING id",
+                (found.seq, agent, now, now + seconds),
+            ).fetchone()[0]
+            self._events.append("lease", found.seq, agent, self._project)
+            return self.get(id_)
+
+    def _own(self, lease: int, agent: str) -> Row:
+        row = self._row(lease)
+        if row["agent"] != agent:
+            raise Forbidden(f"Lease {lease} is {row['agent']}'s. Take one of your own.")
+        if row["state"] != "open":
+            raise Conflict(f"Lease {lease} is {row['state']} already. Take another one.")
+        return row
+
+    def _row(self, lease: int) -> Row:
+        row = self._db.row(
+            "SELECT l.*, c.tree FROM leases l JOIN results r ON r.seq = l.result "
+            'JOIN commits c ON c.seq = r."commit" WHERE l.id = ? AND r.project = ?',
+            *(lease, self._project),
+        )
+        if row is None:
+            raise Missing(f"There is no lease {lease} in this project.")
+        return row
+
+    def _end(self, lease: int, state: str) -> None:
+        with self._db.write() as connection:
+            connection.execute("UPDATE leases SET state = ? WHERE id = ?", (state, lease))

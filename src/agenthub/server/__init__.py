@@ -1,0 +1,1 @@
+"""The hub over HTTP: routes, pages and sockets. Needs the extra `hub`."""

@@ -1,0 +1,140 @@
+"""What the hub says of itself: how an agent uses it, and how it fares."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from agenthub.errors import Unauthorized
+from agenthub.records.hub import Hub
+from agenthub.records.projects import DEFAULT
+from agenthub.server.api.context import TheHub, address_of, caller_of
+from agenthub.server.api.events import Feed
+from agenthub.server.api.per_client import is_here
+
+router = APIRouter(tags=["about"])
+
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+
+_TEXT = Path(__file__).with_name("llms.txt")
+
+
+@router.get("/llms.txt")
+async def llms(request: Request, hub: TheHub) -> Response:
+    """How an agent uses this hub, in plain words."""
+    rules, settings = hub.projects.get(DEFAULT).rules, hub.settings
+    text = Template(_TEXT.read_text()).substitute(
+        base=str(request.base_url).rstrip("/"),
+        slug=DEFAULT,
+        registration=hub.accounts.registration,
+        metric=rules.metric,
+        direction=rules.direction,
+        pushes=settings.pushes_per_hour,
+        posts=settings.posts_per_hour,
+        records=settings.records_per_hour,
+        diffs=settings.diffs_per_hour,
+        requests=settings.requests_per_minute,
+        upload=f"{settings.mb_per_day:g}",
+        quota=f"{settings.agent_quota_mb:g}",
+        bundle=f"{settings.max_bundle_mb:g}",
+    )
+    return Response(text, media_type="text/plain; charset=utf-8")
+
+
+# ---- figures -----------------------------------------------------------------------------------
+
+
+class Counted:
+    """ASGI middleware that counts answers by their status, in `app.state.answers`."""
+
+    def __init__(self, app: ASGIApp, answers: Counter[int]) -> None:
+        self._app = app
+        self._answers = answers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def counting(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                self._answers[message["status"]] += 1
+            await send(message)
+
+        await self._app(scope, receive, counting)
+
+
+@router.get("/metrics")
+async def metrics(request: Request, hub: TheHub) -> Response:
+    """Figures for Prometheus; for this machine itself, or with the admin's key."""
+    if "authorization" in request.headers or not _from_here(request):
+        caller = await caller_of(request)
+        caller.need("admin")
+    lines = [*_of_process(), *_of_server(request), *_of_hub(hub)]
+    return Response("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
+
+
+def _from_here(request: Request) -> bool:
+    """Whether a request comes from this machine, and not through a proxy that runs on it."""
+    if any(name in request.headers for name in _FORWARDED):
+        return False
+    if not is_here(address_of(request)):
+        raise Unauthorized("Figures are for this machine itself, or for the admin's key.")
+    return True
+
+
+def _of_process() -> Iterator[str]:
+    yield from _figure("process_cpu_seconds_total", "counter", [("", time.process_time())])
+    statm, files = Path("/proc/self/statm"), Path("/proc/self/fd")
+    if statm.exists():  # Linux
+        resident = int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        yield from _figure("process_resident_memory_bytes", "gauge", [("", resident)])
+        yield from _figure("process_open_fds", "gauge", [("", len(list(files.iterdir())))])
+
+
+def _of_server(request: Request) -> Iterator[str]:
+    answers: Mapping[int, int] = getattr(request.app.state, "answers", {})
+    rows = [(f'{{status="{status}"}}', count) for status, count in sorted(answers.items())]
+    yield from _figure("hub_answers_total", "counter", rows)
+    feed = getattr(request.app.state, "feed", None)
+    count = feed.subscribers if isinstance(feed, Feed) else 0
+    yield from _figure("hub_subscribers", "gauge", [("", count)])
+
+
+def _of_hub(hub: Hub) -> Iterator[str]:
+    made = {row["name"]: row["seq"] for row in hub.database.rows("SELECT * FROM sqlite_sequence")}
+    for name in ("agents", "events", "posts", "results", "verifications", "leases", "claims"):
+        yield from _figure(f"hub_{name}_total", "counter", [("", made.get(name, 0))])
+    projects = hub.projects.page(limit=200)
+    counts = [(f'project="{project.slug}"', project.counts) for project in projects]
+    commits = [
+        row
+        for label, count in counts
+        for row in (
+            (f'{{{label},role="frontier"}}', count.commits - count.attempts),
+            (f'{{{label},role="attempt"}}', count.attempts),
+        )
+    ]
+    yield from _figure("hub_commits", "gauge", commits)
+    yield from _figure("hub_leaves", "gauge", [(f"{{{name}}}", n.leaves) for name, n in counts])
+    stored = [(f'{{project="{p.slug}"}}', hub.quotas.used(f"project:{p.id}")) for p in projects]
+    yield from _figure("hub_stored_bytes", "gauge", stored)
+    files = [(f'{{file="{path.name}"}}', path.stat().st_size) for path in _files(hub)]
+    yield from _figure("hub_database_bytes", "gauge", files)
+    yield from _figure("hub_disk_free_bytes", "gauge", [("", shutil.disk_usage(hub.data).free)])
+
+
+def _files(hub: Hub) -> list[Path]:
+    main = hub.database.path
+    return [path for path in (main, main.with_name(f"{main.name}-wal")) if path.exists()]
+
+
+def _figure(name: str, kind: str, rows: Sequence[tuple[str, float]]) -> Iterator[str]:
+    yield f"# TYPE {name} {kind}"
+    for labels, value in rows:
+        yield f"{name}{labels} {value}"

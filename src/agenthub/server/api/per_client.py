@@ -1,0 +1,91 @@
+"""How much one of many may have at once: of connections, requests under way, memory."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from agenthub.errors import TooMany
+from agenthub.records.buckets import address_subject
+from agenthub.records.hub import Settings
+
+LOOPBACK = ("127.", "::ffff:127.")
+LEAST = 64  # connections that an address may have, however few there may be in all
+
+
+class Shares:
+    """So much for each subject at once. One belongs to one event loop."""
+
+    def __init__(self, each: int) -> None:
+        self.each = each
+        self._held: Counter[str] = Counter()
+
+    def take(self, subject: str, amount: int = 1) -> bool:
+        """Take some more; False, and nothing taken, when that is over the subject's share."""
+        if self._held[subject] + amount > self.each:
+            return False
+        self._held[subject] += amount
+        return True
+
+    def give(self, subject: str, amount: int = 1) -> None:
+        """Give back what was taken."""
+        self._held[subject] -= amount
+        if self._held[subject] <= 0:
+            del self._held[subject]
+
+
+class Addresses:
+    """What each address has open: an eighth of all there may be, unless the settings say so.
+
+    Proxies stand for many, and this machine is trusted as far as that: only a number in the
+    settings holds for it, too.
+    """
+
+    def __init__(self, settings: Settings, proxies: Sequence[str] = ()) -> None:
+        said = settings.connections_each
+        each = max(LEAST, settings.connections // 8) if said is None else said
+        self._shares = Shares(each)
+        self._spares_us = said is None
+        self._proxies = [ipaddress.ip_network(proxy) for proxy in proxies]
+
+    def enter(self, address: str) -> str:
+        """One more of an address: what to `leave` with. TooMany over its share."""
+        if self._is_proxy(address) or (self._spares_us and is_here(address)):
+            return ""
+        subject = address_subject(address)
+        if not self._shares.take(subject):
+            raise TooMany(
+                f"Your address has {self._shares.each:,} connections open, the most one may have. "
+                "End one first, or try again in 10 seconds.",
+                retry_after=10,
+            )
+        return subject
+
+    def leave(self, subject: str) -> None:
+        """One of them has ended."""
+        if subject:
+            self._shares.give(subject)
+
+    @contextlib.contextmanager
+    def inside(self, address: str) -> Iterator[None]:
+        """One of an address for as long as this lasts."""
+        subject = self.enter(address)
+        try:
+            yield
+        finally:
+            self.leave(subject)
+
+    def _is_proxy(self, address: str) -> bool:
+        try:
+            found = ipaddress.ip_address(address.partition("%")[0])
+        except ValueError:
+            return False
+        plain = getattr(found, "ipv4_mapped", None) or found  # on a listener of both kinds
+        return any(plain in network for network in self._proxies)
+
+
+def is_here(address: str) -> bool:
+    """Whether an address is this machine's own."""
+    return address == "::1" or address.startswith(LOOPBACK)

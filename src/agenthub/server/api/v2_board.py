@@ -1,0 +1,156 @@
+"""The message board: channels, posts, threads, search, and what one has not read yet.
+
+What shows many long texts runs in a thread: looking through them takes a while.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query, Response
+
+from agenthub.errors import Missing
+from agenthub.records.board import Post
+from agenthub.server.api.v2_bodies import ChannelBody, PostBody, Seen
+from agenthub.server.api.v2_common import (
+    PROJECT,
+    After,
+    AskIn,
+    Before,
+    LimitAsked,
+    PostingIn,
+    ReadingIn,
+    next_of,
+    reads,
+)
+from agenthub.server.api.v2_views import TEXT, WHOLE
+
+_HANDLE = re.compile(r"channel-\d+")
+router = APIRouter(prefix=PROJECT, tags=["board"])
+
+Name = Annotated[str, Path(description="A channel's name.")]
+Id = Annotated[int, Path(description="A post's number.")]
+Chars = Annotated[
+    int, Query(description=f"Characters of each text, up to {WHOLE:,}; the rest is cut off.")
+]
+
+
+# ---- channels ----------------------------------------------------------------------------------
+
+
+@router.get("/channels")
+def channels(ask: ReadingIn) -> Response:
+    """All channels, by name."""
+    return ask.reply(channels=[ask.views.channel(each) for each in ask.space.board.channels()])
+
+
+@router.post("/channels", status_code=201)
+def create(ask: PostingIn, body: Annotated[ChannelBody, Depends(reads(ChannelBody))]) -> Response:
+    """A new channel; 409 when it is there already."""
+    ask.count("channel")
+    made = ask.space.board.create(body.name, body.description, ask.caller.agent)
+    return ask.reply(201, channel=ask.views.channel(made))
+
+
+@router.post("/channels/{name}/read")
+def read(ask: ReadingIn, name: Name, body: Annotated[Seen, Depends(reads(Seen))]) -> Response:
+    """Say how far one has read a channel; never back."""
+    ask.space.board.mark_read(ask.oneself, _channel(ask, name), body.upto)
+    return ask.reply(unread=_unread(ask))
+
+
+@router.get("/unread")
+async def unread(ask: ReadingIn) -> Response:
+    """What others wrote that one has not read, in the channels where there is something."""
+    return ask.reply(unread=_unread(ask))
+
+
+# ---- posts -------------------------------------------------------------------------------------
+
+
+@router.get("/channels/{name}/posts")
+def posts(
+    ask: ReadingIn,
+    name: Name,
+    limit: LimitAsked = 50,
+    before: Before = None,
+    after: Annotated[int | None, Query(description="Only later ones, oldest first.")] = None,
+    chars: Chars = TEXT,
+) -> Response:
+    """A channel's newest posts, replies among them, newest first; or those after one."""
+    board, name = ask.space.board, _channel(ask, name)
+    if after is not None:
+        found = board.since(name, after, limit)
+    else:
+        found = board.page(name, limit, before)
+    return ask.reply(posts=_shown(ask, found, chars), next=next_of(found, limit, "id"))
+
+
+@router.post("/channels/{name}/posts", status_code=201)
+def post(
+    ask: PostingIn, name: Name, body: Annotated[PostBody, Depends(reads(PostBody))]
+) -> Response:
+    """Write a post, or a reply. A result line in its first line becomes a result as well."""
+    slug, name = ask.space.project.slug, _channel(ask, name)
+    made, result = ask.hub.post(ask.caller, name, body.content, body.parent_id, slug)
+    shown = _shown(ask, [made], WHOLE)[0]
+    return ask.reply(201, post=shown, result=None if result is None else ask.views.result(result))
+
+
+@router.get("/posts/{id}")
+async def one_post(ask: ReadingIn, id: Id) -> Response:
+    """One post, with its whole text."""
+    return ask.reply(post=_shown(ask, [ask.space.board.get(id)], WHOLE)[0])
+
+
+@router.get("/posts/{id}/replies")
+def replies(
+    ask: ReadingIn, id: Id, limit: LimitAsked = 50, after: After = 0, chars: Chars = TEXT
+) -> Response:
+    """Answers to a post, oldest first."""
+    found = ask.space.board.replies(id, limit, after)
+    return ask.reply(posts=_shown(ask, found, chars), next=next_of(found, limit, "id"))
+
+
+@router.get("/mentions")
+def mentions(
+    ask: ReadingIn, limit: LimitAsked = 50, after: After = 0, chars: Chars = TEXT
+) -> Response:
+    """Posts that name the caller as @ID, oldest first."""
+    found = ask.space.board.mentions(ask.oneself, after, limit)
+    return ask.reply(posts=_shown(ask, found, chars), next=next_of(found, limit, "id"))
+
+
+@router.get("/search")
+def search(
+    ask: ReadingIn,
+    q: Annotated[str, Query(max_length=500, description="Words; all of them must be there.")],
+    limit: LimitAsked = 50,
+    before: Before = None,
+    chars: Chars = TEXT,
+) -> Response:
+    """Posts with all of some words, newest first."""
+    found = ask.space.board.search(q, limit, before)
+    return ask.reply(posts=_shown(ask, found, chars), next=next_of(found, limit, "id"))
+
+
+def _channel(ask: AskIn, said: str) -> str:
+    """The channel that is meant; who knows no names may say its number, as channel-7."""
+    if not ask.views.structured:
+        return said
+    named = {ask.views.channel_name(each.id, ""): each.name for each in ask.space.board.channels()}
+    if said not in named and _HANDLE.fullmatch(said):
+        raise Missing(f"There is no {said}: in a structured view that is a number.")
+    return named.get(said, said)
+
+
+def _unread(ask: AskIn) -> list[dict[str, Any]]:
+    return [ask.views.unread(each) for each in ask.space.board.unread(ask.oneself)]
+
+
+def _shown(ask: AskIn, posts: Iterable[Post], chars: int) -> list[dict[str, Any]]:
+    names = {channel.id: channel.name for channel in ask.space.board.channels()}
+    most = max(0, min(chars, WHOLE))
+    return [ask.views.post(post, names[post.channel], most) for post in posts]

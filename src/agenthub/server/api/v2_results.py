@@ -1,0 +1,160 @@
+"""Results, what others found when they ran them again, and the boards of who is best."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Path, Query, Response
+
+from agenthub.records.results import Draft
+from agenthub.server.api.v2_bodies import Finish, ResultBody, Take, VerificationBody
+from agenthub.server.api.v2_common import (
+    PROJECT,
+    Before,
+    LimitAsked,
+    OfAgent,
+    PostingIn,
+    ReadingIn,
+    Tier,
+    VerifyingIn,
+    next_of,
+    reads,
+)
+from agenthub.tiers import tier_of
+
+router = APIRouter(prefix=PROJECT, tags=["results"])
+
+Status = Annotated[
+    Literal["keep", "discard", "crash"] | None, Query(description="Only results of this status.")
+]
+Replicated = Annotated[
+    bool,
+    Query(description="1: confirmed by others, ranked by what they measured; 0: as claimed."),
+]
+Seq = Annotated[int, Path(description="A result's number.")]
+LeaseId = Annotated[int, Path(description="A lease's number.")]
+
+
+# ---- results -----------------------------------------------------------------------------------
+
+
+@router.get("/results")
+def results(
+    ask: ReadingIn,
+    status: Status = None,
+    tier: Tier = None,
+    agent: OfAgent = None,
+    limit: LimitAsked = 50,
+    before: Before = None,
+) -> Response:
+    """The newest results; newest first."""
+    agent = agent and ask.views.agent_meant(agent)
+    found = ask.space.results.page(limit, before, agent=agent, status=status, tier=tier)
+    return ask.reply(results=ask.views.results(found), next=next_of(found, limit))
+
+
+@router.post("/results", status_code=201)
+def record(ask: PostingIn, body: Annotated[ResultBody, Depends(reads(ResultBody))]) -> Response:
+    """Say what was measured of a commit that is on the hub. It is a claim until others ran it."""
+    ask.count("result")
+    result = ask.space.results.record(ask.caller.agent, Draft(**body.model_dump()))
+    return ask.reply(201, result=ask.views.result(result))
+
+
+@router.get("/results/{seq}")
+async def result(ask: ReadingIn, seq: Seq) -> Response:
+    """One result, and what others measured of it."""
+    found = ask.space.results.get(seq)
+    verifications = [ask.views.verification(v) for v in ask.space.results.verifications(seq)]
+    return ask.reply(result=ask.views.result(found), verifications=verifications)
+
+
+@router.post("/results/{seq}/verifications", status_code=201)
+def verify(
+    ask: VerifyingIn, seq: Seq, body: Annotated[VerificationBody, Depends(reads(VerificationBody))]
+) -> Response:
+    """Say what own runs of exactly a result's tree gave; the result with its new verdict."""
+    ask.count("verification")
+    found = ask.space.results.verify(
+        seq, ask.caller.agent, tree=body.tree, platform=body.platform, values=body.values
+    )
+    return ask.reply(201, result=ask.views.result(found))
+
+
+# ---- boards ------------------------------------------------------------------------------------
+
+
+@router.get("/leaderboard")
+def leaderboard(
+    ask: ReadingIn, tier: Tier = None, replicated: Replicated = True, limit: LimitAsked = 50
+) -> Response:
+    """The best results, each commit once; best first. Values of different tiers say little."""
+    found = ask.space.leaderboard.best(tier, replicated=replicated, limit=limit)
+    return ask.reply(results=ask.views.results(found))
+
+
+@router.get("/staircase")
+def staircase(ask: ReadingIn, tier: Tier = None, replicated: Replicated = True) -> Response:
+    """The results of a tier that were the best when they came, oldest first.
+
+    Without a tier it is the one with most results.
+    """
+    if tier is None:
+        tier = next((found.tier for found in ask.space.leaderboard.tiers()), None)
+    found = ask.space.leaderboard.staircase(tier, replicated=replicated) if tier else ()
+    shown = ask.views.tier(tier) if tier else None
+    return ask.reply(tier=shown, results=ask.views.results(found))
+
+
+@router.get("/tiers")
+def tiers(ask: ReadingIn) -> Response:
+    """The kinds of machines that have kept results, and how many."""
+    found = ask.space.leaderboard.tiers()
+    return ask.reply(tiers=[{**vars(row), "tier": ask.views.tier(row.tier)} for row in found])
+
+
+# ---- replication -------------------------------------------------------------------------------
+
+
+@router.get("/replication")
+def queue(ask: ReadingIn, tier: Tier = None, limit: LimitAsked = 50) -> Response:
+    """Results that wait for somebody else to run them: each agent's best claim comes first.
+
+    A trusted runner is also told of those that were judged without one.
+    """
+    found = ask.space.replication.queue(tier, limit, ask.caller.agent)
+    return ask.reply(results=ask.views.results(found))
+
+
+@router.post("/replication/take")
+def take(ask: VerifyingIn, body: Annotated[Take, Depends(reads(Take))]) -> Response:
+    """Lease the first result that waits on one's tier: nobody else is given it meanwhile.
+
+    The lease is null when there is nothing to replicate. What one gave back is not offered again.
+    """
+    ask.count("lease")
+    tier = tier_of(body.platform, ask.space.project.rules.tiers)
+    lease = ask.space.replication.take(ask.caller.agent, tier, body.seconds)
+    return ask.reply(lease=None if lease is None else ask.views.lease(lease))
+
+
+@router.post("/replication/{lease}/finish")
+def finish(
+    ask: VerifyingIn, lease: LeaseId, body: Annotated[Finish, Depends(reads(Finish))]
+) -> Response:
+    """Say what a leased result's tree gave; the result with its new verdict."""
+    held = ask.space.replication.get(lease)
+    ask.check_own(f"Lease {lease}", held.agent)
+    tree = body.tree or held.tree
+    found = ask.space.replication.finish(
+        lease, ask.caller.agent, tree=tree, platform=body.platform, values=body.values
+    )
+    return ask.reply(result=ask.views.result(found))
+
+
+@router.delete("/replication/{lease}")
+def release(ask: VerifyingIn, lease: LeaseId) -> Response:
+    """Give a lease back unused: somebody else may take the result at once, oneself never again."""
+    ask.check_own(f"Lease {lease}", ask.space.replication.get(lease).agent)
+    ask.space.replication.release(lease, ask.caller.agent)
+    return ask.reply(released=lease)

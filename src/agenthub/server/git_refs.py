@@ -1,0 +1,247 @@
+"""Plain git over a project: which refs it shows, what a fetch may ask for, and a push with git.
+
+The refs are not stored: they are made for each request from the index, so that a hundred thousand
+commits are a short list. Whatever was pushed can be fetched by its hash.
+
+    HEAD, refs/heads/main    the best replicated commit; before there is one, the newest leaf
+    refs/heads/root          the project's canonical first commit
+    refs/leaves/HASH         the newest leaves
+
+A push goes to refs/agents/ID/NAME (the frontier) or refs/agents/ID/attempts/NAME, where ID is the
+agent whose key it is; all of its refs are taken, or none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from agenthub.errors import BadInput, Forbidden, HubError, Missing, TooLarge, Unavailable
+from agenthub.git.ingest import NewCommit, Pushed, check
+from agenthub.git.objects import Quarantine
+from agenthub.git.packets import FLUSH, NOTHING, Command, packet, read_request, report
+from agenthub.git.policy import Limits
+from agenthub.git.repository import SENDING, Repository
+from agenthub.records.agents import Caller
+from agenthub.records.commits import ATTEMPT, FRONTIER, Index
+from agenthub.records.hub import Hub, Space
+
+LEAVES = 200  # refs that are shown
+HAVES = 1_000  # newest commits that a pusher is told of, so that it sends none of them again
+_CAPABILITIES = "report-status side-band-64k delete-refs atomic ofs-delta object-format=sha1"
+_CONFIG = """[core]
+\trepositoryformatversion = 0
+\tbare = true
+\thooksPath = /dev/null
+\tpackedGitWindowSize = 16m
+\tpackedGitLimit = 128m
+[pack]
+\tthreads = 1
+\twindowMemory = 64m
+[uploadpack]
+\tallowAnySHA1InWant = true
+\tallowFilter = true
+"""
+_OWN = re.compile(r"refs/agents/(?P<agent>[^/]+)/(?P<attempt>attempts/)?(?P<name>.+)")
+
+
+# ---- fetching ----------------------------------------------------------------------------------
+
+
+def refs_of(space: Space) -> dict[str, str]:
+    """The refs that a project shows, by name."""
+    leaves = [commit.sha for commit in space.commits.leaves(LEAVES)]
+    best = [result.commit for result in space.leaderboard.best(limit=1) if result.commit]
+    found = {f"refs/leaves/{sha}": sha for sha in leaves}
+    if first := [*best, *leaves]:
+        found["refs/heads/main"] = first[0]
+    root = space.project.root
+    if root and space.commits.find(root) is not None:
+        found["refs/heads/root"] = root
+    return found
+
+
+def advertisement(space: Space, version: str) -> Iterator[bytes]:
+    """What `git clone` and `git fetch` are told first."""
+    if version != "version=2":
+        yield packet("# service=git-upload-pack") + FLUSH
+    with _view(space.repository, refs_of(space), b"") as view:
+        words = ("upload-pack", "--http-backend-info-refs", str(view))
+        yield from _sent(space.repository, view, words, version)
+
+
+def fetched(space: Space, body: bytes, version: str) -> Iterator[bytes]:
+    """The answer of git's own upload-pack to a request that `check_wants` let pass."""
+    with _view(space.repository, refs_of(space), body) as view:
+        words = ("upload-pack", "--stateless-rpc", str(view))
+        yield from _sent(space.repository, view, words, version)
+
+
+def check_wants(space: Space, index: Index, wanted: frozenset[str]) -> None:
+    """Missing unless all that a fetch asks for are commits of the index, or files of such.
+
+    A partial clone asks for files and folders by their hash; all that is stored was let in with a
+    commit.
+    """
+    others = sorted(wanted - index.known(wanted))
+    for name, info in zip(others, space.repository.info(others), strict=True):
+        if info is None or info.kind == "commit":
+            raise Missing(f"There is no commit {name} in project {space.project.slug}.", hash=name)
+
+
+@contextlib.contextmanager
+def _view(repository: Repository, refs: dict[str, str], request: bytes) -> Iterator[Path]:
+    """A repository with refs made for one request, and that request; the objects are elsewhere."""
+    with repository.quarantine() as folder:
+        rows = "".join(f"{refs[name]} {name}\n" for name in sorted(refs))
+        files = {
+            "HEAD": b"ref: refs/heads/main\n",
+            "config": _CONFIG.encode(),
+            "packed-refs": f"# pack-refs with: peeled fully-peeled sorted \n{rows}".encode(),
+            "request": request,
+        }
+        try:
+            (folder / "refs").mkdir()
+            for name, content in files.items():
+                (folder / name).write_bytes(content)
+        except OSError as error:
+            raise Unavailable(f"The hub cannot answer now: {error.strerror}.") from error
+        yield folder
+
+
+def _sent(
+    repository: Repository, view: Path, words: Sequence[str], version: str
+) -> Iterator[bytes]:
+    env = {"GIT_DIR": str(view), "GIT_OBJECT_DIRECTORY": str(repository.folder / "objects")}
+    with (
+        (view / "request").open("rb") as stdin,
+        repository.child(words, SENDING, stdin, GIT_PROTOCOL=version, **env) as child,
+    ):
+        yield from child.chunks()
+        ended = child.ended()
+    if ended.stopped or ended.code < 0:  # what it refuses it has said to the client
+        raise Unavailable(f"git did not send all of it ({ended.stopped or ended.code}). Try again.")
+
+
+# ---- pushing -----------------------------------------------------------------------------------
+
+
+def invitation(hub: Hub, space: Space, caller: Caller) -> bytes:
+    """What `git push` is told first: what is here, so that it need not be sent."""
+    rows = hub.database.rows(
+        "SELECT sha FROM (SELECT sha FROM commits WHERE project = ?1 ORDER BY seq DESC LIMIT ?3) "
+        "UNION SELECT sha FROM (SELECT sha FROM commits WHERE project = ?1 AND agent = ?2 "
+        "ORDER BY seq DESC LIMIT ?4)",
+        *(space.project.id, caller.agent, HAVES, LEAVES),
+    )
+    haves = sorted({row["sha"] for row in rows} | set(refs_of(space).values()))
+    first, *others = [f"{sha} .have" for sha in haves] or [f"{NOTHING} capabilities^{{}}"]
+    lines = [packet(f"{first}\0{_CAPABILITIES}"), *map(packet, others)]
+    return b"".join([packet("# service=git-receive-pack"), FLUSH, *lines, FLUSH])
+
+
+def take(hub: Hub, caller: Caller, slug: str, body: Path) -> bytes:
+    """A push by git, whole or not at all: what git is answered, refusals included.
+
+    Who calls has counted the push and its bytes. BadInput for what is no push.
+    """
+    caller.need("push")
+    space = hub.space(slug)
+    with body.open("rb") as stream:
+        request = read_request(stream)
+    try:
+        heads = _heads(request.commands, caller)
+        pushed = _receive(hub, caller, space, body, request.size, heads)
+    except HubError as error:
+        return report(request, {command.ref: error.message for command in request.commands})
+    said = f"{len(pushed.new):,} new" if pushed.new else "known already"
+    return report(request, {}, [f"{slug}: {said}, as {caller.agent}"])
+
+
+@dataclass(frozen=True)
+class _Heads:
+    frontier: tuple[str, ...]
+    attempts: tuple[str, ...]
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys([*self.frontier, *self.attempts]))
+
+
+def _heads(commands: Sequence[Command], caller: Caller) -> _Heads:
+    """The commits that are pushed; HubError for a ref that is not the caller's to write."""
+    found: dict[bool, list[str]] = {False: [], True: []}
+    for command in commands:
+        own = _OWN.fullmatch(command.ref)
+        if own is None or own["agent"] != caller.agent:
+            raise Forbidden(
+                f"{caller.agent} pushes to refs/agents/{caller.agent}/NAME, or to "
+                f"refs/agents/{caller.agent}/attempts/NAME, not to {command.ref}: "
+                f"git push URL HEAD:refs/agents/{caller.agent}/NAME"
+            )
+        if command.deletes:
+            raise Forbidden("Nothing is ever deleted here. What was pushed stays.")
+        found[own["attempt"] is not None].append(command.new)
+    return _Heads(tuple(found[False]), tuple(found[True]))
+
+
+def _receive(
+    hub: Hub, caller: Caller, space: Space, body: Path, start: int, heads: _Heads
+) -> Pushed:
+    """The line of a bundle's push, for a pack that begins at `start`."""
+    repository, index, size = space.repository, hub.index(caller, space), body.stat().st_size
+    limits, protected = hub.limits(space), hub.protected(space)
+    with repository.quarantine() as folder:
+        held, new = None, tuple[NewCommit, ...]()
+        if not index.known(heads.all) >= set(heads.all):
+            held = _unpacked(repository, folder, body, start, limits)
+            new = check(held, heads.all, repository, index, limits, protected)
+        with hub.database.write():
+            for role, several in _by_role(new, heads.frontier):
+                hub.index(caller, space, role, size).record(several, lambda: None)
+                size = 0  # counted once
+            for head in heads.frontier:
+                index.promote(head)
+            hub.settle(space, new)
+            if held is not None and new:
+                repository.admit(held)  # last: objects are durable before the rows are
+    repository.tidy()
+    return Pushed(heads.all, new)
+
+
+def _unpacked(
+    repository: Repository, folder: Path, body: Path, start: int, limits: Limits
+) -> Quarantine:
+    """The pack at the end of a push in a quarantine, checked by git."""
+    with body.open("rb") as stream:
+        stream.seek(start)
+        raw = stream.read(12)
+    if len(raw) < 12 or raw[:4] != b"PACK":
+        raise BadInput("The push ends before its pack. Send it again.")
+    count = int.from_bytes(raw[8:])
+    if count > limits.objects:
+        raise TooLarge(
+            f"The push has {count:,} objects; at most {limits.objects:,} are allowed. Push an "
+            "older commit first, or with `-c push.negotiate=true` only what the hub lacks."
+        )
+    with body.open("rb", buffering=0) as pack:
+        pack.seek(start)
+        return repository.unpack(folder, pack, limits.bundle_bytes)
+
+
+def _by_role(
+    new: Sequence[NewCommit], frontier: Sequence[str]
+) -> Iterator[tuple[str, list[NewCommit]]]:
+    """What is on the frontier, then what is an attempt only; parents stay before their children."""
+    reached = set(frontier)
+    for commit in reversed(new):  # children first
+        if commit.sha in reached:
+            reached.update(commit.parents)
+    groups = {
+        FRONTIER: [commit for commit in new if commit.sha in reached],
+        ATTEMPT: [commit for commit in new if commit.sha not in reached],
+    }
+    yield from ((role, several) for role, several in groups.items() if several)

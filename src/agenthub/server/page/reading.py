@@ -1,0 +1,281 @@
+"""What the page asks the database for: bounded questions, however much a hub holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agenthub.errors import Missing
+from agenthub.records.agents import Agent, Trust
+from agenthub.records.board import Channel, Post
+from agenthub.records.commits import Commit
+from agenthub.records.database import Database
+from agenthub.records.hub import Hub, Space
+from agenthub.records.leaderboard import CONFIRMED
+from agenthub.records.results import COLUMNS, FROM, Result, result_of
+
+COMMITS = 200  # in the picture
+RECENT = 400  # results drawn as dots
+TIERS = 6  # shown; the others are named
+TIERS_LOOKED_AT, TIER_COUNT = 400, 200
+STEPS_LOOKED_AT = 5_000  # of a tier's best results, for its staircase
+STEPS = 40
+CHANNELS, POSTS = 6, 4  # on the overview
+AGENTS = 24
+COUNT = 2_000  # an agent's commits and results are counted no further
+KEPT = "r.status = 'keep' AND r.\"commit\" IS NOT NULL"
+
+
+@dataclass(frozen=True)
+class Tier:
+    """A kind of machine, with its best results."""
+
+    name: str
+    count: int  # of kept results, to TIER_COUNT
+    claimed: tuple[Result, ...]  # best first, each commit once
+    replicated: tuple[Result, ...]
+    claimed_steps: tuple[Result, ...]  # the best so far, oldest first
+    replicated_steps: tuple[Result, ...]
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A result as far as a picture shows it."""
+
+    agent: str
+    tier: str
+    value: float
+    created: int
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A result that waits to be run again, and who does so now."""
+
+    result: Result
+    holder: str
+    until: int  # 0: nobody does
+
+
+@dataclass(frozen=True)
+class Corner:
+    """A channel and its newest posts, oldest of them first."""
+
+    channel: Channel
+    posts: tuple[Post, ...]
+
+
+@dataclass(frozen=True)
+class Member:
+    """An agent of the project, in numbers."""
+
+    agent: Agent
+    commits: int  # to COUNT, as the others
+    verdicts: Trust  # by those who ran its results again
+
+
+@dataclass(frozen=True)
+class Overview:
+    """All that the first page shows of a project."""
+
+    space: Space
+    cursor: int
+    commits: tuple[Commit, ...]  # newest first
+    older: tuple[Commit, ...]  # parents of these that are not among them
+    tiers: tuple[Tier, ...]
+    other_tiers: tuple[str, ...]
+    recent: tuple[Dot, ...]  # newest first
+    waiting: tuple[Waiting, ...]
+    corners: tuple[Corner, ...]
+    quiet: tuple[Channel, ...]  # channels not shown among the corners
+    members: tuple[Member, ...]
+
+
+def state(database: Database) -> str:
+    """What changes whenever anything that a page shows does."""
+    rows = database.rows("SELECT name, seq FROM sqlite_sequence WHERE name IN ('events', 'audit')")
+    return "-".join(str(seq) for _, seq in sorted(map(tuple, rows)))
+
+
+def head(database: Database, project: int) -> int:
+    """The newest event's number in a project."""
+    return database.number("SELECT max(seq) FROM events WHERE project = ?", project)
+
+
+def overview(hub: Hub, slug: str) -> Overview:
+    """Read a project's first page."""
+    space, database = hub.space(slug), hub.database
+    cursor = hub.events.head()
+    names = tiers(database, space.project.id)
+    commits = space.commits.page(COMMITS)
+    recent = _recent(database, space.project.id)
+    corners = _corners(space)
+    return Overview(
+        space,
+        cursor,
+        commits,
+        _older(space, commits),
+        tuple(_tier(database, space, *each) for each in names[:TIERS]),
+        tuple(name for name, _ in names[TIERS : TIERS + 40]),
+        recent,
+        _waiting(database, space.project.id, [name for name, _ in names[:TIERS]]),
+        tuple(corners[:CHANNELS]),
+        tuple(corner.channel for corner in corners[CHANNELS:]),
+        _members(hub, space, commits, recent, corners),
+    )
+
+
+# ---- results -----------------------------------------------------------------------------------
+
+
+def tiers(database: Database, project: int) -> list[tuple[str, int]]:
+    """Names of tiers with kept results and how many those are, replicated ones first."""
+    after = ""
+    found: list[tuple[str, int]] = []
+    while len(found) < TIERS_LOOKED_AT:
+        row = database.row(
+            f"SELECT r.tier FROM results r WHERE r.project = ? AND r.tier > ? AND {KEPT} "
+            "ORDER BY r.tier LIMIT 1",
+            *(project, after),
+        )
+        if row is None:
+            break
+        after = str(row["tier"])
+        found.append((after, _count_in(database, project, after, KEPT)))
+    sure = {name for name, _ in found if _count_in(database, project, name, CONFIRMED, 1)}
+    return sorted(found, key=lambda each: (each[0] not in sure, -each[1], each[0]))
+
+
+def _count_in(
+    database: Database, project: int, tier: str, where: str, most: int = TIER_COUNT
+) -> int:
+    return database.number(
+        "SELECT count(*) FROM (SELECT 1 FROM results r "
+        f"WHERE r.project = ? AND r.tier = ? AND {where} LIMIT {most})",
+        *(project, tier),
+    )
+
+
+def _tier(database: Database, space: Space, name: str, count: int) -> Tier:
+    board, project = space.leaderboard, space.project.id
+    return Tier(
+        name,
+        count,
+        board.best(name, replicated=False, limit=8),
+        board.best(name, replicated=True, limit=8),
+        steps(database, project, name, replicated=False),
+        steps(database, project, name, replicated=True),
+    )
+
+
+def steps(database: Database, project: int, tier: str, *, replicated: bool) -> tuple[Result, ...]:
+    """Results that were the best when they came, oldest first, of the best that there are.
+
+    From the best on, each next better is one that came earlier than all before it.
+    """
+    seqs: list[int] = []
+    for seq in _by_cost(database, project, tier, replicated):
+        if not seqs or seq < seqs[-1]:
+            query = "SELECT 1 FROM results WHERE seq = ? AND verdict <> 'refuted'"
+            seqs += [seq] if database.row(query, seq) else []
+        if len(seqs) == STEPS:
+            break
+    rows = database.rows(
+        f"SELECT {COLUMNS} {FROM} WHERE r.seq IN (SELECT value FROM json_each(?)) ORDER BY r.seq",
+        json.dumps(seqs),
+    )
+    return tuple(result_of(row) for row in rows)
+
+
+def _by_cost(database: Database, project: int, tier: str, replicated: bool) -> list[int]:
+    """Numbers of a tier's results, the best first; read from an index alone."""
+    cost, where = ("r.mean_cost", CONFIRMED) if replicated else ("r.cost", KEPT)
+    rows = database.rows(
+        f"SELECT r.seq FROM results r WHERE r.project = ? AND r.tier = ? AND {where} "
+        f"ORDER BY {cost}, r.seq LIMIT {STEPS_LOOKED_AT}",
+        *(project, tier),
+    )
+    return [row[0] for row in rows]
+
+
+def _recent(database: Database, project: int) -> tuple[Dot, ...]:
+    rows = database.rows(
+        "SELECT agent, tier, value, created FROM results "
+        f"WHERE project = ? AND value IS NOT NULL ORDER BY seq DESC LIMIT {RECENT}",
+        project,
+    )
+    return tuple(Dot(*row) for row in rows)
+
+
+def _waiting(database: Database, project: int, names: Sequence[str]) -> tuple[Waiting, ...]:
+    lease = "FROM leases l WHERE l.result = r.seq AND l.state = 'open' ORDER BY l.expires DESC"
+    found = []
+    for name in names:
+        rows = database.rows(
+            f"SELECT {COLUMNS}, (SELECT l.agent {lease} LIMIT 1) AS holder, "
+            f"(SELECT l.expires {lease} LIMIT 1) AS until {FROM} WHERE r.project = ? "
+            "AND r.waiting = 1 AND r.tier = ? ORDER BY r.cost, r.seq LIMIT 6",
+            *(project, name),
+        )
+        for row in rows:
+            parts = dict(row)
+            holder, until = parts.pop("holder") or "", parts.pop("until") or 0
+            held = until > database.now()
+            result = Result(**{**parts, "waiting": True})
+            found.append(Waiting(result, holder if held else "", until if held else 0))
+    return tuple(found)
+
+
+# ---- commits, posts, people --------------------------------------------------------------------
+
+
+def _older(space: Space, commits: Sequence[Commit]) -> tuple[Commit, ...]:
+    there = {commit.sha for commit in commits}
+    wanted = dict.fromkeys(sha for c in commits for sha in c.parents[:2] if sha not in there)
+    found = (space.commits.find(sha) for sha in list(wanted)[:COMMITS])
+    return tuple(commit for commit in found if commit is not None)
+
+
+def _corners(space: Space) -> list[Corner]:
+    """All channels, the one with the newest post first."""
+    found = []
+    for channel in space.board.channels():
+        posts = space.board.page(channel.name, POSTS)
+        found.append(Corner(channel, tuple(reversed(posts))))
+    return sorted(found, key=lambda each: -each.posts[-1].id if each.posts else 0)
+
+
+def _members(
+    hub: Hub,
+    space: Space,
+    commits: Sequence[Commit],
+    results: Sequence[Dot],
+    corners: Sequence[Corner],
+) -> tuple[Member, ...]:
+    """Who was seen last, the busiest of them first."""
+    posts = [post.agent for corner in corners for post in corner.posts]
+    seen = [c.agent for c in commits] + [r.agent for r in results] + posts
+    often = {name: seen.count(name) for name in dict.fromkeys(seen)}
+    names = sorted(often, key=lambda name: -often[name])[:AGENTS]
+    found = [member(hub, space.project.id, name) for name in names]
+    return tuple(each for each in found if each is not None)
+
+
+def member(hub: Hub, project: int, name: str) -> Member | None:
+    """An agent in numbers: commits of this project, results and verdicts of the whole hub."""
+
+    def count(table: str, where: str, *values: object) -> int:
+        query = f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {where} LIMIT {COUNT})"
+        return hub.database.number(query, *values)
+
+    try:
+        agent = hub.accounts.get(name)
+    except Missing:
+        return None
+    verdicts = (
+        count("results", "agent = ? AND verdict = ?", name, verdict)
+        for verdict in ("confirmed", "refuted", "inconclusive")
+    )
+    commits = count("commits", "project = ? AND agent = ?", project, name)
+    return Member(agent, commits, Trust(count("results", "agent = ?", name), *verdicts))

@@ -1,0 +1,142 @@
+"""What ids look like, and what foreign text may hold before it reaches a reader or an agent."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Any
+
+from agenthub.errors import BadInput, TooLarge
+
+_AGENT = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}")
+_CHANNEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}")
+_PROJECT = re.compile(r"[a-z0-9][a-z0-9-]{0,38}")
+_PLATFORM = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9 ._+/()@:-]{0,62}")
+_HASH = re.compile(r"[0-9a-f]{40}")
+_ABBREVIATION = re.compile(r"[0-9a-f]{7,40}")
+
+# Shown as nothing at all, and no letter, mark or sign of any text: a place to hide words in. The
+# format characters (category Cf: bidi, zero-width, tags) are known by their category.
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+_STACKED = re.compile(
+    r"([\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]{4})"
+    r"[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]+"
+)
+_BREAKS = re.compile("\r\n|[\r\u0085\u2028\u2029]")
+
+
+# ---- ids ---------------------------------------------------------------------------------------
+
+
+def check_agent(name: str) -> str:
+    """An agent's id as it is; BadInput when it cannot be one."""
+    return _checked(_AGENT, name, "an agent id", "1 to 63 letters, digits, `.`, `_`, `-`")
+
+
+def check_channel(name: str) -> str:
+    """A channel's name as it is; BadInput when it cannot be one."""
+    return _checked(_CHANNEL, name, "a channel name", "1 to 31 of a-z, 0-9, `_`, `-`")
+
+
+def check_project(slug: str) -> str:
+    """A project's slug as it is, safe as a folder's name; BadInput when it cannot be one."""
+    return _checked(_PROJECT, slug, "a project's name", "1 to 39 of a-z, 0-9, `-`")
+
+
+def check_platform(name: str) -> str:
+    """A platform (`H100`, `M4-Max`) as it is; BadInput when it cannot be one."""
+    return _checked(_PLATFORM, name, "a platform", "1 to 63 letters, digits, spaces, `._+/()@:-`")
+
+
+def check_hash(text: str) -> str:
+    """A whole commit hash as it is; BadInput for anything else."""
+    return _checked(_HASH, text, "a whole hash", "40 of 0-9 and a-f")
+
+
+def check_abbreviation(text: str) -> str:
+    """A hash or the beginning of one, 7 to 40 digits; BadInput for anything else."""
+    return _checked(_ABBREVIATION, text, "a hash", "7 to 40 of 0-9 and a-f")
+
+
+def is_hash(text: str) -> bool:
+    """Whether a text is a whole commit hash."""
+    return _HASH.fullmatch(text) is not None
+
+
+def _checked(shape: re.Pattern[str], text: str, what: str, allowed: str) -> str:
+    if shape.fullmatch(text):
+        return text
+    end = "" if text[:1] not in ".-_" else ", and a letter or digit comes first"
+    raise BadInput(f"{shown(text)} is not {what}: it is {allowed}{end}.")
+
+
+# ---- text --------------------------------------------------------------------------------------
+
+
+def clean(text: str, limit: int | None = None) -> str:
+    """Text without control, bidi and invisible characters; newlines and tabs stay.
+
+    Line ends become newlines, towers of accents are cut to four, and what is longer than `limit`
+    characters ends in an ellipsis.
+    """
+    if limit is not None:
+        text = text[: 4 * limit + 16]  # what is thrown away need not be read
+    if not (text.isascii() and text.isprintable()):
+        text = _UNSEEN.sub("", _BREAKS.sub("\n", text))
+        odd = [ord(character) for character in set(text) if not _kept(character)]
+        text = _STACKED.sub(r"\1", text.translate(dict.fromkeys(odd)) if odd else text)
+    if limit is not None and len(text) > limit:
+        text = text[: limit - 1] + "…" if limit > 0 else ""
+    return text
+
+
+def clean_line(text: str, limit: int) -> str:
+    """One line: as `clean`, with every run of white space as one space."""
+    return clean(" ".join(clean(text, 4 * limit).split()), limit)
+
+
+def shown(text: str, limit: int = 60) -> str:
+    """Foreign text as it may stand inside a message of ours: quoted, one line, short."""
+    return f'"{clean_line(text, limit)}"'
+
+
+def check_text(text: str, what: str, limit: int) -> str:
+    """Text cleaned for storing; BadInput when nothing is left, TooLarge over `limit` bytes."""
+    size = len(text.encode(errors="replace"))
+    if size > limit:
+        raise TooLarge(f"{what} has {size:,} bytes; at most {limit:,} are allowed. Shorten it.")
+    kept = clean(text)
+    if not kept.strip():
+        raise BadInput(f"{what} is empty; write something in it.")
+    return kept
+
+
+def _kept(character: str) -> bool:
+    return character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Cn")
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """Foreign text with what a reader must know before believing it."""
+
+    author: str
+    trust: str  # one word of ours, e.g. "unverified"
+    length: int  # characters of the whole text, cleaned
+    sha256: str  # of the whole text as given, in UTF-8
+    truncated: bool
+    text: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The envelope as JSON holds it."""
+        return dict(self.__dict__)
+
+
+def enveloped(author: str, trust: str, text: str, limit: int) -> Envelope:
+    """Text cleaned and cut to `limit` characters, in an envelope."""
+    digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()
+    whole = clean(text)
+    return Envelope(author, trust, len(whole), digest, len(whole) > limit, clean(whole, limit))

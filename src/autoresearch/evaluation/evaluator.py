@@ -1,0 +1,83 @@
+"""Bench: where a commit is run, checked and scored; each time in a fresh export."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from autoresearch.evaluation.jobs import attempt_job, checks_job
+from autoresearch.evaluation.scoring import judge_beside, judged, score_afterwards, verdict_file
+from autoresearch.evaluation.verdicts import Scored, read_verdict
+from autoresearch.executors import Execution, Executor, Job
+from autoresearch.executors.gpus import GpuGuard
+from autoresearch.files import make_empty, remove_tree
+from autoresearch.lab.task import Task
+from autoresearch.store import artefacts
+from autoresearch.store.disk_space import check_disk
+from autoresearch.store.git import Git
+from autoresearch.store.paths import StudyPaths
+
+VALIDATION, ALL_SETS = "validation", "validation,holdout"
+
+
+class Bench:
+    """Runs commits of one lab. `pristine` is the commit whose files judge them."""
+
+    def __init__(self, task: Task, git: Git, paths: StudyPaths, executor: Executor) -> None:
+        self.task = task
+        self.git = git
+        self.paths = paths
+        self.executor = executor
+        self.gpus = GpuGuard()
+
+    def run(
+        self, commit: str, pristine: str, log: Path, seed: int, sets: str = VALIDATION
+    ) -> Execution:
+        """Run a commit once, where there is room; what it left beside its files is kept a while."""
+        make_empty(log.parent)
+        check_disk(self.paths.home, self.task.free_disk)
+        self.gpus.wait()
+        with self.exported(commit, self.paths.export) as (folder, files):
+            job = attempt_job(self.task, folder, log, seed)
+            execution = self._judged(job, pristine, seed, sets)
+            artefacts.keep(self.paths.export, files, log.parent / artefacts.FOLDER)
+        if self.task.source == "score" and execution.ok:
+            with self.exported(pristine, self.paths.pristine) as (folder, _):
+                left = log.parent / artefacts.FOLDER / self.git.prefix
+                score_afterwards(self.task, self.executor, folder, log, left, seed)
+        return execution
+
+    def verdict(self, log: Path) -> Scored | None:
+        """What somebody else than the candidate says of a run, where somebody does."""
+        if self.task.source == "log":
+            return None
+        return read_verdict(verdict_file(log), self.task.metric)
+
+    def passes_checks(self, commit: str, log: Path) -> bool:
+        """Whether the task's own checks, if it has any, let a commit be kept."""
+        with self.exported(commit, self.paths.export) as (folder, _):
+            job = checks_job(self.task, folder, log)
+            return job is None or self.executor.run(job).ok
+
+    @contextlib.contextmanager
+    def exported(self, commit: str, folder: Path) -> Iterator[tuple[Path, frozenset[str]]]:
+        """A fresh export of a commit, gone afterwards: the lab's folder in it, and its files."""
+        make_empty(folder)
+        try:
+            files = self.git.export(commit, folder)
+            yield folder / self.git.prefix, files
+        finally:
+            remove_tree(folder)
+
+    def _judged(self, job: Job, pristine: str, seed: int, sets: str) -> Execution:
+        """Run a job; with its judge beside it, where the task has one."""
+        if self.task.source != "judge":
+            return self.executor.run(job)
+        channel = self.paths.channel
+        make_empty(channel)
+        with (
+            self.exported(pristine, self.paths.pristine) as (folder, _),
+            judge_beside(self.task, folder, job.log, channel, seed, sets),
+        ):
+            return self.executor.run(judged(job, channel))

@@ -1,0 +1,1 @@
+"""What a person declares: the task, the metric, the annotated constants."""

@@ -1,0 +1,367 @@
+"""task.toml, the contract of a lab, read strictly: an unknown key is an error, never ignored."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, cast, get_args
+
+from autoresearch.errors import TaskError
+from autoresearch.executors import Limits
+from autoresearch.lab.metric import Direction, Metric, readable
+from autoresearch.toml_table import Table
+
+FILE = "task.toml"
+PROGRAM = "program.md"  # the person's instructions: neither editable by a candidate nor fixed
+SKILL = "skills/autoresearch/SKILL.md"
+# What coding agents look for by themselves; like the program neither editable nor fixed.
+FOR_AGENTS = ("AGENTS.md", "CLAUDE.md", "GEMINI.md", f".agents/{SKILL}", f".claude/{SKILL}")
+SOURCES = ("log", "score", "judge")  # who may produce the number
+FREE_DISK = 2 * 2**30  # bytes that must be free before an attempt
+GIB = 2**30
+Policy = Literal["auto", "required", "off"]
+Noisy = Literal["seed", "timing", "none"]  # what makes two runs of one candidate differ
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What one attempt may spend."""
+
+    timeout: float  # wall-clock seconds of the whole attempt, then it is killed
+    seconds: float | None = None  # of training, handed to the command as AUTORESEARCH_BUDGET
+
+
+@dataclass(frozen=True)
+class Checks:
+    """A command that must exit 0 before a candidate can be kept."""
+
+    command: str
+    timeout: float = 120.0
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A command from pristine files that runs beside every attempt and alone knows its score."""
+
+    command: str
+
+
+@dataclass(frozen=True)
+class Score:
+    """A command from pristine files that reads what an attempt left, in a process of its own."""
+
+    command: str
+    artefacts: tuple[str, ...]  # files that an attempt must leave, from the lab's folder
+    timeout: float = 120.0
+    readable: tuple[Path, ...] = ()  # absolute; hidden from attempts
+    max_bytes: int = GIB  # of one artefact
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A second number: recorded and shown; outside its limits a candidate cannot be kept."""
+
+    name: str
+    min: float | None = None
+    max: float | None = None
+
+    def problem(self, value: float | None) -> str | None:
+        """Why a value is out of bounds, or None; a number that was not printed is not judged."""
+        if value is None:
+            return None
+        if not math.isfinite(value):
+            return f"{self.name} is {value}, not a finite number"
+        if self.min is not None and value < self.min:
+            return f"{self.name} is {value:g}, below its minimum {self.min:g}"
+        if self.max is not None and value > self.max:
+            return f"{self.name} is {value:g}, above its maximum {self.max:g}"
+        return None
+
+
+@dataclass(frozen=True)
+class Keep:
+    """When a candidate is kept; what the settings mean stands in docs/honest-keeps.md."""
+
+    strategy: str = "confirm"
+    confidence: float = 0.99  # 1 - this: steps without a gain that one trial may add to the kept
+    min_delta: float = 0.0  # a keep must gain more than this, in the metric's unit
+    noise: Noisy = "seed"
+    runs: int = 4  # of the baseline, before anything else: they tell the noise
+    steps: int = 5  # that are proven together; 1 proves each alone
+
+    @property
+    def settings(self) -> str:
+        """All but the strategy, in a line: what a study was begun with."""
+        return (
+            f"confidence {self.confidence:.15g}, min_delta {self.min_delta:.15g}, "
+            f"noise {self.noise}, runs {self.runs}, steps {self.steps}"
+        )
+
+    @classmethod
+    def of(cls, settings: str) -> Keep:
+        """From such a line; what it does not name has its default."""
+        told = dict(part.split(" ", 1) for part in settings.split(", ") if " " in part)
+        kinds = {"confidence": float, "min_delta": float, "noise": str, "runs": int, "steps": int}
+        return cls(**{name: kinds[name](text) for name, text in told.items() if name in kinds})
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a candidate may use of the machine, beside its own folder and the system's programs."""
+
+    readable: tuple[Path, ...] = ()  # absolute
+    network: bool = False
+    gpu: bool = False
+
+
+@dataclass(frozen=True)
+class Task:
+    """What task.toml says."""
+
+    name: str
+    folder: Path  # the lab
+    command: str
+    editable: tuple[str, ...]  # paths from the lab, regular files
+    metric: Metric
+    budget: Budget
+    prepare: str | None = None
+    source: str = "log"
+    judge: Judge | None = None  # where source is "judge"
+    score: Score | None = None  # where source is "score"
+    keep: Keep = field(default_factory=Keep)
+    checks: Checks | None = None
+    secondary: tuple[Bound, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)  # added to every command's environment
+    limits: Limits = field(default_factory=Limits)
+    access: Access = field(default_factory=Access)
+    free_disk: int = FREE_DISK  # bytes; below it no attempt is started
+    sandbox: Policy = "auto"
+    agents: Mapping[str, Any] = field(default_factory=dict)  # [agent.NAME], as it stands there
+
+    @classmethod
+    def load(cls, folder: Path) -> Task:
+        """Read a lab's task.toml; TaskError names the key, what was seen and what is allowed."""
+        path = folder / FILE
+        try:
+            table = Table(tomllib.loads(path.read_text(encoding="utf-8-sig")), path)
+        except FileNotFoundError as error:
+            raise TaskError(
+                f"No {FILE} in {folder}. Go to a lab's folder, or make one: "
+                "autoresearch init my-lab (see autoresearch init --help)."
+            ) from error
+        except OSError as error:
+            raise TaskError(f"{path} cannot be read: {error.strerror}.") from error
+        except (ValueError, RecursionError) as error:  # also of bytes that are no text
+            raise TaskError(f"{path} is not valid TOML: {error}.") from error
+        return _task(table, folder)
+
+    @property
+    def program(self) -> str:
+        """The person's instructions, as they stand now; empty when there are none."""
+        path = self.folder / PROGRAM
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def _task(table: Table, folder: Path) -> Task:
+    name = table.text("name", folder.resolve().name)
+    command = table.text("command", required=True)
+    editable = table.texts("editable")
+    prepare = table.text("prepare")
+    metric, source = _metric(table.table("metric", required=True))
+    judge = _judge(table.table("judge", required=source == "judge"))
+    score = _score(table.table("score", required=source == "score"))
+    budget = _budget(table.table("budget"))
+    keep = _keep(table.table("keep"))
+    checks = _checks(table.table("checks"))
+    secondary = _secondary(table.table("secondary"))
+    policy = cast(Policy, table.choice("sandbox", get_args(Policy), "auto"))
+    limits, free_disk = _limits(table.table("limits"))
+    access = _access(table.table("access"))
+    variables = table.table("env")
+    env = variables.variables() if variables else {}
+    agents = table.table("agent")
+    table.finish()
+    assert name and command
+    _check_editable(table, folder, editable)
+    return Task(
+        name,
+        folder,
+        command,
+        editable,
+        metric,
+        budget,
+        prepare,
+        source,
+        judge,
+        score,
+        keep,
+        checks,
+        secondary,
+        env,
+        limits,
+        access,
+        free_disk,
+        policy,
+        agents.anything() if agents else {},
+    )
+
+
+def _metric(table: Table | None) -> tuple[Metric, str]:
+    assert table is not None
+    name = table.text("name", required=True)
+    direction = table.choice("direction", get_args(Direction), "minimize")
+    source = table.choice("source", SOURCES, "log")
+    allowed = table.pair("range")
+    table.finish()
+    assert name
+    _check_readable(table, "name", name)
+    return Metric(name, "maximize" if direction == "maximize" else "minimize", allowed), source
+
+
+def _budget(table: Table | None) -> Budget:
+    if table is None:
+        return Budget(timeout=600.0)
+    seconds = table.number("seconds", positive=True)
+    timeout = table.number("timeout", 2 * seconds + 60 if seconds else 600.0, positive=True)
+    table.finish()
+    assert timeout is not None
+    if seconds is not None and timeout <= seconds:
+        raise table.error("timeout", timeout, f"more than budget.seconds, which is {seconds:g}")
+    return Budget(timeout, seconds)
+
+
+def _judge(table: Table | None) -> Judge | None:
+    if table is None:
+        return None
+    command = table.text("command", required=True)
+    table.finish()
+    assert command
+    return Judge(command)
+
+
+def _score(table: Table | None) -> Score | None:
+    if table is None:
+        return None
+    command = table.text("command", required=True)
+    artefacts = table.texts("artefacts", required=False)
+    for name in artefacts:
+        if not _is_inside(name):
+            raise table.error("artefacts", name, "a path inside the lab, such as model.npz")
+    timeout = table.number("timeout", 120.0, positive=True)
+    size = table.number("max_gb", 1.0, positive=True)
+    readable = _absolute(table)
+    table.finish()
+    assert command and timeout and size
+    return Score(command, artefacts, timeout, readable, int(size * GIB))
+
+
+def _keep(table: Table | None) -> Keep:
+    if table is None:
+        return Keep()
+    strategy = table.text("strategy", "confirm")
+    confidence = table.number("confidence", 0.99)
+    min_delta = table.number("min_delta", 0.0)
+    noise = cast(Noisy, table.choice("noise", get_args(Noisy), "seed"))
+    runs, steps = table.whole("runs", 4, (2, 50)), table.whole("steps", 5, (1, 50))
+    table.finish()
+    assert strategy and confidence is not None and min_delta is not None
+    if not 0.5 <= confidence < 1:
+        raise table.error("confidence", confidence, "0.5 to less than 1, such as 0.99")
+    if not 0 <= min_delta < math.inf:
+        raise table.error("min_delta", min_delta, "0, or a gain that is worth having")
+    return Keep(strategy, confidence, min_delta, noise, runs, steps)
+
+
+def _checks(table: Table | None) -> Checks | None:
+    if table is None:
+        return None
+    command = table.text("command", required=True)
+    timeout = table.number("timeout", 120.0, positive=True)
+    table.finish()
+    assert command and timeout
+    return Checks(command, timeout)
+
+
+def _secondary(table: Table | None) -> tuple[Bound, ...]:
+    bounds = []
+    for name, inner in table.tables() if table else ():
+        low, high = inner.number("min"), inner.number("max")
+        inner.finish()
+        _check_readable(table, name, name)
+        if low is not None and high is not None and low > high:
+            raise inner.error("min", low, f"at most the max, which is {high:g}")
+        bounds.append(Bound(name, low, high))
+    return tuple(bounds)
+
+
+def _limits(table: Table | None) -> tuple[Limits, int]:
+    """What an attempt may take; sizes are given in GiB and kept in bytes."""
+    if table is None:
+        return Limits(), FREE_DISK
+    memory, file, disk, free = (
+        table.number(key, positive=True)
+        for key in ("memory_gb", "file_gb", "disk_gb", "free_disk_gb")
+    )
+    processes = table.number("processes", positive=True)
+    open_files = table.number("open_files", positive=True)
+    table.finish()
+    limits = Limits(
+        _bytes(memory), _whole(processes), _bytes(file), _bytes(disk), _whole(open_files)
+    )
+    return limits, FREE_DISK if free is None else int(free * GIB)
+
+
+def _bytes(gib: float | None) -> int | None:
+    return None if gib is None else int(gib * GIB)
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else int(number)
+
+
+def _access(table: Table | None) -> Access:
+    if table is None:
+        return Access()
+    readable = _absolute(table)
+    network, gpu = table.flag("network"), table.flag("gpu")
+    table.finish()
+    return Access(readable, network, gpu)
+
+
+def _absolute(table: Table) -> tuple[Path, ...]:
+    """What `readable` names: paths of this machine, not of the lab."""
+    paths = tuple(Path(name).expanduser() for name in table.texts("readable", required=False))
+    for path in paths:
+        if not path.is_absolute():
+            raise table.error("readable", str(path), "absolute paths, or such as ~/data")
+    return paths
+
+
+def _is_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return not (path.is_absolute() or ".." in path.parts or name != str(path) or "\0" in name)
+
+
+def _check_readable(table: Table | None, key: str, name: str) -> None:
+    if table is not None and not readable(name):
+        raise table.error(key, name, "a name that a log line can begin with, such as val_bpb")
+
+
+def _check_editable(table: Table, folder: Path, editable: tuple[str, ...]) -> None:
+    """Every editable file is a regular file inside the lab, and not part of the contract."""
+    for name in editable:
+        path = PurePosixPath(name)
+        if not _is_inside(name):
+            raise table.error("editable", name, "a path inside the lab, such as train.py")
+        if name in (FILE, PROGRAM):
+            raise table.error("editable", name, f"any file but {FILE} and {PROGRAM}")
+        if any((folder / part).is_symlink() for part in (path, *path.parents[:-1])):
+            raise table.error("editable", name, "a regular file, not a link")
+        if not (folder / path).is_file():
+            raise TaskError(
+                f"{table.path}: editable names {name}, and there is no such file in {folder}. "
+                "Create and commit it, or correct the name."
+            )

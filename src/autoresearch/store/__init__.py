@@ -1,0 +1,1 @@
+"""What is durable: the ledger, git, the paths of a study and its files."""

@@ -1,0 +1,37 @@
+"""The record of all trials: one SQLite file, written before anything else moves."""
+
+from autoresearch.store.ledger.schema import VERSION as SCHEMA_VERSION
+from autoresearch.store.ledger.store import Ledger
+from autoresearch.store.ledger.trial import (
+    CLAIM,
+    FOREIGN,
+    NOISE,
+    PROOF,
+    REFRESH,
+    SCREEN,
+    SKIP,
+    STEP,
+    Attempt,
+    Spend,
+    State,
+    Status,
+    Trial,
+)
+
+__all__ = [
+    "CLAIM",
+    "FOREIGN",
+    "NOISE",
+    "PROOF",
+    "REFRESH",
+    "SCHEMA_VERSION",
+    "SCREEN",
+    "SKIP",
+    "STEP",
+    "Attempt",
+    "Ledger",
+    "Spend",
+    "State",
+    "Status",
+    "Trial",
+]

@@ -1,0 +1,341 @@
+"""The record of all trials: one SQLite file, written before anything else moves.
+
+Every row walks proposed → committed → running → ran → judged → decided → applied; opening a study
+finishes or repeats the one row that stopped on the way. results.tsv and JSONL are views of this.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from autoresearch.errors import LedgerError
+from autoresearch.lab.metric import Metric
+from autoresearch.store.ledger.schema import (
+    ATTEMPT_COLUMNS,
+    SCHEMA,
+    SPEND_COLUMNS,
+    TABLES,
+    TRIAL_COLUMNS,
+    UPGRADES,
+    VERSION,
+)
+from autoresearch.store.ledger.trial import NEXT, Attempt, Spend, State, Status, Trial
+
+
+class Ledger:
+    """All trials of one study. What a method has returned from is on disk."""
+
+    def __init__(self, path: Path, metric: Metric) -> None:
+        self.path = path
+        self.metric = metric
+        with _explained(path):
+            self._db = sqlite3.connect(path, isolation_level=None)
+        try:
+            with _explained(path):
+                self._open()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+    # ---- writing -------------------------------------------------------------------------------
+
+    def add(self, trial: Trial, tokens: int = 0) -> Trial:
+        """Write a new trial and what it cost; its number is the next free one."""
+        with self._transaction():
+            row = self._db.execute("SELECT coalesce(max(number) + 1, 0) FROM trial").fetchone()
+            trial = replace(trial, number=row[0])
+            self._insert("trial", TRIAL_COLUMNS, _trial_row(trial))
+            if trial.cost_usd or tokens:
+                cost = Spend(trial.created, trial.proposer, trial.cost_usd, tokens, trial.number)
+                self._insert("spend", SPEND_COLUMNS, _spend_row(cost))
+        return trial
+
+    def spend(self, cost: Spend) -> None:
+        """Write what a proposal cost that no trial came of."""
+        with self._transaction():
+            self._insert("spend", SPEND_COLUMNS, _spend_row(cost))
+
+    def advance(self, trial: Trial, state: State, **changes: Any) -> Trial:
+        """Write a trial's next state, and what came to be known with it."""
+        later = _stepped(trial, state, **changes)
+        with self._transaction():
+            self._update(later, trial.state)
+        return later
+
+    def add_attempt(self, trial: Trial, attempt: Attempt) -> Trial:
+        """Write that an attempt ended; its number is read from the log later."""
+        later = _stepped(trial, State.RAN, attempts=(*trial.attempts, attempt))
+        with self._transaction():
+            row = (trial.number, *_attempt_row(attempt))
+            self._insert("attempt", ("trial", *ATTEMPT_COLUMNS), row)
+            self._update(later, trial.state)
+        return later
+
+    def judge_attempt(self, trial: Trial, attempt: Attempt) -> Trial:
+        """Write what the last attempt was worth."""
+        later = _stepped(trial, State.JUDGED, attempts=(*trial.attempts[:-1], attempt))
+        names = ", ".join(f'"{name}" = ?' for name in ATTEMPT_COLUMNS)
+        with self._transaction():
+            self._db.execute(
+                f"UPDATE attempt SET {names} WHERE trial = ? AND number = ?",
+                (*_attempt_row(attempt), trial.number, attempt.number),
+            )
+            self._update(later, trial.state)
+        return later
+
+    def abandon(self, trial: Trial) -> None:
+        """Take back the row of a trial that never became a commit."""
+        if trial.state is not State.PROPOSED:
+            raise ValueError(f"trial {trial.number} is {trial.state}, and stays on record")
+        with self._transaction():
+            self._db.execute("DELETE FROM trial WHERE number = ?", (trial.number,))
+
+    def remember(self, **facts: str) -> None:
+        """Write facts of the study itself: its tag, base commit, task, machine."""
+        with self._transaction():
+            self._db.executemany(
+                "INSERT INTO study VALUES (?, ?) "
+                "ON CONFLICT(key) DO UPDATE SET value = excluded.value",
+                facts.items(),
+            )
+
+    # ---- reading -------------------------------------------------------------------------------
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What `remember` wrote."""
+        return dict(self._select("SELECT key, value FROM study ORDER BY key"))
+
+    def trials(self, start: int = 0, end: int = 1 << 62) -> tuple[Trial, ...]:
+        """All trials, oldest first; of those, number `start` up to, not including, `end`."""
+        return tuple(self._read("number >= ? AND number < ?", start, end))
+
+    def trial(self, number: int) -> Trial:
+        """One trial; LedgerError when there is none of that number."""
+        count = len(self)
+        if 0 <= number < count:
+            return next(self._read("number = ?", number))
+        allowed = f"0 to {count - 1}" if count else "none yet"
+        raise LedgerError(f"No trial {number} in this study (there are: {allowed}).")
+
+    def unfinished(self) -> Trial | None:
+        """The one trial that is not applied yet, if any."""
+        return next(self._read("state <> 'applied'"), None)
+
+    def kept(self) -> tuple[Trial, ...]:
+        """The staircase: kept trials, oldest first."""
+        return tuple(self._read("status = 'keep'"))
+
+    def best(self) -> Trial | None:
+        """The last kept trial: the incumbent that a challenger must beat."""
+        return next(self._read("status = 'keep' ORDER BY number DESC LIMIT 1"), None)
+
+    def best_before(self, trial: Trial) -> Trial | None:
+        """The incumbent that a trial had to beat."""
+        newest = "status = 'keep' AND number < ? ORDER BY number DESC LIMIT 1"
+        return next(self._read(newest, trial.number), None)
+
+    def tried(self, code: str) -> Trial | None:
+        """The first finished trial of the same code that ran, if any."""
+        ran = "EXISTS (SELECT 1 FROM attempt a WHERE a.trial = trial.number)"
+        return next(self._read(f"code = ? AND state = 'applied' AND {ran} LIMIT 1", code), None)
+
+    def children(self, commit: str) -> tuple[Trial, ...]:
+        """Trials made from a commit."""
+        return tuple(self._read('parent = ? AND "commit" <> parent', commit))
+
+    def leaves(self) -> tuple[Trial, ...]:
+        """Finished trials that nothing was made from."""
+        child = 'SELECT 1 FROM trial c WHERE c.parent = trial."commit" AND c."commit" <> c.parent'
+        return tuple(self._read(f"state = 'applied' AND \"commit\" <> '' AND NOT EXISTS ({child})"))
+
+    def lineage(self, trial: Trial) -> tuple[Trial, ...]:
+        """The chain of parents from the baseline to a trial, both included."""
+        made_by = {t.commit: t for t in self._read("number <= ?", trial.number) if t.commit}
+        chain = [trial]
+        while not chain[-1].is_baseline and chain[-1].parent in made_by:
+            chain.append(made_by[chain[-1].parent])
+        return tuple(reversed(chain))
+
+    def steps_to(self, tip: str, since: str) -> tuple[Trial, ...]:
+        """The trials that lead from one commit up to another, without the first."""
+        made_by: dict[str, Trial] = {}
+        for trial in self._read("\"commit\" <> ''"):
+            made_by.setdefault(trial.commit, trial)
+        steps = []
+        while tip != since and tip in made_by:
+            steps.append(made_by[tip])
+            tip = made_by[tip].parent
+        return tuple(reversed(steps))
+
+    def spends(self) -> tuple[Spend, ...]:
+        """What proposals cost, oldest first, those that came to nothing included."""
+        columns = ", ".join(SPEND_COLUMNS)
+        return tuple(Spend(*row) for row in self._select(f"SELECT {columns} FROM spend"))
+
+    def spent(self) -> tuple[float, int]:
+        """Dollars and tokens of all proposals together."""
+        usd, tokens = self._select("SELECT total(usd), total(tokens) FROM spend")[0]
+        return float(usd), int(tokens)
+
+    def integrity(self) -> str:
+        """What SQLite says of the file: "ok", or the first trouble it finds."""
+        return str(self._select("PRAGMA integrity_check(1)")[0][0])
+
+    def __len__(self) -> int:
+        return int(self._select("SELECT count(*) FROM trial")[0][0])
+
+    # ---- inside --------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        self._db.execute("PRAGMA busy_timeout = 5000")
+        self._check_schema()
+        self._want_wal()
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("PRAGMA foreign_keys = ON")
+
+    def _want_wal(self) -> None:
+        mode = self._db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode != "wal":
+            raise LedgerError(
+                f"SQLite cannot keep {self.path} in WAL mode (its answer is {mode!r}): the file "
+                "system has no shared memory or no locks, as those of networks and of shared "
+                "folders. Clone the lab to a local disk and run there."
+            )
+
+    def _insert(self, table: str, columns: Sequence[str], row: tuple[Any, ...]) -> None:
+        names = ", ".join(f'"{name}"' for name in columns)
+        marks = ", ".join("?" * len(columns))
+        self._db.execute(f"INSERT INTO {table}({names}) VALUES ({marks})", row)
+
+    def _update(self, trial: Trial, was: State) -> None:
+        names = ", ".join(f'"{name}" = ?' for name in TRIAL_COLUMNS)
+        changed = self._db.execute(
+            f"UPDATE trial SET {names} WHERE number = ? AND state = ?",
+            (*_trial_row(trial), trial.number, was),
+        )
+        if changed.rowcount != 1:
+            raise LedgerError(
+                f"Trial {trial.number} of {self.path} is not {was} any more: another process "
+                "has written to this study. Run one at a time."
+            )
+
+    def _select(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        with _explained(self.path):
+            return self._db.execute(query, values).fetchall()
+
+    def _read(self, where: str, *values: object) -> Iterator[Trial]:
+        columns = ", ".join(f'"{name}"' for name in TRIAL_COLUMNS)
+        tail = "" if "ORDER BY" in where or "LIMIT" in where else " ORDER BY number"
+        chosen = f"FROM trial WHERE {where}{tail}"
+        attempts = self._attempts(f"SELECT number {chosen}", *values)
+        for row in self._select(f"SELECT {columns} {chosen}", *values):
+            yield _trial(dict(zip(TRIAL_COLUMNS, row, strict=True)), attempts.get(row[0], []))
+
+    def _attempts(self, trials: str, *values: object) -> dict[int, list[Attempt]]:
+        """The attempts of those trials whose numbers a query gives, by trial."""
+        columns = ", ".join(f'"{name}"' for name in ATTEMPT_COLUMNS)
+        query = (
+            f"SELECT trial, {columns} FROM attempt WHERE trial IN ({trials}) ORDER BY trial, number"
+        )
+        found: dict[int, list[Attempt]] = {}
+        for number, *row in self._select(query, *values):
+            found.setdefault(number, []).append(_attempt(tuple(row)))
+        return found
+
+    def _check_schema(self) -> None:
+        both = "SELECT user_version, name FROM pragma_user_version LEFT JOIN sqlite_master"
+        rows = self._db.execute(both).fetchall()  # one look: somebody may be making it right now
+        version, tables = rows[0][0], {name for _, name in rows if name}
+        if version == 0 and not tables:
+            self._db.executescript(f"BEGIN EXCLUSIVE;{SCHEMA}COMMIT;")
+        elif tables >= TABLES and version > VERSION:
+            raise LedgerError(
+                f"{self.path} was written by a newer AutoResearch (schema {version}, this one "
+                f"reads up to {VERSION}). Update AutoResearch, or use another --tag."
+            )
+        elif tables >= TABLES and version in UPGRADES:
+            self._upgrade()
+        elif not tables >= TABLES or version != VERSION:
+            raise LedgerError(
+                f"{self.path} is a database, but not a ledger of AutoResearch. "
+                "Move it away, or use another --tag."
+            )
+
+    def _upgrade(self) -> None:
+        """Bring an older schema up, step by step, all or nothing; whoever comes second is done."""
+        self._db.execute("BEGIN EXCLUSIVE")
+        try:
+            while (found := self._db.execute("PRAGMA user_version").fetchone()[0]) in UPGRADES:
+                for statement in filter(str.strip, UPGRADES[found].split(";")):
+                    self._db.execute(statement)
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with _explained(self.path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:  # on a full disk SQLite has ended it already
+                    self._db.execute("ROLLBACK")
+                raise
+
+
+def _stepped(trial: Trial, state: State, **changes: Any) -> Trial:
+    if state not in NEXT[trial.state]:
+        raise ValueError(f"trial {trial.number} cannot go from {trial.state} to {state}")
+    return replace(trial, state=state, **changes)
+
+
+def _trial(row: dict[str, Any], attempts: list[Attempt]) -> Trial:
+    row["state"] = State(row["state"])
+    row["status"] = Status(row["status"]) if row["status"] else None
+    return Trial(**row, attempts=tuple(attempts))
+
+
+def _attempt(row: tuple[Any, ...]) -> Attempt:
+    fields = dict(zip(ATTEMPT_COLUMNS, row, strict=True))
+    return Attempt(**fields | {"numbers": json.loads(fields["numbers"])})
+
+
+def _attempt_row(attempt: Attempt) -> tuple[Any, ...]:
+    numbers = json.dumps(dict(attempt.numbers), sort_keys=True)
+    return tuple(
+        numbers if name == "numbers" else getattr(attempt, name) for name in ATTEMPT_COLUMNS
+    )
+
+
+def _spend_row(cost: Spend) -> tuple[Any, ...]:
+    return tuple(getattr(cost, name) for name in SPEND_COLUMNS)
+
+
+def _trial_row(trial: Trial) -> tuple[Any, ...]:
+    return tuple(getattr(trial, name) for name in TRIAL_COLUMNS)
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn SQLite's trouble into ours, with the file's name."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise LedgerError(
+            f"The ledger {path} cannot be used: {error}. If it is damaged, move it away and keep "
+            "it: the commits stay pinned under refs/autoresearch/."
+        ) from error

@@ -1,0 +1,65 @@
+"""The ledger written out for other tools: results.tsv in five columns, and JSON lines."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any
+
+from autoresearch.lab.metric import Metric
+from autoresearch.store.ledger import Attempt, Trial
+from autoresearch.store.rows import Row, plain
+
+
+def results_tsv(rows: Iterable[Row], metric: Metric) -> str:
+    """`commit <metric> memory_gb status description`; a row without a value has 0.000000 and 0.0.
+
+    A description that a spreadsheet would execute is preceded by an apostrophe (see `_inert`);
+    `read_tsv` takes it off again.
+    """
+    lines = [("commit", metric.name, "memory_gb", "status", "description")]
+    lines += [_cells(row) for row in rows]
+    return "".join("\t".join(cells) + "\n" for cells in lines)
+
+
+def jsonl(trials: Iterable[Trial]) -> str:
+    """All of every trial and its attempts, one object a line, keys in the order of the fields.
+
+    Numbers that JSON does not have are the strings "nan", "inf" and "-inf".
+    """
+    return "".join(json.dumps(_trial(trial), allow_nan=False) + "\n" for trial in trials)
+
+
+def _cells(row: Row) -> tuple[str, str, str, str, str]:
+    commit = plain(row.commit)[:12] if row.commit == "baseline" else plain(row.commit)[:7]
+    value, memory = (row.value, row.memory_gb) if row.value is not None else (0.0, 0.0)
+    return commit, f"{value:.6f}", f"{memory:.1f}", str(row.status), _inert(plain(row.note))
+
+
+def _inert(note: str) -> str:
+    """An apostrophe before a formula; `+5% warmup` and `-0.1 lr` can do nothing and stay as is.
+
+    `=` and `@` always begin a formula. After `+` and `-` only a call, a link to another sheet or
+    a DDE link can act, and these need a `(`, `!` or `|`.
+    """
+    first, acts = note[:1], any(mark in note for mark in "(!|")
+    return f"'{note}" if first in ("=", "@") or (first in ("+", "-") and acts) else note
+
+
+def _trial(trial: Trial) -> dict[str, Any]:
+    record = {f.name: getattr(trial, f.name) for f in fields(trial) if f.name != "attempts"}
+    derived = {"value": trial.value, "memory_gb": trial.memory_gb, "seconds": trial.seconds}
+    attempts = [_attempt(attempt) for attempt in trial.attempts]
+    return {name: _json(v) for name, v in (record | derived).items()} | {"attempts": attempts}
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    record = {f.name: _json(getattr(attempt, f.name)) for f in fields(attempt)}
+    record["numbers"] = {name: _json(v) for name, v in sorted(attempt.numbers.items())}
+    return record
+
+
+def _json(value: Any) -> Any:
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

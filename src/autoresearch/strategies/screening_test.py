@@ -1,0 +1,305 @@
+"""The honest keep rule, as pure functions of numbers: screen a step, prove a stack, state a gain.
+
+Gains are positive when better; the caller turns them by the metric's direction. Nothing here
+knows of ledgers, commits or clocks. docs/honest-keeps.md says why it is so and what it costs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist, fmean
+from typing import Literal
+
+from autoresearch.student_t import t_quantile
+
+# keep: proven. discard: hopeless. again: one more run or pair. open: neither; climb on.
+Verdict = Literal["keep", "discard", "again", "open"]
+
+_NORMAL = NormalDist()
+POOLED = 0.8  # of a proof's error that its test by the study's noise may spend
+CALM = 0.1  # of the study's noise: pairs that seem to have less are believed to have this
+_FAR = 8.0  # standard deviations beyond which the normal tail is its own asymptote
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The sd of one run under fresh seeds, and how many degrees of freedom it rests on."""
+
+    sd: float
+    df: int
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.sd) and self.sd >= 0 and self.df >= 1):
+            raise ValueError(f"noise needs a finite sd >= 0 and df >= 1, not {self.sd}, {self.df}")
+
+    @classmethod
+    def pooled(cls, groups: Iterable[Sequence[float]]) -> Noise:
+        """From groups of runs, each of one commit; ValueError when none has two runs."""
+        squares, df = 0.0, 0
+        for group in groups:
+            squares += _squares(group)
+            df += max(0, len(group) - 1)
+        if not df:
+            raise ValueError("noise needs one commit with at least two runs")
+        return cls(math.sqrt(squares / df), df)
+
+    def joined(self, group: Sequence[float]) -> Noise:
+        """With one more group; for pairs, the group is their differences over the root of 2."""
+        df = self.df + max(0, len(group) - 1)
+        return Noise(math.sqrt((self.sd**2 * self.df + _squares(group)) / df), df)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The settings of the rule; hurdles and hopeless are in sds, min_delta in the metric's unit."""
+
+    confidence: float = 0.99  # 1 - this: false keeps that one trial may add, in expectation
+    min_delta: float = 0.0  # a keep must be proven to gain more than this
+    hurdles: tuple[float, ...] = (0.3, 0.5)  # a step's mean gain over the tip, after each run
+    credit: float = 0.5  # the part of a step's measured gain that is believed at least
+    luck: float = 0.8  # sds that a step's measured gain is believed to be too large at most
+    steps: int = 5  # a stack of so many steps is put to the proof; 1 proves each step
+    pairs: int = 3  # of a proof
+    hopeless: float = -0.3  # a proof stops early below this many standard errors
+    refresh: int = 20  # the tip is run again after so many trials without a step
+    memory: int = 4  # runs that the tip's value remembers
+    most_alpha: float = 0.25  # of one proof, however much has been saved up
+
+    def __post_init__(self) -> None:
+        wrong = [name for name, right in self._allowed().items() if not right]
+        if wrong:
+            raise ValueError(f"rule has a setting out of range: {', '.join(wrong)}")
+
+    def _allowed(self) -> dict[str, bool]:
+        return {
+            "confidence": 0.5 <= self.confidence < 1,
+            "min_delta": math.isfinite(self.min_delta) and self.min_delta >= 0,
+            "hurdles": bool(self.hurdles) and all(map(math.isfinite, self.hurdles)),
+            "credit": 0 <= self.credit <= 1,
+            "luck": math.isfinite(self.luck) and self.luck >= 0,
+            "steps": self.steps >= 1,
+            "pairs": self.pairs >= 2,
+            "hopeless": math.isfinite(self.hopeless),
+            "refresh": self.refresh >= 1,
+            "memory": self.memory >= 1,
+            "most_alpha": 0 < self.most_alpha <= 0.5,
+        }
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A verdict, the mean gain it rests on, its two-sided interval, and the error it cost."""
+
+    verdict: Verdict
+    estimate: float
+    low: float
+    high: float
+    alpha_spent: float = 0.0
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A gain that may be told: unbiased although it was selected, with its interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Proof:
+    """One proof as the budget sees it: trials told before it, and how many steps it would keep."""
+
+    trials: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Level:
+    """What the tip is believed to be worth, and how many runs that belief weighs."""
+
+    value: float
+    weight: float
+
+    @classmethod
+    def of(cls, runs: Sequence[float]) -> Level:
+        """The plain mean of runs that no choice was made by."""
+        return cls(_mean(runs), len(runs))
+
+    def seen(self, value: float, rule: Rule) -> Level:
+        """After one more run of the tip; old runs fade, so that it follows a slow drift."""
+        weight = min(self.weight, rule.memory - 1) + 1
+        return Level(self.value + (value - self.value) / weight, weight)
+
+    def stepped(self, gain: float, noise: Noise, rule: Rule) -> Level:
+        """Of the new tip: a winner was lucky too, so a part of its gain is not believed."""
+        believed = max(rule.credit * gain, gain - rule.luck * noise.sd)
+        return Level(self.value + believed, rule.memory)
+
+
+def passes_screen(gain: float, noise: Noise, rule: Rule) -> bool:
+    """Whether one run, so much better than the tip's level, is worth a second."""
+    return screen([gain], noise, rule).verdict in ("again", "keep")
+
+
+def screen(gains: Sequence[float], noise: Noise, rule: Rule, *, simpler: bool = False) -> Decision:
+    """Whether a challenger becomes the tip, from all its runs less the tip's level.
+
+    keep makes it the tip, a tentative step that no report may call a gain. A simpler candidate
+    need only look no worse: its hurdles are lowered by half a sd, and min_delta is not asked.
+    """
+    _refuse(gains, len(rule.hurdles), "hurdles")
+    mean, error = fmean(gains), noise.sd / math.sqrt(len(gains))
+    hurdle = rule.hurdles[len(gains) - 1] * noise.sd
+    hurdle += -0.5 * noise.sd if simpler else rule.min_delta
+    low, high = _interval(mean, error, noise.df, 1 - rule.confidence)
+    if mean < hurdle or (mean <= 0 and not simpler):
+        return Decision("discard", mean, low, high)
+    return Decision("again" if len(gains) < len(rule.hurdles) else "keep", mean, low, high)
+
+
+def stack_due(steps: int, rule: Rule, *, open_at: int = 0) -> bool:
+    """Whether a stack is to be proven: full, or grown by half again since it was left open."""
+    return steps >= (open_at + max(1, rule.steps // 2) if open_at else rule.steps)
+
+
+def alpha_for(trials: int, steps: int, earlier: Iterable[Proof], rule: Rule) -> float:
+    """The error that the next proof may spend: all that trials have earned and none has spent.
+
+    Each trial earns 1 - confidence; a proof of k steps at level alpha costs k * alpha, whatever
+    comes of it. So the expected number of steps kept in stacks without a gain stays below
+    (1 - confidence) * trials, over the whole study, however often and whenever one looks.
+    """
+    wealth, before = 0.0, 0
+    for proof in (*earlier, Proof(trials, steps)):
+        if proof.trials < before or proof.steps < 1:
+            raise ValueError(f"proofs must be in order and of steps, not {proof} after {before}")
+        wealth += (1 - rule.confidence) * (proof.trials - before)
+        alpha = min(rule.most_alpha, wealth / proof.steps)
+        wealth -= alpha * proof.steps
+        before = proof.trials
+    return alpha
+
+
+def decide(differences: Sequence[float], noise: Noise, rule: Rule, alpha: float) -> Decision:
+    """Whether in-block differences (new less old, fresh seeds) prove a gain above min_delta.
+
+    Can stop early only to discard; keeps at the last pair alone. open: not proven, not hopeless,
+    a single step is then discarded, a stack climbs on and is proven anew with fresh pairs.
+    """
+    return _test(differences, noise, rule, alpha, rule.min_delta)
+
+
+def decide_simpler(
+    differences: Sequence[float], noise: Noise, rule: Rule, alpha: float
+) -> Decision:
+    """Whether a simplification is proven not worse by more than `margin`."""
+    return _test(differences, noise, rule, alpha, -margin(noise, rule))
+
+
+def margin(noise: Noise, rule: Rule) -> float:
+    """The loss that simpler code may cost: one sd, which no single run could see, or min_delta."""
+    return max(rule.min_delta, noise.sd)
+
+
+def earns_its_lines(gain: float, added_lines: int, noise: Noise) -> bool:
+    """False for a gain below the noise of one run that makes the code longer."""
+    return added_lines <= 0 or gain >= noise.sd
+
+
+def claim(
+    differences: Sequence[float],
+    extra: Sequence[float],
+    noise: Noise,
+    rule: Rule,
+    alpha: float,
+    *,
+    simpler: bool = False,
+) -> Claim:
+    """The gain of what was kept: `extra` are pairs run after the keep, which nothing was chosen by.
+
+    Given the mean of all pairs, the luck that a keep needed is known: the truncated normal's
+    (Cohen and Sackrowitz 1989). It is taken off. Exact for a known sd and no early discard.
+    A simplification (`simpler`) had the lower bar of `decide_simpler` to pass.
+    """
+    if not extra:
+        raise ValueError("a claim needs at least one pair that was run after the keep")
+    count, more = len(differences), len(extra)
+    pooled = (math.fsum(differences) + math.fsum(extra)) / (count + more)
+    error = noise.sd * math.sqrt(2 / (count + more))
+    if not error:
+        return Claim(pooled, pooled, pooled)
+    floor = -margin(noise, rule) if simpler else rule.min_delta
+    bound = floor + _bar(differences, noise, alpha)
+    tau = noise.sd * math.sqrt(2 * more / (count * (count + more)))
+    far = (bound - pooled) / tau
+    luck = _hazard(far)
+    estimate = pooled - count / more * tau * luck
+    # How fast the estimate moves with the pooled mean; never worse than the extra pairs alone.
+    slope = 1 + count / more * luck * (luck - far)
+    widest = noise.sd * math.sqrt(2 / more)
+    low, high = _interval(estimate, min(error * slope, widest), noise.df, 1 - rule.confidence)
+    return Claim(estimate, low, high)
+
+
+def _test(
+    differences: Sequence[float], noise: Noise, rule: Rule, alpha: float, floor: float
+) -> Decision:
+    _refuse(differences, rule.pairs, "pairs")
+    if not 0 < alpha <= 0.5:
+        raise ValueError(f"alpha must be above 0 and at most 0.5, not {alpha}")
+    mean, error = fmean(differences), noise.sd * math.sqrt(2 / len(differences))
+    over, last = mean - floor, len(differences) == rule.pairs
+    low, high = _interval(mean, error, noise.df, 2 * alpha)
+    verdict: Verdict = "open" if last else "again"
+    if over <= 0 if last else over < rule.hopeless * error:
+        verdict = "discard"
+    elif last and over >= _bar(differences, noise, alpha):
+        verdict = "keep"
+    return Decision(verdict, mean, low, high, alpha)
+
+
+def _bar(differences: Sequence[float], noise: Noise, alpha: float) -> float:
+    """What a mean must reach: by the study's noise or by these pairs' own, each with its share.
+
+    The second helps where the study's noise is mostly that of a busy machine, which pairs share.
+    """
+    count = len(differences)
+    pooled = t_quantile(POOLED * alpha, noise.df) * noise.sd * math.sqrt(2 / count)
+    own_sd = math.sqrt(_squares(differences) / (count - 1))
+    own_sd = max(own_sd, CALM * math.sqrt(2) * noise.sd)
+    own = t_quantile((1 - POOLED) * alpha, count - 1) * own_sd / math.sqrt(count)
+    return min(pooled, own)
+
+
+def _refuse(values: Sequence[float], most: int, what: str) -> None:
+    if not 1 <= len(values) <= most:
+        raise ValueError(f"{len(values)} values, where the rule has 1 to {most} {what}")
+    if not all(map(math.isfinite, values)):
+        raise ValueError(f"values must be finite, not {list(values)}")
+
+
+def _squares(group: Sequence[float]) -> float:
+    if len(group) < 2:
+        return 0.0
+    mean = _mean(group)
+    return math.fsum((value - mean) ** 2 for value in group)
+
+
+def _mean(group: Sequence[float]) -> float:
+    """Never outside of its values, as a rounded sum may be: the mean of equals is each of them."""
+    return min(max(fmean(group), min(group)), max(group))
+
+
+def _interval(mean: float, error: float, df: int, both_tails: float) -> tuple[float, float]:
+    half = t_quantile(both_tails / 2, df) * error
+    return mean - half, mean + half
+
+
+def _hazard(far: float) -> float:
+    """Mean of a standard normal, given that it exceeds `far`."""
+    if far > _FAR:
+        return far + 1 / far
+    return _NORMAL.pdf(far) / (0.5 * math.erfc(far / math.sqrt(2)))

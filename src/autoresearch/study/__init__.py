@@ -1,0 +1,1 @@
+"""The study: it drives trials from a proposal to a decision."""

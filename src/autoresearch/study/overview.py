@@ -1,0 +1,120 @@
+"""Where a study stands, for those who look at it while others write."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from autoresearch.lab.task import Task
+from autoresearch.store.git import Git
+from autoresearch.store.heartbeat import Heartbeat, last_beat
+from autoresearch.store.ledger import STEP, Ledger, State, Status
+from autoresearch.store.paths import StudyPaths
+from autoresearch.strategies.registry import make_strategy
+from autoresearch.study.brief import make_brief
+from autoresearch.study.opening import begun_with, running
+from autoresearch.study.proposing import last_crash, read_steering
+from autoresearch.text import clean_line
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A study in numbers; only finished trials are counted."""
+
+    study: str  # its tag
+    task: str
+    trials: int
+    kept: int
+    steps: int
+    discarded: int
+    crashed: int
+    skipped: int  # ended before they ran
+    baseline: float | None
+    best: float | None
+    best_trial: int | None
+    now: str | None  # the trial on its way
+    seconds: float  # that the trials took
+    branch: str
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """Who holds a study, and what it is at."""
+
+    holder: str
+    beat: Heartbeat | None
+
+    @property
+    def spent(self) -> float:
+        """Seconds since the stage began."""
+        return time.time() - self.beat.began if self.beat else 0.0
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until the loop tries again that waits trouble out; None when it does not wait."""
+        if self.beat is None or self.beat.verb != "hold" or self.beat.stalled:
+            return None
+        return max(0.0, self.beat.limit - self.spent)
+
+
+def overview(task: Task, ledger: Ledger, paths: StudyPaths) -> Overview:
+    """Count, and name the best."""
+    trials, best, unfinished = ledger.trials(), ledger.best(), ledger.unfinished()
+    first = next((t for t in trials if t.is_baseline and t.value is not None), None)
+    done = [trial for trial in trials if trial.state is State.APPLIED]
+    steps = sum(trial.word == STEP for trial in done)
+    return Overview(
+        study=paths.tag,
+        task=task.name,
+        trials=len(done),
+        kept=sum(trial.status is Status.KEEP for trial in done),
+        steps=steps,
+        discarded=sum(trial.status is Status.DISCARD for trial in done) - steps,
+        crashed=sum(trial.word == Status.CRASH for trial in done),
+        skipped=sum(trial.is_skipped for trial in done),
+        baseline=first.value if first else None,
+        best=best.value if best else None,
+        best_trial=best.number if best else None,
+        now=f"#{unfinished.number} {unfinished.state}: {unfinished.note}" if unfinished else None,
+        seconds=sum(trial.seconds for trial in done),
+        branch=f"autoresearch/{paths.tag}",
+    )
+
+
+def pulse(paths: StudyPaths) -> Pulse | None:
+    """Who holds a study now; None when nobody does."""
+    holder = running(paths)
+    return None if holder is None else Pulse(holder, last_beat(paths.heartbeat))
+
+
+def pause_told(paths: StudyPaths) -> str:
+    """What to say to whoever would begin a trial; empty when no person wants a pause."""
+    try:
+        since = clean_line(paths.pause.read_text(errors="replace"))
+    except OSError:
+        return ""
+    return (
+        f"Study {paths.tag} is paused since {since}: a person needs the machine. Nothing was run, "
+        "and your edit is as it was. Wait until `autoresearch resume`, then try again."
+    )
+
+
+def next_brief(task: Task, ledger: Ledger, paths: StudyPaths, git: Git) -> str:
+    """What the next proposer would be told."""
+    rule = begun_with(task, paths.tag) or task.keep.strategy
+    parent = make_strategy(rule, task.keep).select(ledger)
+
+    def read(commit: str, path: str) -> str:
+        return git.read(commit, git.prefix + path).decode("utf-8", "surrogateescape")
+
+    steer, crash = read_steering(paths), last_crash(ledger, paths)
+    made = make_brief(task, ledger, parent, read, steer=steer, crash=crash)
+    return made.text.encode("utf-8", "replace").decode()
+
+
+def changes(task: Task, ledger: Ledger, git: Git, trial: int, other: int | None = None) -> str:
+    """What a trial changed; with another, the difference from the first to that one."""
+    new = ledger.trial(trial if other is None else other)
+    old = new.parent if other is None else ledger.trial(trial).commit
+    paths = [git.prefix + name for name in task.editable]
+    return git.diff(old, new.commit, paths) if old and new.commit else ""

@@ -1,0 +1,101 @@
+"""doctor: each broken invariant is named, with the command that mends it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from autoresearch.cli import main
+from autoresearch.cli.diagnosis import examine_machine, examine_study
+from autoresearch.lab.task import Task
+from autoresearch.proposers.fake import ScriptedProposer
+from autoresearch.study.opening import read_study
+from tiny_lab import git, make_lab, opened, scores
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    """A study of three trials: baseline, a keep, a discard."""
+    folder = make_lab(tmp_path / "lab")
+    with opened(folder) as study:
+        proposer = ScriptedProposer(scores(9, 12))
+        for _ in range(3):
+            study.step(proposer)
+    return folder
+
+
+def wrong(lab: Path) -> dict[str, tuple[str, str]]:
+    """What the doctor finds wrong with the study: name -> (seen, how to mend it)."""
+    task = Task.load(lab)
+    with read_study(task) as (ledger, paths, repository):
+        found = list(examine_study(task, ledger, paths, repository))
+    assert len(found) == 6
+    return {f.name: (f.seen, f.mend) for f in found if not f.good}
+
+
+def mend(lab: Path, command: str) -> None:
+    """Type what the doctor said."""
+    if command.startswith("autoresearch "):
+        command = f"{sys.executable} -m {command}"
+    subprocess.run(command, shell=True, cwd=lab, check=True, capture_output=True)
+
+
+def test_a_sound_study_has_nothing_to_mend(lab: Path) -> None:
+    """All invariants hold after ordinary work."""
+    assert wrong(lab) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "harm"),
+    [
+        ("results.tsv", ["sh", "-c", "echo mine >> results.tsv"]),
+        ("branch", ["git", "branch", "-f", "autoresearch/t", "main"]),
+        ("branch", ["git", "branch", "-D", "autoresearch/t"]),
+        ("pins", ["git", "update-ref", "refs/autoresearch/t/99", "main"]),
+        ("pins", ["git", "update-ref", "-d", "refs/autoresearch/t/2"]),
+    ],
+)
+def test_harm_is_seen_and_the_command_that_is_named_mends_it(
+    lab: Path, name: str, harm: list[str]
+) -> None:
+    """One thing is broken, one thing is found, and typing what it says makes it sound again."""
+    subprocess.run(harm, cwd=lab, check=True, capture_output=True)
+    found = wrong(lab)
+    assert list(found) == [name]
+    mend(lab, found[name][1])
+    assert wrong(lab) == {}
+
+
+def test_a_lost_commit_is_named(lab: Path) -> None:
+    """A trial whose commit is gone from the repository is told by number."""
+    commit = git(lab, "rev-parse", "refs/autoresearch/t/2")
+    git(lab, "update-ref", "-d", "refs/autoresearch/t/2")
+    (lab / ".git" / "objects" / commit[:2] / commit[2:]).unlink()
+    assert wrong(lab)["commits"][0] == "missing for trials 2"
+
+
+def test_the_machine_is_told_in_a_list(tmp_path: Path) -> None:
+    """Python, git, sandbox, disk, torch, GPUs and agents, each with what was seen."""
+    found = {f.name: f for f in examine_machine(tmp_path)}
+    assert list(found) == ["python", "git", "sandbox", "free disk", "torch", "nvidia", "agents"]
+    assert all(f.seen for f in found.values())
+    assert found["git"].good
+
+
+def test_the_command_speaks_to_people_and_to_scripts(
+    lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--json is a list of findings; a study to mend is exit code 1."""
+    (lab / "results.tsv").write_text("mine")
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor", "--json", "--lab", str(lab)])
+    assert ended.value.code == 1
+    found = json.loads(capsys.readouterr().out)
+    assert [f["name"] for f in found if f["name"] == "results.tsv" and not f["good"]]
+    with pytest.raises(SystemExit):
+        main(["doctor", "--lab", str(lab)])
+    assert "look  results.tsv:" in capsys.readouterr().out

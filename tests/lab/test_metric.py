@@ -1,0 +1,165 @@
+"""Metric: comparing by better, refusing the impossible, reading numbers from a log."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoresearch.lab.metric import MOST_NUMBERS, Metric, read_numbers
+
+LOW = Metric("val_bpb")
+HIGH = Metric("accuracy", "maximize")
+finite = st.floats(allow_nan=False, allow_infinity=False)
+names = st.from_regex(r"\A[A-Za-z_][A-Za-z0-9_./-]{0,20}\Z")
+
+
+@pytest.mark.parametrize("metric", [LOW, HIGH], ids=["minimize", "maximize"])
+@given(value=finite)
+def test_no_number_beats_itself(metric: Metric, value: float) -> None:
+    """Better is strict: an equal number is not an improvement."""
+    assert not metric.better(value, value)
+
+
+@pytest.mark.parametrize("metric", [LOW, HIGH], ids=["minimize", "maximize"])
+@given(value=finite)
+def test_a_missing_value_is_worse_than_any(metric: Metric, value: float) -> None:
+    """None never wins, and every number beats it."""
+    assert metric.better(value, None)
+    assert not metric.better(None, value)
+    assert not metric.better(None, None)
+
+
+@pytest.mark.parametrize("metric", [LOW, HIGH], ids=["minimize", "maximize"])
+@given(one=finite, other=finite)
+def test_one_of_two_different_numbers_is_better(metric: Metric, one: float, other: float) -> None:
+    """Better is a strict order, and its direction is the metric's."""
+    if one != other:
+        assert metric.better(one, other) != metric.better(other, one)
+    assert metric.better(one, other) == (one < other if metric is LOW else one > other)
+
+
+@pytest.mark.parametrize("metric", [LOW, HIGH], ids=["minimize", "maximize"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_nan_never_beats_a_number_and_no_such_value_is_a_record(
+    metric: Metric, value: float
+) -> None:
+    """NaN compares as worse; NaN and infinities are refused by name."""
+    assert not metric.better(math.nan, 1.0)
+    assert str(value) in (metric.problem(value) or "")
+
+
+@given(value=finite, over=st.floats(-1e6, 1e6))
+def test_a_gain_is_positive_exactly_when_better(value: float, over: float) -> None:
+    """The sign of a gain and the word better agree, in both directions."""
+    for metric in (LOW, HIGH):
+        assert (metric.gain(value, over) > 0) == metric.better(value, over)
+
+
+@pytest.mark.parametrize(("value", "allowed"), [(0.1, True), (20.0, True), (0.0999, False)])
+def test_a_range_includes_its_ends(value: float, allowed: bool) -> None:
+    """A value on the edge of the range is a record, one beyond it is not."""
+    problem = Metric("val_bpb", range=(0.1, 20.0)).problem(value)
+    assert (problem is None) is allowed
+    assert allowed or "0.1 to 20" in (problem or "")
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "value"),
+    [
+        ("val_bpb: 1.8640", "val_bpb", 1.864),
+        ("  val_bpb:1.8640  ", "val_bpb", 1.864),
+        ("val_bpb : 1.8640", "val_bpb", 1.864),
+        ("val_bpb:          0.997900", "val_bpb", 0.9979),
+        ("loss: -1e-3", "loss", -0.001),
+        ("tokens: 14,200", "tokens", 14200.0),
+        ("tokens: 1,014,200.5", "tokens", 1014200.5),
+        ("ms/op: 3", "ms/op", 3.0),
+        ("METRIC val_bpb=1.5", "val_bpb", 1.5),
+        ("[12:00] METRIC val_bpb = 1.5 (best)", "val_bpb", 1.5),
+    ],
+)
+def test_forms_that_are_read(line: str, name: str, value: float) -> None:
+    """`name: number` alone on a line, and `METRIC name=number` anywhere."""
+    assert read_numbers([line]) == {name: value}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "step 120 | loss 3.45",
+        "val_bpb: 1.86 nats",
+        "the val_bpb: 1.86",
+        "val_bpb: one",
+        "val_bpb:",
+        "val_bpb: 1_000",
+        "12: 3",
+        "METRIC val_bpb=",
+        "METRICS val_bpb=1.0",
+        "val_bpb: true",
+        "val_bpb: 0x10",
+        "val_bpb: 0,9979",
+        "val_bpb: 1,86",
+        "val_bpb: 1,8640",
+        "val_bpb: ,1",
+        "val_bpb: 1.5,000",
+        "val_bpb: \u0661\u0662",
+    ],
+)
+def test_forms_that_are_not_read(line: str) -> None:
+    """Prose, words, a decimal comma and half-numbers are not a metric, rather than a wrong one."""
+    assert read_numbers([line]) == {}
+
+
+def test_the_last_of_a_name_counts() -> None:
+    """A metric printed on the way is replaced by the one at the end, in either form."""
+    assert read_numbers(["val_bpb: 3", "METRIC val_bpb=2", "val_bpb: 1"]) == {"val_bpb": 1.0}
+
+
+def test_a_later_line_that_is_no_number_does_not_erase_one() -> None:
+    """`val_bpb: pending` after `val_bpb: 2` leaves 2."""
+    assert read_numbers(["val_bpb: 2", "val_bpb: pending"]) == {"val_bpb": 2.0}
+
+
+def test_several_metrics_on_one_line_are_all_read() -> None:
+    """Each `METRIC name=number` of a line counts."""
+    line = "METRIC a=1 METRIC b=2, METRIC c=3"
+    assert read_numbers([line]) == {"a": 1.0, "b": 2.0, "c": 3.0}
+
+
+def test_nan_and_infinity_are_read_so_that_they_can_be_refused() -> None:
+    """A NaN on the last line replaces an earlier number: it must not be hidden by it."""
+    numbers = read_numbers(["val_bpb: 1.0", "val_bpb: nan", "loss: -inf"])
+    assert math.isnan(numbers["val_bpb"])
+    assert numbers["loss"] == -math.inf
+
+
+def test_a_flood_of_names_is_bounded_and_the_last_survive() -> None:
+    """However many names a log makes up, few are kept, and the summary at its end is among them."""
+    flood = (f"x{i}: {i}" for i in range(20 * MOST_NUMBERS))
+    numbers = read_numbers(["early: 1", *flood, "val_bpb: 1.5"])
+    assert len(numbers) == MOST_NUMBERS
+    assert numbers["val_bpb"] == 1.5
+
+
+@given(name=names, value=finite)
+def test_whatever_float_is_printed_is_read_back(name: str, value: float) -> None:
+    """Both forms round-trip the shortest representation of any finite float."""
+    assert read_numbers([f"{name}: {value!r}"]) == {name: value}
+    assert read_numbers([f"so far METRIC {name}={value!r}"]) == {name: value}
+
+
+@given(whole=st.integers(0, 10**15))
+def test_thousands_separators_are_read_back(whole: int) -> None:
+    """Numbers grouped the English way mean what they say."""
+    assert read_numbers([f"n: {whole:,}"]) == {"n": float(whole)}
+
+
+@given(st.lists(st.text()))
+def test_any_text_at_all_can_be_read(lines: list[str]) -> None:
+    """No line makes reading fail, and what comes out is floats by name."""
+    for name, value in read_numbers(lines).items():
+        assert name
+        assert isinstance(value, float)
