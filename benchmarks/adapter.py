@@ -21,7 +21,7 @@ from pathlib import Path
 from autoresearch.executors import Executor
 from autoresearch.executors.local import LocalExecutor
 from autoresearch.executors.probe import make_executor, probe
-from autoresearch.proposers import Brief, Ground
+from autoresearch.proposers import AgentContext, Brief
 from autoresearch.proposers.command import CommandProposer, load_presets
 
 BOUND = 0.3
@@ -99,7 +99,9 @@ def make_workspace(folder: Path) -> Path:
 def overheads(agent: str, executor: Executor, root: Path, count: int) -> list[float]:
     """Seconds of each proposal, less those that the agent measured."""
     preset = replace(load_presets()[agent], model="m/m")
-    proposer = CommandProposer(preset, Ground(home=root / "state" / "agent", executor=executor))
+    proposer = CommandProposer(
+        preset, AgentContext(home=root / "state" / "agent", executor=executor)
+    )
     workspace, times = root / "workspace", []
     for _ in range(count + 1):
         began = time.perf_counter()

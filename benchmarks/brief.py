@@ -21,7 +21,7 @@ from pathlib import Path
 
 from autoresearch.lab.task import Task
 from autoresearch.store.git import Git
-from autoresearch.store.ledger import STEP, Attempt, Ledger, State, Status, Trial
+from autoresearch.store.ledger import STEP, Ledger, Run, State, Status, Trial
 from autoresearch.study.brief import CHARACTERS, RECENT, make_brief
 
 BOUND = 200.0  # ms, with 1,000 trials
@@ -72,8 +72,8 @@ def add(ledger: Ledger, parent: str, commit: str, *, kept: bool, crashed: bool) 
     value = None if crashed else 1.0 - 1e-5 * number + (0.0 if kept else 0.01)
     reason = "failed" if crashed else ""
     numbers = {f"key_{n}": 0.1 * n for n in range(10)}
-    attempt = Attempt(0, number, 300.0, 0, value, 4.0, reason=reason, numbers=numbers)
-    trial = ledger.judge_attempt(ledger.add_attempt(trial, attempt), attempt)
+    attempt = Run(0, number, 300.0, 0, value, 4.0, reason=reason, numbers=numbers)
+    trial = ledger.measure_run(ledger.add_run(trial, attempt), attempt)
     status = Status.KEEP if kept else Status.CRASH if crashed else Status.DISCARD
     step = STEP if status is Status.DISCARD and number % 15 == 1 else reason
     trial = ledger.advance(trial, State.DECIDED, status=status, reason=step)

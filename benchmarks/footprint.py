@@ -25,7 +25,7 @@ from autoresearch.executors.local import LocalExecutor
 from autoresearch.lab.task import Task
 from autoresearch.store.ledger import Trial
 from autoresearch.strategies.greedy import Greedy
-from autoresearch.study.loop import Limits, research
+from autoresearch.study.loop import StopLimits, research
 from autoresearch.study.opening import open_study
 from overhead import Counter, git, make_lab
 
@@ -54,7 +54,7 @@ def study(lab: Path, trials: int, out: Connection) -> None:
 
     with open_study(Task.load(lab), "bench", Greedy(), LocalExecutor()) as opened:
         opened.on_trial = tell
-        research(opened, Counter(), Limits(trials=trials))
+        research(opened, Counter(), StopLimits(trials=trials))
 
 
 def lines(lab: Path, megabytes: int, out: Connection) -> None:

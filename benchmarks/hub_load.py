@@ -33,14 +33,14 @@ import json, os, sys
 from pathlib import Path
 if int(sys.argv[3]) >= 0 and hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {int(sys.argv[3])})
-from agenthub.records.hub import Settings
-from agenthub.git.policy import Limits
-from agenthub.git.repository import Settings as GitSettings
+from agenthub.records.hub import HubSettings
+from agenthub.git.policy import PushLimits
+from agenthub.git.repository import GitSettings
 from agenthub.server.serve import serve
 words = json.loads(sys.argv[2])
-words["limits"] = Limits(**words.get("limits", {}))
+words["limits"] = PushLimits(**words.get("limits", {}))
 words["git"] = GitSettings(**words.get("git", {}))
-serve(Path(sys.argv[1]), port=0, settings=Settings(**words), admin_key=sys.argv[4])
+serve(Path(sys.argv[1]), port=0, settings=HubSettings(**words), admin_key=sys.argv[4])
 """
 # Rates so high that the work is measured; caps of single pushes as shipped.
 UNHURRIED = {

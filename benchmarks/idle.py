@@ -20,7 +20,7 @@ from autoresearch.executors.local import LocalExecutor
 from autoresearch.lab.task import Task
 from autoresearch.proposers import Brief, Proposal
 from autoresearch.strategies.greedy import Greedy
-from autoresearch.study.loop import Limits, research
+from autoresearch.study.loop import StopLimits, research
 from autoresearch.study.opening import open_study
 from overhead import git
 
@@ -41,7 +41,7 @@ class Deliberate:
 
     seconds: float
     name: str = "deliberate"
-    patience: float = 600.0
+    max_seconds: float = 600.0
     calls: int = 0
 
     def propose(self, workspace: Path, brief: Brief) -> Proposal:  # noqa: ARG002
@@ -70,7 +70,7 @@ def busy(
         study.baseline()
         study.step(proposer, lambda: ahead)  # the first proposal has nothing to hide behind
         began = time.perf_counter()
-        research(study, proposer, Limits(trials=trials), ahead=ahead)
+        research(study, proposer, StopLimits(trials=trials), ahead=ahead)
         wall = time.perf_counter() - began
         ran = sum(trial.seconds for trial in study.ledger.trials(2))
         return ran / wall, wall, len(study.ledger.kept()) - 1, proposer.calls

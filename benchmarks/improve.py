@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch.cli.scaffold import create_lab
-from autoresearch.evaluation.jobs import attempt_job
-from autoresearch.evaluation.parsing import measured, ran
+from autoresearch.evaluation.jobs import run_job
+from autoresearch.evaluation.parsing import parse_run, run_of
 from autoresearch.executors.local import LocalExecutor
 from autoresearch.lab.task import Task
 from autoresearch.proposers.offline import OfflineProposer
 from autoresearch.store.ledger import Trial
 from autoresearch.strategies.greedy import Greedy
-from autoresearch.study.loop import Limits, research
+from autoresearch.study.loop import StopLimits, research
 from autoresearch.study.opening import open_study
 from autoresearch.study.study import Study
 
@@ -59,7 +59,7 @@ def play(folder: Path, seed: int, trials: int) -> Outcome:
     )
     with open_study(task, "bench", Greedy(), LocalExecutor(), seed=seed) as study:
         study.on_trial = lambda trial: say(seed, trial)
-        research(study, OfflineProposer(seed), Limits(trials=trials))
+        research(study, OfflineProposer(seed), StopLimits(trials=trials))
         first, best = study.ledger.trial(0), study.ledger.best()
         assert best is not None and first.value is not None and best.value is not None
         again = [(value(study, first, s), value(study, best, s)) for s in FRESH]
@@ -74,8 +74,8 @@ def value(study: Study, trial: Trial, seed: int) -> float:
         folder, log = Path(scratch) / "lab", Path(scratch) / "run.log"
         folder.mkdir()
         study.git.export(trial.commit, folder)
-        execution = study.executor.run(attempt_job(study.task, folder, log, seed))
-        found = measured(ran(0, seed, execution), log, study.task).value
+        execution = study.executor.run(run_job(study.task, folder, log, seed))
+        found = parse_run(run_of(0, seed, execution), log, study.task).value
     assert found is not None
     return found
 

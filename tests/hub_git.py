@@ -19,7 +19,7 @@ from agenthub.errors import HubError
 from agenthub.git.bundle import write_header
 from agenthub.git.fake import MemoryIndex
 from agenthub.git.ingest import Pushed, receive
-from agenthub.git.policy import Limits, Protected
+from agenthub.git.policy import Protected, PushLimits
 from agenthub.git.repository import Repository
 from conftest import Repo
 
@@ -34,7 +34,7 @@ class World:
 
     repository: Repository
     index: MemoryIndex = field(default_factory=MemoryIndex)
-    limits: Limits = field(default_factory=Limits)
+    limits: PushLimits = field(default_factory=PushLimits)
     protected: Protected = field(default_factory=Protected)
 
     def push(self, bundle: bytes) -> Pushed:

@@ -16,7 +16,7 @@ import uvicorn
 
 from agenthub.records.agents import USUAL, Caller
 from agenthub.records.commits import FRONTIER
-from agenthub.records.hub import Hub, Settings, open_hub
+from agenthub.records.hub import Hub, HubSettings, open_hub
 from agenthub.records.projects import DEFAULT, Rules
 from agenthub.records.results import Draft, Result
 from agenthub.server.api.app import make_app
@@ -102,7 +102,7 @@ class World:
 
 
 @contextlib.contextmanager
-def made_world(folder: Path, settings: Settings | None = None) -> Iterator[World]:
+def made_world(folder: Path, settings: HubSettings | None = None) -> Iterator[World]:
     """An empty hub."""
     source = folder / "source"
     source.mkdir(parents=True)

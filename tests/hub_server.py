@@ -24,9 +24,9 @@ ADMIN = "an-admin-key-of-the-tests"
 CODE = """
 import sys
 from pathlib import Path
-from agenthub.records.hub import Settings
-from agenthub.git.policy import Limits
-from agenthub.git.repository import Settings as GitSettings
+from agenthub.records.hub import HubSettings
+from agenthub.git.policy import PushLimits
+from agenthub.git.repository import GitSettings
 from agenthub.server.serve import serve
 serve(Path(sys.argv[1]), port=0, {words})
 """

@@ -8,15 +8,15 @@ from pathlib import Path
 
 from agenthub.records.agents import Caller
 from agenthub.records.commits import ATTEMPT, FRONTIER
-from agenthub.records.hub import Hub, Settings, open_hub
+from agenthub.records.hub import Hub, HubSettings, open_hub
 from agenthub.records.results import Draft
 from conftest import Repo
 
-PLENTY = Settings(pushes_per_hour=10_000, requests_per_minute=100_000)
+PLENTY = HubSettings(pushes_per_hour=10_000, requests_per_minute=100_000)
 
 
 @contextlib.contextmanager
-def hub_in(folder: Path, settings: Settings = PLENTY) -> Iterator[Hub]:
+def hub_in(folder: Path, settings: HubSettings = PLENTY) -> Iterator[Hub]:
     """A hub with a folder of its own."""
     with open_hub(folder, settings, "an admin key for tests") as hub:
         hub.accounts.later = lambda note: note()  # when a key was used is written at once

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch.proposers import Brief
-from autoresearch.proposers.llm.settings import Settings
+from autoresearch.proposers.llm.settings import LLMSettings
 
 KEY = "sk-test-0123456789-secret"
 KEY_ENV = "SCRIPTED_KEY"
@@ -24,11 +24,13 @@ def loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY_ENV, KEY)
 
 
-def settings(url: str, model: str = "scripted-1", timeout: float = 20.0, **more: float) -> Settings:
+def settings(
+    url: str, model: str = "scripted-1", timeout: float = 20.0, **more: float
+) -> LLMSettings:
     """A model that no price list knows, at this address."""
     cap = more.get("max_usd_per_call", 0.25)
     tokens = int(more.get("max_tokens", 1000))
-    return Settings(model, url, KEY_ENV, cap, tokens, timeout)
+    return LLMSettings(model, url, KEY_ENV, cap, tokens, timeout)
 
 
 def workspace(folder: Path) -> Path:

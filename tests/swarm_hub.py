@@ -26,11 +26,11 @@ from autoresearch.store.git import Git
 from autoresearch.store.ledger import Ledger, State, Trial
 from autoresearch.store.paths import StudyPaths
 from autoresearch.strategies.greedy import Greedy
-from autoresearch.study.loop import Limits, research
+from autoresearch.study.loop import StopLimits, research
 from autoresearch.study.opening import open_study
 from autoresearch.study.study import Study
 from autoresearch.swarm.member import Member, joined
-from autoresearch.swarm.settings import Settings
+from autoresearch.swarm.settings import SwarmSettings
 from tiny_lab import TASK, make_lab
 
 T = TypeVar("T")
@@ -41,10 +41,10 @@ PATIENCE = 60.0  # seconds after which a test gives up
 SERVE = """
 import sys
 from pathlib import Path
-from agenthub.records.hub import Settings
+from agenthub.records.hub import HubSettings
 from agenthub.server.serve import serve
 many = dict(pushes_per_hour=10_000, posts_per_hour=10_000, requests_per_minute=100_000)
-settings = Settings(**many)
+settings = HubSettings(**many)
 serve(Path(sys.argv[1]), port=int(sys.argv[2]), settings=settings, admin_key=sys.argv[3])
 """
 
@@ -147,10 +147,10 @@ def lab_of(folder: Path, **files: str) -> Path:
     return make_lab(folder, **{"task_toml": OFF, **files})
 
 
-def settings_of(hub: HubProcess, agent: str, **changed: Any) -> Settings:
+def settings_of(hub: HubProcess, agent: str, **changed: Any) -> SwarmSettings:
     """Of a loop that looks often and replicates nothing, unless told otherwise."""
     usual = {"look": 0.05, "replicate": 0.0, "platform": PLATFORM, "parting": PATIENCE}
-    return Settings(hub.url, hub.key(agent), hub.project, **{**usual, **changed})
+    return SwarmSettings(hub.url, hub.key(agent), hub.project, **{**usual, **changed})
 
 
 @contextlib.contextmanager
@@ -169,7 +169,7 @@ def member_of(
 
 def loop(study: Study, member: Member, edits: list[Edit], trials: int | None = None) -> str:
     """Run a script of edits."""
-    limits = Limits(trials=len(edits) if trials is None else trials)
+    limits = StopLimits(trials=len(edits) if trials is None else trials)
     return research(study, ScriptedProposer(edits), limits, between=member.between)
 
 
@@ -289,7 +289,7 @@ def unpublished(hub: HubProcess, lab: Path, agent: str) -> list[str]:
 def main(words: str) -> None:
     """One loop, as it is asked for; what it says of the hub goes to stdout."""
     asked = json.loads(words)
-    settings = Settings(**asked["settings"])
+    settings = SwarmSettings(**asked["settings"])
 
     def say(text: str) -> None:
         print(text, flush=True)
@@ -300,7 +300,7 @@ def main(words: str) -> None:
         open_study(Task.load(lab), TAG, Greedy()) as study,
         joined(study, settings, say) as member,
     ):
-        research(study, proposer, Limits(), on_note=say, between=member.between)
+        research(study, proposer, StopLimits(), on_note=say, between=member.between)
 
 
 if __name__ == "__main__":

@@ -26,10 +26,10 @@ P = "/api/v2/projects/main"
 _PROGRAM = """
 import json, sys
 from pathlib import Path
-from agenthub.records.hub import Settings
+from agenthub.records.hub import HubSettings
 from agenthub.server.serve import serve
 data, given, key = sys.argv[1:]
-serve(Path(data), port=0, settings=Settings(**json.loads(given)), admin_key=key)
+serve(Path(data), port=0, settings=HubSettings(**json.loads(given)), admin_key=key)
 """
 _PLENTY = {
     "pushes_per_hour": 100_000,

@@ -121,7 +121,7 @@ class Stacks:
     def __post_init__(self) -> None:
         runs = [self.machine.run(0.0) for _ in range(A_A)]
         self.noise = Noise.pooled([runs])
-        self.level = self.anchor_level = Level.of(runs)
+        self.level = self.incumbent_level = Level.of(runs)
 
     def study(self, limit: Limit) -> Outcome:
         """Trial after trial; the last runs are for a proof of what is still tentative."""
@@ -180,13 +180,13 @@ class Stacks:
             pairs = pairs + extra
         for new, old in pairs:
             self.level = self.level.seen(new, self.rule)
-            self.anchor_level = self.anchor_level.seen(old, self.rule)
+            self.incumbent_level = self.incumbent_level.seen(old, self.rule)
         if verdict == "keep":
-            self.anchor_level = self.level
+            self.incumbent_level = self.level
         if verdict == "open" and self.rule.steps > 1:
             self.open_at = len(self.effects)
         else:
-            self.tip, self.level = self.outcome.true, self.anchor_level
+            self.tip, self.level = self.outcome.true, self.incumbent_level
             self.effects, self.open_at = [], 0
 
     def pair(self, number: int) -> tuple[float, float]:

@@ -13,7 +13,7 @@ import pytest
 
 from agenthub.errors import HubError
 from agenthub.git.ingest import Pushed
-from agenthub.git.policy import Limits, Protected
+from agenthub.git.policy import Protected, PushLimits
 from agenthub.git.repository import Repository
 from conftest import Repo
 from hub_git import (
@@ -234,13 +234,13 @@ def test_too_many_of_anything(hub: World) -> None:
     evil = Evil()
     tree = evil.tree(("100644", "train.py", evil.blob()))
     many = [evil.commit(tree, message=b"%d" % number) for number in range(20)]
-    hub.limits = replace(Limits(), commits=19)
+    hub.limits = replace(PushLimits(), commits=19)
     hub.refuses(evil.bundle(*many), 413, "20 new commits; at most 19")
-    hub.limits = replace(Limits(), objects=21)
+    hub.limits = replace(PushLimits(), objects=21)
     hub.refuses(evil.bundle(*many), 413, "22 new objects; at most 21")
-    hub.limits = replace(Limits(), pack_objects=21)
+    hub.limits = replace(PushLimits(), pack_objects=21)
     hub.refuses(evil.bundle(*many), 413, "says it has 22 objects; at most 21")
-    hub.limits = Limits()
+    hub.limits = PushLimits()
     merge = evil.commit(tree, *many)
     hub.refuses(evil.bundle(merge), 413, "20 parents; at most 16")
     wordy = Evil()

@@ -13,8 +13,8 @@ import pytest
 from agenthub.errors import Missing
 from agenthub.git.fake import MemoryIndex
 from agenthub.git.ingest import receive
-from agenthub.git.policy import Limits
-from agenthub.git.repository import Repository, Settings
+from agenthub.git.policy import PushLimits
+from agenthub.git.repository import GitSettings, Repository
 from conftest import Repo
 from hub_git import TAG, Evil, World, bundle_of, run_program, world_in
 
@@ -24,11 +24,11 @@ from dataclasses import replace
 from pathlib import Path
 from agenthub.git.fake import MemoryIndex
 from agenthub.git.ingest import receive
-from agenthub.git.policy import Limits
+from agenthub.git.policy import PushLimits
 from agenthub.git.repository import Repository
 folder, old, new = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 repository = Repository.create(folder / "repo.git", folder / "incoming")
-limits = replace(Limits(), blob_bytes=1 << 30, tree_bytes=1 << 30)
+limits = replace(PushLimits(), blob_bytes=1 << 30, tree_bytes=1 << 30)
 receive(folder / "bomb", repository, MemoryIndex(), limits)
 sys.stdout.buffer.write(b"".join(repository.diff(old, new)))
 repository.close()
@@ -113,7 +113,7 @@ def test_hole_07_many_fetch_one_commit_at_once(hub: World, lab: Repo) -> None:
 @pytest.mark.slow
 def test_hole_12_maintenance_loses_nothing(tmp_path: Path, lab: Repo) -> None:
     """No ref holds any commit, and all objects are there after repacks, and after git's own gc."""
-    repository = Repository.create(tmp_path / "r.git", tmp_path / "in", Settings(repack_every=5))
+    repository = Repository.create(tmp_path / "r.git", tmp_path / "in", GitSettings(repack_every=5))
     world = World(repository)
     world.push(bundle_of(lab, "HEAD"))
     base = lab.git("rev-parse", "HEAD")
@@ -139,7 +139,7 @@ def test_hole_12_maintenance_loses_nothing(tmp_path: Path, lab: Repo) -> None:
 @pytest.mark.slow
 def test_hole_13_packs_stay_few(tmp_path: Path, lab: Repo) -> None:
     """Pushes do not heap up packs: they are joined as they come, while pushes go on."""
-    repository = Repository.create(tmp_path / "r.git", tmp_path / "in", Settings(repack_every=8))
+    repository = Repository.create(tmp_path / "r.git", tmp_path / "in", GitSettings(repack_every=8))
     world = World(repository)
     made = [lab.git("rev-parse", "HEAD")]
     world.push(bundle_of(lab, "HEAD"))
@@ -174,7 +174,7 @@ def test_hole_14_known_history_is_not_unpacked_again(
 
 def test_hole_14_who_sends_all_history_may_go_on_doing_so(hub: World, lab: Repo) -> None:
     """The original's clients cannot send less: only what the hub lacks counts, however long."""
-    hub.limits = replace(Limits(), objects=20, commits=6)
+    hub.limits = replace(PushLimits(), objects=20, commits=6)
     for number in range(40):
         lab.write("train.py", f"steps = {number}\n")
         lab.commit(f"step {number}")
@@ -223,13 +223,13 @@ def test_hole_15_a_long_diff_is_cut(hub: World, lab: Repo) -> None:
 def test_hole_17_a_refused_push_leaves_nothing(hub: World, lab: Repo) -> None:
     """Bodies over the cap stop being read, and no refused push grows the repository."""
     hub.push(bundle_of(lab, "HEAD"))
-    hub.limits = Limits(bundle_bytes=1_000)
+    hub.limits = PushLimits(bundle_bytes=1_000)
     lab.write("noise.bin", os.urandom(5_000))
     lab.commit()
     hub.refuses(bundle_of(lab, "HEAD"), 413, "1,000 bytes")
-    hub.limits = Limits(blob_bytes=1_000)
+    hub.limits = PushLimits(blob_bytes=1_000)
     hub.refuses(bundle_of(lab, "HEAD"), 413, "a file of 5,000 bytes; at most 1,000")
-    hub.limits = Limits()
+    hub.limits = PushLimits()
     assert len(hub.push(bundle_of(lab, "HEAD")).new) == 1
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from agenthub.git.layout import keeping
-from agenthub.git.repository import Repository, Settings
+from agenthub.git.repository import GitSettings, Repository
 from conftest import Repo
 from hub_git import World, bundle_of
 
@@ -23,7 +23,7 @@ PUSHER = """
 import os, sys, threading
 from pathlib import Path
 from agenthub.git.ingest import receive
-from agenthub.git.repository import Repository, Settings
+from agenthub.git.repository import Repository, GitSettings
 
 class FileIndex:
     def __init__(self, path):
@@ -38,7 +38,7 @@ class FileIndex:
         self.shas |= {commit.sha for commit in new}
 
 folder = Path(sys.argv[1])
-repository = Repository.create(folder / "r.git", folder / "in", Settings(repack_every=4))
+repository = Repository.create(folder / "r.git", folder / "in", GitSettings(repack_every=4))
 repository.sweep()
 index = FileIndex(folder / "index")
 for number in range(int(sys.argv[2])):
@@ -115,7 +115,7 @@ def await_keeper(folder: Path) -> None:
 
 def check_whole(folder: Path, known: list[str]) -> None:
     """All objects of all known commits are there and sound, once a new process has swept."""
-    repository = Repository.create(folder / "r.git", folder / "in", Settings(sandbox="off"))
+    repository = Repository.create(folder / "r.git", folder / "in", GitSettings(sandbox="off"))
     await_keeper(repository.folder)
     bare = World(repository).bare
     bare.git("rev-list", "--objects", "--stdin", stdin="\n".join(known).encode())

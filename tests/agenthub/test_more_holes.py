@@ -25,10 +25,10 @@ from autoresearch.errors import GitError
 from autoresearch.lab.task import Task
 from autoresearch.store.git import Git
 from autoresearch.store.paths import StudyPaths
-from autoresearch.swarm.discovery import MAX_FILE, Scout
+from autoresearch.swarm.discovery import MAX_FILE, Discovery
 from autoresearch.swarm.hub_protocol import number, seen, whole
 from autoresearch.swarm.outbox import Outbox
-from autoresearch.swarm.settings import Settings as Joined
+from autoresearch.swarm.settings import SwarmSettings as Joined
 from autoresearch.swarm.strip_comments import quieted
 from hub_git import Evil
 from hub_server import Repo, Server, serving, settings
@@ -199,7 +199,7 @@ def test_a_large_file_of_others_is_not_read(tmp_path: Path) -> None:
     git.take_pack(evil.pack())
     with contextlib.closing(Outbox(tmp_path / "box.db")) as box:
         client, words = HubClient("http://127.0.0.1:1"), Joined("http://127.0.0.1:1", "key")
-        scout = Scout(client, git, paths, task, box, words, "0" * 40)
+        scout = Discovery(client, git, paths, task, box, words, "0" * 40)
         assert scout._files(small) == {"train.py": b"SCORE = 1\n"}
         with pytest.raises(GitError, match="over 1,048,576 bytes"):
             scout._files(commit)

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from agenthub.records.commits import ATTEMPT
-from agenthub.records.hub import Settings
+from agenthub.records.hub import HubSettings
 from agenthub.records.projects import Rules
 from agenthub.server.page import document, reading
 from agenthub.validation import clean_line
@@ -24,7 +24,7 @@ POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 )
-MANY = Settings(pushes_per_hour=10_000, posts_per_hour=10_000, requests_per_minute=100_000)
+MANY = HubSettings(pushes_per_hour=10_000, posts_per_hour=10_000, requests_per_minute=100_000)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 
 import chromium
 from agenthub.records.commits import ATTEMPT
-from agenthub.records.hub import Settings
+from agenthub.records.hub import HubSettings
 from chromium import Browser, Tab
 from hub_page import World, infested, made_world, served
 
@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.skipif(chromium.path() is None, reason=chromium.WITHOUT),
 ]
 
-MANY = Settings(pushes_per_hour=10_000, posts_per_hour=10_000, requests_per_minute=100_000)
+MANY = HubSettings(pushes_per_hour=10_000, posts_per_hour=10_000, requests_per_minute=100_000)
 LIVE = "document.getElementById('pulse').className === 'live'"
 LOOKS = """(async () => {
   const image = new Image();

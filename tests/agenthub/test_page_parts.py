@@ -19,7 +19,7 @@ from agenthub.server.page.axis import spanned
 from agenthub.server.page.document import address
 from agenthub.server.page.labels import Box, Wish, placed, shortened, width_of
 from agenthub.server.page.markup import Html, about, html, joined, moment, number, safe, visible
-from agenthub.server.page.page_cache import PAGES, Shelf
+from agenthub.server.page.page_cache import PAGES, PageCache
 from hub_page import World, made_world
 
 
@@ -222,7 +222,7 @@ def test_only_a_hosts_name_is_put_into_a_command(host: str, shown: str) -> None:
 
 def test_a_page_is_made_once_for_many_readers() -> None:
     """Readers at the same time wait for one; another state makes another; old ones go."""
-    shelf, made, lines = Shelf(), [], threading.Barrier(8)
+    shelf, made, lines = PageCache(), [], threading.Barrier(8)
 
     def make() -> str:
         made.append(1)

@@ -16,7 +16,7 @@ from agenthub.git.ingest import check
 from agenthub.git.layout import keeping
 from agenthub.git.objects import Quarantine
 from agenthub.git.refusals import refused
-from agenthub.git.repository import Repository, Settings
+from agenthub.git.repository import GitSettings, Repository
 from agenthub.git.subprocesses import Ended, Leash, run
 from conftest import MakeRepo, Repo
 from hub_git import Evil, World, bundle_of
@@ -188,7 +188,7 @@ def test_patch_ids(hub: World, lab: Repo) -> None:
 
 def test_repacks_beside_readers_and_pushes(tmp_path: Path, lab: Repo) -> None:
     """While packs are joined again and again, reads, fetches and pushes never fail."""
-    repository = Repository.create(tmp_path / "r.git", tmp_path / "in", Settings(repack_every=3))
+    repository = Repository.create(tmp_path / "r.git", tmp_path / "in", GitSettings(repack_every=3))
     world = World(repository)
     world.push(bundle_of(lab, "HEAD"))
     base, bundles = lab.git("rev-parse", "HEAD"), []
@@ -278,7 +278,7 @@ def test_a_sandbox_that_must_be_there(
     (tmp_path / "bin" / "git").symlink_to(git)
     subprocesses.sandbox_works.cache_clear()
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    repository = Repository.create(tmp_path / "r.git", tmp_path / "in", Settings(sandbox="on"))
+    repository = Repository.create(tmp_path / "r.git", tmp_path / "in", GitSettings(sandbox="on"))
     monkeypatch.undo()
     bundle = bundle_of(lab, "HEAD")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from agenthub.git.packets import COMMANDS, packet
-from agenthub.git.policy import Limits
+from agenthub.git.policy import PushLimits
 from agenthub.ops.backup import check
 from conftest import MakeRepo, Repo
 from hub_git import Evil
@@ -23,7 +23,7 @@ from hub_server import ADMIN, Server, serving, settings, together
 from hub_server import Repo as Lab
 
 SMALL = settings(
-    max_bundle_mb=1.0, pushes_per_hour=10_000, limits=Limits(blob_bytes=100_000, objects=2_000)
+    max_bundle_mb=1.0, pushes_per_hour=10_000, limits=PushLimits(blob_bytes=100_000, objects=2_000)
 )
 
 

@@ -18,7 +18,7 @@ from autoresearch.lab.task import Task
 from autoresearch.proposers import Brief, ProposalFailed
 from autoresearch.proposers.fake import ScriptedProposer
 from autoresearch.proposers.record import Recorder
-from autoresearch.study.loop import Limits, research
+from autoresearch.study.loop import StopLimits, research
 from autoresearch.study.opening import read_study
 from tiny_lab import CRASHES, TASK, git, make_lab, opened, scores
 
@@ -163,7 +163,7 @@ def test_a_replay_does_not_wait_again(lab: Path, tmp_path: Path) -> None:
 
     script = Recorder(ScriptedProposer([*[fails] * len(failures), *scores(9)]), tape)
     with opened(lab) as study:
-        assert "1 of 1" in research(study, script, Limits(trials=1), sleep=lambda _: None)
+        assert "1 of 1" in research(study, script, StopLimits(trials=1), sleep=lambda _: None)
     process = start(lab, "run", "--replay", str(tape), "--tag", "again", "--trials", "1")
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err

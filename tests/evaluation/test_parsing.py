@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch.evaluation.jobs import attempt_job, job_env
-from autoresearch.evaluation.parsing import measured, out_of_bounds, ran, tail
+from autoresearch.evaluation.jobs import job_env, run_job
+from autoresearch.evaluation.parsing import out_of_bounds, parse_run, run_of, tail
 from autoresearch.executors import Execution
 from autoresearch.lab.metric import Metric
 from autoresearch.lab.task import Bound, Budget, Task
-from autoresearch.store.ledger import Attempt, Ledger, State, Status, Trial
+from autoresearch.store.ledger import Ledger, Run, State, Status, Trial
 from autoresearch.text import DETAIL, clean_line
 
 GOOD = Execution("exit", 0, None, seconds=2.0, peak_memory=2**30)
@@ -43,12 +43,12 @@ def task(tmp_path: Path) -> Task:
     )
 
 
-def measure(task: Task, output: str | bytes | None, execution: Execution = GOOD) -> Attempt:
+def measure(task: Task, output: str | bytes | None, execution: Execution = GOOD) -> Run:
     """What an attempt with this output is worth."""
     log = task.folder / "run.log"
     if output is not None:
         log.write_bytes(output.encode() if isinstance(output, str) else output)
-    return measured(ran(0, 42, execution), log, task)
+    return parse_run(run_of(0, 42, execution), log, task)
 
 
 # ---- a number ----------------------------------------------------------------------------------
@@ -226,12 +226,12 @@ def test_whatever_is_printed_can_be_recorded(task: Task, tmp_path: Path, printed
     output = f"peak_vram_mb: {printed}\nx: {printed}\nval_bpb: {printed}\nMETRIC seed={printed}\n"
     ledger = Ledger(tmp_path / "ledger.db", task.metric)
     trial = ledger.advance(ledger.add(Trial(0, "b", "n", "p")), State.COMMITTED, commit="b")
-    trial = ledger.add_attempt(ledger.advance(trial, State.RUNNING), ran(0, 42, GOOD))
-    trial = ledger.judge_attempt(trial, measure(task, output))
+    trial = ledger.add_run(ledger.advance(trial, State.RUNNING), run_of(0, 42, GOOD))
+    trial = ledger.measure_run(trial, measure(task, output))
     trial = ledger.advance(trial, State.DECIDED, status=Status.CRASH)
     read = ledger.trial(0)
     ledger.close()
-    numbers = [sorted(one.attempts[0].numbers.items()) for one in (trial, read)]
+    numbers = [sorted(one.runs[0].numbers.items()) for one in (trial, read)]
     assert len(numbers[0]) == 4
     assert repr(numbers[0]) == repr(numbers[1])  # by their text: NaN is not equal to itself
     assert read.value == trial.value
@@ -305,7 +305,7 @@ def test_a_line_as_long_as_the_log_is_not_taken_into_memory(task: Task) -> None:
     log = task.folder / "run.log"
     log.write_bytes(b"accuracy: 0.9\n" + b"val_bpb: 1 " * 2_000_000 + b"\nval_bpb: 1.5\n")
     tracemalloc.start()
-    found = measured(ran(0, 42, GOOD), log, task)
+    found = parse_run(run_of(0, 42, GOOD), log, task)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert (found.value, found.numbers["accuracy"]) == (1.5, 0.9)
@@ -338,7 +338,7 @@ def test_the_tail_of_a_log_is_clean_and_bounded(tmp_path: Path) -> None:
 
 def test_a_job_is_what_the_task_says(task: Task, tmp_path: Path) -> None:
     """Command, timeout, seed and budget go from the task to the job."""
-    job = attempt_job(task, tmp_path / "export", tmp_path / "log", seed=1042)
+    job = run_job(task, tmp_path / "export", tmp_path / "log", seed=1042)
     assert (job.command, job.timeout) == ("python train.py", 600.0)
     assert (job.folder, job.log) == (tmp_path / "export", tmp_path / "log")
     assert job.env["AUTORESEARCH_SEED"] == "1042"

@@ -152,7 +152,7 @@ def tried(lab: Path, text: str) -> Trial:
 
 def outcome(trial: Trial) -> tuple[str, str, float | None]:
     """Status, the attempt's reason, and its number."""
-    return str(trial.status), trial.attempts[0].reason, trial.attempts[0].value
+    return str(trial.status), trial.runs[0].reason, trial.runs[0].value
 
 
 # --- a command after the run -------------------------------------------------------------------
@@ -162,7 +162,7 @@ def test_the_score_commands_number_counts(scored: Path) -> None:
     """It is said on descriptor 3; what it prints, and what the run printed, is for people."""
     text = LEAVES.format(text='{"metric": 9, "numbers": {"n": 3}}') + "    print('loss: 0.5')\n"
     trial = tried(scored, text)
-    (attempt,) = trial.attempts
+    (attempt,) = trial.runs
     assert outcome(trial) == ("keep", "", 9.0)
     assert attempt.trust == "score"
     assert attempt.numbers["n"] == 3.0
@@ -178,7 +178,7 @@ def test_a_verdict_in_the_named_file(tmp_path: Path, mark: str) -> None:
         tmp_path / "lab", task_toml=task, run_py=RUN, train_py=LEAVES.format(text='{"metric": 7}')
     )
     with study_of(lab) as study:
-        assert study.baseline().attempts[0].value == 7.0
+        assert study.baseline().runs[0].value == 7.0
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_an_artefact_that_cannot_be_scored(scored: Path, text: str, said: str) -
     """Missing, a link (left behind), or too large: the score command is not even started."""
     trial = tried(scored, text)
     assert outcome(trial) == ("crash", "no_artefact", None)
-    assert said in trial.attempts[0].detail
+    assert said in trial.runs[0].detail
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_a_score_command_without_a_verdict(
         with pytest.raises(RunFailed, match=reason):
             study.baseline()
         (trial,) = study.ledger.trials()
-    assert trial.attempts[0].value is None
+    assert trial.runs[0].value is None
 
 
 def test_a_run_that_failed_is_not_scored(scored: Path) -> None:
@@ -265,21 +265,21 @@ def test_the_judges_number_counts(judged: Path) -> None:
     """What it wrote is the number; what the run printed is told beside it."""
     trial = tried(judged, said("8") + "    print('loss: 0.25')\n")
     assert outcome(trial) == ("keep", "", 8.0)
-    assert trial.attempts[0].trust == "judge"
-    assert trial.attempts[0].detail == "it printed 0.25; the judge found 8"
+    assert trial.runs[0].trust == "judge"
+    assert trial.runs[0].detail == "it printed 0.25; the judge found 8"
 
 
 def test_a_judge_that_dies(judged: Path) -> None:
     """Without a verdict there is no number, and the log of the judge is named."""
     trial = tried(judged, said("die", 0.5))
     assert outcome(trial) == ("crash", "no_verdict", None)
-    assert "judge/run.log" in trial.attempts[0].detail
+    assert "judge/run.log" in trial.runs[0].detail
 
 
 def test_a_judge_that_leaves_something_behind(judged: Path) -> None:
     """A process that a judge detached ends with it."""
     trial = tried(judged, said("fork"))
-    assert trial.attempts[0].reason == "silence"
+    assert trial.runs[0].reason == "silence"
 
 
 def test_a_run_that_nobody_hears_of_ends_quickly(judged: Path) -> None:
@@ -360,7 +360,7 @@ def test_a_run_sees_training_data_and_no_answers(
             trial = study.baseline()
             log = study.paths.log(0, 0).read_text().splitlines()
     assert outcome(trial) == ("keep", "", 1.0)
-    assert trial.attempts[0].sandbox == level
+    assert trial.runs[0].sandbox == level
     assert log[0] == "text is 42"
     for line in log[1:]:
         assert line.endswith((" holds", "FileNotFoundError", "PermissionError")), line
@@ -370,4 +370,4 @@ def test_numbers_of_the_verdict_go_before_the_runs(scored: Path) -> None:
     """A number that both name is the score command's."""
     text = LEAVES.format(text=json.dumps({"metric": 9, "numbers": {"tokens": 5}}))
     trial = tried(scored, text + "    print('tokens: 999')\n")
-    assert trial.attempts[0].numbers["tokens"] == 5.0
+    assert trial.runs[0].numbers["tokens"] == 5.0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch.executors import Limits
+from autoresearch.executors import JobLimits
 from autoresearch.executors.cgroup import PREFIX, V1, V2, MemoryGroup, _place, memory_group
 from autoresearch.executors.local import LocalExecutor
 from executors.place import Place
@@ -35,7 +35,7 @@ def place(tmp_path: Path, group: MemoryGroup) -> Place:
 def test_a_burst_between_two_looks_is_not_given(place: Place) -> None:
     """What is taken and given back at once is refused by the kernel, and has its name."""
     burst = "x = bytearray(b'x') * 200_000_000\ndel x\n"
-    ended = place.python_run(burst, limits=Limits(memory=100 * MIB))
+    ended = place.python_run(burst, limits=JobLimits(memory=100 * MIB))
     assert ended.ending == "memory"
     assert ended.peak_memory >= 100 * MIB
 
@@ -43,7 +43,7 @@ def test_a_burst_between_two_looks_is_not_given(place: Place) -> None:
 def test_a_child_that_was_refused_counts(place: Place) -> None:
     """A command that survives the death of its child has passed its limit all the same."""
     text = "import time\nif not os.fork():\n    x = bytearray(b'x') * 200_000_000\nos.wait()\n"
-    assert place.python_run(text, limits=Limits(memory=100 * MIB)).ending == "memory"
+    assert place.python_run(text, limits=JobLimits(memory=100 * MIB)).ending == "memory"
 
 
 def test_nothing_of_a_group_is_left(place: Place, group: MemoryGroup) -> None:
@@ -54,7 +54,7 @@ def test_nothing_of_a_group_is_left(place: Place, group: MemoryGroup) -> None:
     stale = group.folder.parent / f"{PREFIX}{int(orphan.stdout)}"
     stale.mkdir()
     inside = place.python_run(
-        "print(open('/proc/self/cgroup').read())", limits=Limits(memory=MIB * 100)
+        "print(open('/proc/self/cgroup').read())", limits=JobLimits(memory=MIB * 100)
     )
     assert inside.ok
     assert f"/{PREFIX}" in place.log.read_text()

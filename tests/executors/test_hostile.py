@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from autoresearch.executors import Limits
+from autoresearch.executors import JobLimits
 from autoresearch.executors.bounded_log import LOG_HEAD, LOG_TAIL
 from autoresearch.executors.leftover import FILE
 from executors.place import Place, bubblewrap_place, landlock_place, look, until
@@ -272,7 +272,7 @@ def fill(name):
 for name in ('/tmp', '/dev/shm', '/tmp/home', '/', '/dev', '/etc', '/root', '/home', '/var'):
     tried(fill, name)
 """
-    limits = Limits(memory=256 * 2**20)
+    limits = JobLimits(memory=256 * 2**20)
     assert apart.python_run(DETACH + body, limits=limits).ok
     done = [line.split() for line in apart.said() if line.startswith("DONE")]
     assert [int(words[-1]) for words in done] == [64 * 2**20, 64 * 2**20, 0]
@@ -281,7 +281,7 @@ for name in ('/tmp', '/dev/shm', '/tmp/home', '/', '/dev', '/etc', '/root', '/ho
 
 def test_it_fills_its_folder(place: Place) -> None:
     """A folder over its size ends the trial as "disk", a tree too deep to be named as well."""
-    limits = Limits(disk=20 * 2**20)
+    limits = JobLimits(disk=20 * 2**20)
     body = "stream = open('big', 'wb', 0)\n"
     body += "while stream.tell() < 10**9:\n    stream.write(b'x' * 2**20)\n"
     assert place.python_run(DETACH + body + "forever()", limits=limits).ending == "disk"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch.errors import ExecutorError
-from autoresearch.executors import Limits, landlock
+from autoresearch.executors import JobLimits, landlock
 from executors.place import Place, landlock_place
 
 
@@ -90,7 +90,7 @@ def test_it_sees_that_files_exist(place: Place) -> None:
 
 def test_limits_come_with_it(place: Place) -> None:
     """A job's limits hold here too."""
-    place.run("ulimit -n; ulimit -c", limits=Limits(open_files=99))
+    place.run("ulimit -n; ulimit -c", limits=JobLimits(open_files=99))
     assert place.said() == ["99", "0"]
 
 

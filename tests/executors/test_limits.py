@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from autoresearch.executors import Limits
+from autoresearch.executors import JobLimits
 from autoresearch.executors.leftover import FILE, kill_leftover
 from autoresearch.executors.local import LocalExecutor
 from autoresearch.executors.processes import boot, kill_exactly, started
@@ -45,7 +45,7 @@ def test_too_much_memory(place: Place) -> None:
     """A command over its memory is killed; what it took is told."""
     ended = place.python_run(
         "import time\nx = bytearray(b'x') * 300_000_000\ntime.sleep(600)",
-        limits=Limits(memory=100 * MIB),
+        limits=JobLimits(memory=100 * MIB),
     )
     assert (ended.ending, ended.exit_code, ended.signal) == ("memory", None, None)
     assert ended.peak_memory >= 100 * MIB
@@ -54,19 +54,19 @@ def test_too_much_memory(place: Place) -> None:
 def test_memory_of_many_processes_counts_together(place: Place) -> None:
     """Four processes, each below the limit, pass it together."""
     text = "import time\nos.fork(), os.fork()\nx = bytearray(b'x') * 50_000_000\ntime.sleep(600)"
-    assert place.python_run(text, limits=Limits(memory=150 * MIB)).ending == "memory"
+    assert place.python_run(text, limits=JobLimits(memory=150 * MIB)).ending == "memory"
 
 
 def test_shared_memory_counts_once(place: Place) -> None:
     """Eight processes that share 60 MB do not hold 480."""
     text = "import time\nx = bytearray(b'x') * 60_000_000\nos.fork(), os.fork(), os.fork()\n"
-    assert place.python_run(text + "time.sleep(2)", limits=Limits(memory=200 * MIB)).ok
+    assert place.python_run(text + "time.sleep(2)", limits=JobLimits(memory=200 * MIB)).ok
 
 
 def test_too_many_processes(place: Place) -> None:
     """Forking past the limit ends with its name, be it a fork bomb."""
     text = "import time\nfor _ in range(60):\n    if not os.fork():\n        time.sleep(600)\n"
-    limits = Limits(processes=30)
+    limits = JobLimits(processes=30)
     assert place.python_run(text + "time.sleep(600)", limits=limits).ending == "processes"
     bomb = "import time\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n"
     if place.executor.name == "local" or os.geteuid():
@@ -81,9 +81,9 @@ def test_too_large_a_folder(place: Place) -> None:
         "import time\nos.truncate(os.open('sparse', os.O_CREAT | os.O_RDWR), 10**10)\n"
         "for i in range(20):\n    open(f'f{i}', 'wb').write(b'x' * 2**20)\ntime.sleep(600)"
     )
-    assert place.python_run(text, limits=Limits(disk=10 * MIB)).ending == "disk"
+    assert place.python_run(text, limits=JobLimits(disk=10 * MIB)).ending == "disk"
     short = text.replace("600", "3")
-    assert place.python_run(short, limits=Limits(disk=100 * MIB)).ok
+    assert place.python_run(short, limits=JobLimits(disk=100 * MIB)).ok
 
 
 def test_too_large_a_file(place: Place) -> None:
@@ -93,7 +93,7 @@ def test_too_large_a_file(place: Place) -> None:
         "    open('big', 'wb', 0).write(b'x' * 10**7)\n"
         "    open('big', 'ab', 0).write(b'x' * 10**7)\nexcept OSError as e:\n    print(e)\n"
     )
-    assert place.python_run(text, limits=Limits(file_size=MIB)).ok
+    assert place.python_run(text, limits=JobLimits(file_size=MIB)).ok
     assert place.said() == ["[Errno 27] File too large"]
     assert (place.folder / "big").stat().st_size == MIB
 
@@ -103,7 +103,7 @@ def test_too_many_open_files_and_no_core(place: Place) -> None:
     command = "ulimit -n; ulimit -Hn; ulimit -c"
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     for asked in (64, 10**9):
-        assert place.run(command, limits=Limits(open_files=asked)).ok
+        assert place.run(command, limits=JobLimits(open_files=asked)).ok
         most = str(asked if hard == resource.RLIM_INFINITY else min(asked, hard))
         assert place.said() == [most, most, "0"]
 
@@ -121,14 +121,14 @@ def test_a_stopped_and_a_hung_trial_end(place: Place, timeout: float) -> None:
 
 def test_limits_that_are_kept_do_not_show(place: Place) -> None:
     """A command within all its limits ends as it would without."""
-    limits = Limits(memory=500 * MIB, processes=50, file_size=MIB, disk=10 * MIB, open_files=100)
+    limits = JobLimits(memory=500 * MIB, processes=50, file_size=MIB, disk=10 * MIB, open_files=100)
     ended = place.run("echo x > x; cat x; exit 3", limits=limits)
     assert (ended.ending, ended.exit_code, place.said()) == ("exit", 3, ["x"])
 
 
 def test_a_machine_that_did_not_sleep() -> None:
     """Two clocks that run alike are no suspend."""
-    watchdog, before = Watchdog(Limits(), Path.cwd()), slept()
+    watchdog, before = Watchdog(JobLimits(), Path.cwd()), slept()
     assert not watchdog.suspended()
     assert abs(slept() - before) < ASLEEP
 

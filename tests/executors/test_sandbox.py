@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch.errors import ExecutorError
-from autoresearch.executors import Limits
+from autoresearch.executors import JobLimits
 from executors.place import LONG, Place, bubblewrap_place
 
 
@@ -166,7 +166,7 @@ def test_semaphores_and_shared_memory_work(place: Place) -> None:
 
 def test_memory_folders_have_a_size(place: Place) -> None:
     """/tmp and /dev/shm end where they are meant to, and hold nothing of the machine's."""
-    limits = Limits(memory=64 * 2**20)
+    limits = JobLimits(memory=64 * 2**20)
     place.run(
         "ls -A /tmp /dev/shm; for f in /tmp /dev/shm; do "
         "head -c 100000000 /dev/zero > $f/x; stat -c %s $f/x; done",

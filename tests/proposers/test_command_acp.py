@@ -11,7 +11,7 @@ from agent_streams import first_on_path, script
 from autoresearch.executors import Executor
 from autoresearch.executors.local import LocalExecutor
 from autoresearch.executors.probe import make_executor, probe
-from autoresearch.proposers import Brief, Ground, Proposal, ProposalFailed
+from autoresearch.proposers import AgentContext, Brief, Proposal, ProposalFailed
 from autoresearch.proposers.registry import make_proposer
 from stand_in_acp import HELLO, acp_program
 
@@ -37,7 +37,7 @@ class Bench:
         """One proposal by an agent whose turn is this."""
         script(self.root / "tools" / "bin", "speaker", acp_program(sys.executable, turn, hello))
         mine = {"command": ["speaker"], "format": "acp", **changed}
-        ground = Ground(
+        ground = AgentContext(
             home=self.root / "state" / "agent", executor=self.executor, agents={"speaker": mine}
         )
         brief = Brief("Make the score small.", ("train.py",), "c0")
@@ -184,7 +184,9 @@ def test_an_agent_that_is_not_executable_in_there_is_said(bench: Bench) -> None:
     tools = bench.root / "tools" / "bin"
     script(tools, "gone", "#!/no/such/interpreter\n")
     mine = {"command": ["gone"], "format": "acp"}
-    ground = Ground(bench.root / "state" / "agent", executor=bench.executor, agents={"gone": mine})
+    ground = AgentContext(
+        bench.root / "state" / "agent", executor=bench.executor, agents={"gone": mine}
+    )
     proposer = make_proposer("gone", ground=ground)
     with pytest.raises(ProposalFailed, match="cannot start") as caught:
         proposer.propose(bench.workspace, Brief("x", ("train.py",), "c0"))

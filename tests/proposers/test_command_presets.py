@@ -8,7 +8,7 @@ import pytest
 
 from agent_streams import PROGRAMS, first_on_path, script
 from autoresearch.errors import AutoResearchError, ProposerError
-from autoresearch.proposers import Ground
+from autoresearch.proposers import AgentContext
 from autoresearch.proposers.command import CommandProposer, load_presets
 from autoresearch.proposers.registry import make_proposer
 
@@ -122,6 +122,6 @@ def test_an_agent_is_made_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     tools = tmp_path / "tools" / "bin"
     script(tools, "mine", "#!/bin/sh\n")
     monkeypatch.setenv("PATH", first_on_path(tools))
-    made = make_proposer("mine", ground=Ground(agents={"mine": MINE}))
+    made = make_proposer("mine", ground=AgentContext(agents={"mine": MINE}))
     assert isinstance(made, CommandProposer)
     assert made.name == "mine"

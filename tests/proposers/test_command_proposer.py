@@ -26,7 +26,7 @@ from autoresearch.errors import ProposerError
 from autoresearch.executors import Executor
 from autoresearch.executors.local import LocalExecutor
 from autoresearch.executors.probe import make_executor, probe
-from autoresearch.proposers import Brief, Ground, Proposal, ProposalFailed
+from autoresearch.proposers import AgentContext, Brief, Proposal, ProposalFailed
 from autoresearch.proposers.command import CommandProposer, load_presets
 
 KEYS = {
@@ -56,7 +56,7 @@ class Bench:
     def proposer(self, agent: str = "codex", **changed: object) -> CommandProposer:
         """A proposer of that agent, which is a stand-in."""
         preset = replace(load_presets()[agent], **{"model": "m/m", **changed})  # type: ignore[arg-type]
-        ground = Ground(home=self.root / "state" / "agent", executor=self.executor)
+        ground = AgentContext(home=self.root / "state" / "agent", executor=self.executor)
         return CommandProposer(preset, ground)
 
     def play(
@@ -405,7 +405,7 @@ def test_codex_gives_its_own_sandbox_up_where_ours_stands(boxed: Bench) -> None:
     act = "Path('train.py').write_text(' '.join(sys.argv))"
     boxed.play(act=act)
     assert "--dangerously-bypass-approvals-and-sandbox" in boxed.train()
-    bare = replace(Ground(), home=boxed.root / "state" / "agent", executor=LocalExecutor())
+    bare = replace(AgentContext(), home=boxed.root / "state" / "agent", executor=LocalExecutor())
     CommandProposer(load_presets()["codex"], bare).propose(boxed.workspace, BRIEF)
     assert "-s workspace-write" in boxed.train()
 
@@ -414,7 +414,7 @@ def test_codex_gives_its_own_sandbox_up_where_ours_stands(boxed: Bench) -> None:
 def test_a_ground_without_a_home_is_a_temporary_one(policy: str, bench: Bench) -> None:
     """For use from Python, without a study."""
     stand_in(bench.tools, "codex", good("codex"))
-    proposer = CommandProposer(load_presets()["codex"], Ground(policy=policy))  # type: ignore[arg-type]
+    proposer = CommandProposer(load_presets()["codex"], AgentContext(policy=policy))  # type: ignore[arg-type]
     assert proposer.propose(bench.workspace, BRIEF).note == NOTE
 
 

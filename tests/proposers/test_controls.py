@@ -14,7 +14,7 @@ from autoresearch.proposers.controls import Controlled, Noop, RandomLiteral
 from autoresearch.proposers.fake import ScriptedProposer
 from autoresearch.proposers.record import Recorder, Replayer
 from autoresearch.proposers.registry import make_proposer, with_controls
-from autoresearch.study.loop import Limits, research
+from autoresearch.study.loop import StopLimits, research
 from tiny_lab import make_lab, opened
 
 RANGED = "LR = 0.04  # rate [log 0.005..0.2]\nKIND = 'a'  # of it [a | b | c]\nDEPTH = 7\n"
@@ -140,7 +140,7 @@ def test_controls_do_not_go_on_without_the_agent(tmp_path: Path) -> None:
         except ProposalFailed as failed:
             told.append(f"{made.name} {failed.kind}")
     assert "scripted stop" in told
-    assert made.give_way() is None
+    assert made.rotate() is None
 
 
 def test_a_proof_is_no_turn_of_its_own(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_a_noop_is_run_and_measured(tmp_path: Path) -> None:
         assert len({trial.commit for trial in trials} | {study.base}) == 3
         assert {trial.tree for trial in trials} == {study.git.tree(study.base)}
         assert (trials[0].lines, trials[0].nodes) == (0, 0)
-        text = study.desk.brief(study.ask()).text
+        text = study.workspaces.brief(study.ask()).text
     assert "control: the code as it is" in text.split("## The last experiments")[1]
     assert "control" not in text.partition("## Near misses")[2]
 
@@ -197,13 +197,13 @@ def test_whatever_stands_in_the_workspace_again_means_the_parent(tmp_path: Path)
         study.baseline()
         assert study.step(ScriptedProposer([step])).value == 10.0
         same = study.step(ScriptedProposer([lambda *_: "nothing"]))
-        assert (same.reason, same.attempts) == ("no_change", ())
+        assert (same.reason, same.runs) == ("no_change", ())
 
 
 class SlowNoop(Noop):
     """One that is made ahead."""
 
-    patience = 60.0
+    max_seconds = 60.0
 
 
 def test_a_noop_that_was_made_ahead_is_of_what_it_starts_from(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_a_noop_that_was_made_ahead_is_of_what_it_starts_from(tmp_path: Path) ->
             return Proposal("better")
 
     with opened(make_lab(tmp_path / "lab")) as study:
-        assert research(study, Turns(), Limits(trials=2)) == "2 of 2 trials are done"
+        assert research(study, Turns(), StopLimits(trials=2)) == "2 of 2 trials are done"
         _, better, again = study.ledger.trials()
         assert (better.word, again.word, again.value) == ("keep", "discard", 9.0)
         assert (again.parent, again.tree) == (better.commit, better.tree)
@@ -230,7 +230,7 @@ def test_a_noop_is_recorded_and_played_back(tmp_path: Path) -> None:
     recording = tmp_path / "night.jsonl"
     for name, proposer in (("a", Recorder(Noop(), recording)), ("b", None)):
         with opened(make_lab(tmp_path / name)) as study:
-            research(study, proposer or Replayer(recording), Limits(trials=2))
+            research(study, proposer or Replayer(recording), StopLimits(trials=2))
             trials = study.ledger.trials()[1:]
             assert [(t.word, t.value, t.proposer) for t in trials] == [
                 ("discard", 10.0, "noop")

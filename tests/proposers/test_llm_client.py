@@ -17,7 +17,7 @@ from autoresearch.proposers.llm import client as llm_client
 from autoresearch.proposers.llm import prices
 from autoresearch.proposers.llm.client import Answer, Client
 from autoresearch.proposers.llm.failures import retry_after
-from autoresearch.proposers.llm.settings import KEY_OF, Settings, from_environment
+from autoresearch.proposers.llm.settings import KEY_OF, LLMSettings, from_environment
 from llm_server import KEY, KEY_ENV, loopback, settings
 from model_server import (
     ModelServer,
@@ -271,7 +271,7 @@ def test_a_cap_of_zero_says_that_a_server_of_ones_own_is_free() -> None:
     """But no word of the user's makes a provider free."""
     assert ask(says("hi"), max_usd_per_call=0.0).cost_usd == 0.0
     assert ask(says("hi"), model="gpt-4o", max_usd_per_call=0.0).cost_usd == 0.0
-    paid = Settings("gpt-4o", key_env=KEY_ENV, max_usd_per_call=0.0)
+    paid = LLMSettings("gpt-4o", key_env=KEY_ENV, max_usd_per_call=0.0)
     with Client(paid) as client, pytest.raises(ProposalFailed, match="MAX_USD_PER_CALL is 0"):
         client._refuse_dear(prices.most(paid, 10))
 
@@ -309,7 +309,7 @@ def test_cached_tokens_cost_what_they_cost() -> None:
     cached = prices.read_usage(told | {"prompt_tokens_details": {"cached_tokens": 5000}})
     assert plain is not None
     assert cached == prices.Usage(1000, 1, 1000)
-    openai = Settings("gpt-4o")
+    openai = LLMSettings("gpt-4o")
     assert 0 < prices.cost(openai, cached) < prices.cost(openai, plain)
 
 
@@ -328,7 +328,7 @@ def test_settings_come_from_variables() -> None:
         "AUTORESEARCH_LLM_CONTEXT_BYTES": "0",
     }
     told = from_environment(environ=given)
-    assert told == Settings("m", "http://127.0.0.1:1/v1", "MINE", 0.5, 99, 5.0, 0)
+    assert told == LLMSettings("m", "http://127.0.0.1:1/v1", "MINE", 0.5, 99, 5.0, 0)
     assert from_environment("other", given).model == "other"
 
 

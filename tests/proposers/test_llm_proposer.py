@@ -17,7 +17,7 @@ from autoresearch.errors import ProposerError
 from autoresearch.proposers import Brief, Proposal, ProposalFailed
 from autoresearch.proposers.llm import LLMProposer
 from autoresearch.proposers.registry import make_proposer
-from autoresearch.study.loop import Limits, research
+from autoresearch.study.loop import StopLimits, research
 from llm_server import KEY, KEY_ENV, TRAIN, block, brief, loopback, settings, workspace
 from model_server import (
     ModelServer,
@@ -290,7 +290,7 @@ def test_a_night_goes_on_over_a_servers_failures(kind: str, tmp_path: Path) -> N
         ModelServer([*replies, score(9.0, 10.0)]) as server,
     ):
         proposer = LLMProposer(settings=settings(server.url, timeout=2.0))
-        why = research(study, proposer, Limits(trials=1), sleep=waits.append)
+        why = research(study, proposer, StopLimits(trials=1), sleep=waits.append)
         spends = [spend.kind for spend in study.ledger.spends() if spend.trial is None]
         assert [trial.value for trial in study.ledger.trials()] == [10.0, 9.0]
     assert (why, spends) == ("1 of 1 trials are done", [kind] * len(replies))
@@ -306,11 +306,11 @@ def test_a_night_ends_where_only_a_person_helps(status: int, tmp_path: Path) -> 
         ModelServer([score(9.0, 10.0), fails(status), score(8.0, 9.0)]) as server,
     ):
         proposer = LLMProposer(settings=settings(server.url))
-        why = research(study, proposer, Limits(trials=2), ahead=False)
+        why = research(study, proposer, StopLimits(trials=2), ahead=False)
         assert [s.kind for s in study.ledger.spends()] == ["trial", "stop"]
         assert KEY_ENV in why
         assert len(server.requests) == 2
-        assert research(study, proposer, Limits(trials=1)) == "1 of 1 trials are done"
+        assert research(study, proposer, StopLimits(trials=1)) == "1 of 1 trials are done"
 
 
 def test_a_night_is_recorded_and_run_again_without_a_model(

@@ -14,12 +14,12 @@ import pytest
 from agent_streams import good, stand_in
 from autoresearch.errors import ProposerError
 from autoresearch.executors.local import LocalExecutor
-from autoresearch.proposers import Brief, Ground, Proposal, Proposer, Tried
+from autoresearch.proposers import AgentContext, Brief, Proposal, Proposer, Tried
 from autoresearch.proposers.command import CommandProposer, load_presets
 from autoresearch.proposers.fake import Edit, ScriptedProposer
 from autoresearch.proposers.fallback import Fallback
 from autoresearch.proposers.llm import LLMProposer
-from autoresearch.proposers.llm.settings import Settings
+from autoresearch.proposers.llm.settings import LLMSettings
 from autoresearch.proposers.mix import Mix
 from autoresearch.proposers.offline import OfflineProposer
 from autoresearch.proposers.record import Recorder
@@ -56,7 +56,7 @@ def llm(place: Place) -> Proposer:
     texts = [edit.files["train.py"] for edit in edits()]
     replies = [says(f"NOTE: all\n<<<<<<< WHOLE train.py\n{text}>>>>>>> END") for text in texts]
     server = place.stack.enter_context(ModelServer([*replies, fails(500)]))
-    return LLMProposer(settings=Settings("m", server.url, "", timeout=20))
+    return LLMProposer(settings=LLMSettings("m", server.url, "", timeout=20))
 
 
 def command(place: Place) -> Proposer:
@@ -74,7 +74,7 @@ def command(place: Place) -> Proposer:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
         patch.setenv("CODEX_API_KEY", "sk-test")
-        ground = Ground(home=root / "agent", executor=LocalExecutor())
+        ground = AgentContext(home=root / "agent", executor=LocalExecutor())
         return CommandProposer(load_presets()["codex"], ground)
 
 

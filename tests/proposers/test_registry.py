@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch.errors import ProposerError
-from autoresearch.proposers import Ground
+from autoresearch.proposers import AgentContext
 from autoresearch.proposers.offline import OfflineProposer
 from autoresearch.proposers.registry import make_proposer
 
@@ -74,9 +74,9 @@ def test_a_dotted_path_gives_the_users_class(package: str, separator: str) -> No
 
 def test_a_class_may_ask_for_the_ground(package: str, tmp_path: Path) -> None:
     """Where it may keep things and how to run processes; an empty one when nobody gives any."""
-    ground = Ground(home=tmp_path)
+    ground = AgentContext(home=tmp_path)
     assert vars(make_proposer(f"{package}.mine:Grounded", ground=ground)) == {"ground": ground}
-    assert vars(make_proposer(f"{package}.mine:Grounded")) == {"ground": Ground()}
+    assert vars(make_proposer(f"{package}.mine:Grounded")) == {"ground": AgentContext()}
 
 
 def test_a_class_without_a_seed_is_made_without_one(package: str) -> None:

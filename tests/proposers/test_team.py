@@ -18,7 +18,7 @@ from autoresearch.proposers.fallback import Fallback
 from autoresearch.proposers.mix import Mix, drawn
 from autoresearch.proposers.record import Recorder
 from autoresearch.proposers.registry import make_proposer
-from autoresearch.proposers.retry_policy import Advice, Persistence
+from autoresearch.proposers.retry_policy import Advice, RetryPolicy
 from autoresearch.proposers.team import YIELD
 from llm_server import TRAIN, brief, workspace
 
@@ -162,15 +162,15 @@ def test_who_gives_way_is_passed_over_for_half_an_hour(
     """Whose hands stay empty lets the next one try, until there is no next."""
     empty, clock = ScriptedProposer([fails("empty")] * ALWAYS), Clock()
     team = kind([("a", empty), ("b", ScriptedProposer([works()] * ALWAYS))], clock)
-    assert team.give_way() is None  # nobody spoke yet
+    assert team.rotate() is None  # nobody spoke yet
     while not empty.briefs:
         with contextlib.suppress(ProposalFailed):
             team.propose(workspace(tmp_path), brief())
     assert isinstance(team, Yielding)
-    advice = Advice(wait=600.0, renew=True, give_way=True)
-    assert Persistence().follow(advice, team) == ("b goes on", 0.0)
+    advice = Advice(wait=600.0, renew=True, rotate=True)
+    assert RetryPolicy().follow(advice, team) == ("b goes on", 0.0)
     assert [team.propose(workspace(tmp_path), brief()).note for _ in range(9)] == ["done"] * 9
-    assert team.give_way() is None  # that would leave nobody
+    assert team.rotate() is None  # that would leave nobody
     clock.now += YIELD
     tried = len(empty.briefs)
     while len(empty.briefs) == tried:
@@ -196,7 +196,7 @@ def test_a_member_that_can_begin_anew_is_told_to(tmp_path: Path) -> None:
         whole.propose(workspace(tmp_path), brief())
     assert whole.renew()
     assert first.asked == 1
-    assert whole.give_way() == "b"
+    assert whole.rotate() == "b"
     assert not Recorder(ScriptedProposer([]), tmp_path / "other").renew()  # and that is all
 
 

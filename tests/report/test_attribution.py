@@ -12,9 +12,9 @@ import pytest
 from autoresearch.cli import main
 from autoresearch.lab.metric import Metric
 from autoresearch.lab.task import Task
-from autoresearch.report.arms import Arm, arm_line, arm_lines
 from autoresearch.report.attribution import earned, gains_by_trial
-from autoresearch.store.ledger import Attempt, Ledger, Spend, State, Status, Trial
+from autoresearch.report.proposer_stats import ProposerStats, arm_line, arm_lines
+from autoresearch.store.ledger import Ledger, Run, Spend, State, Status, Trial
 from autoresearch.study.opening import read_study
 from strategies.confirmed import Lab
 from tiny_lab import NOISY, TASK, git, make_lab
@@ -39,8 +39,8 @@ def trial(ledger: Ledger, by: str, worth: float | None, usd: float = 0.0, tokens
         return ledger.advance(added, State.APPLIED)
     added = ledger.advance(added, State.COMMITTED, commit=f"c{added.number}")
     added = ledger.advance(added, State.RUNNING)
-    attempt = Attempt(0, 1, 1.0, 0, sign * worth, 0.0)
-    added = ledger.judge_attempt(ledger.add_attempt(added, attempt), attempt)
+    attempt = Run(0, 1, 1.0, 0, sign * worth, 0.0)
+    added = ledger.measure_run(ledger.add_run(added, attempt), attempt)
     better = ledger.metric.better(sign * worth, before.value if before else None)
     status = Status.KEEP if better else Status.DISCARD
     return ledger.advance(ledger.advance(added, State.DECIDED, status=status), State.APPLIED)
@@ -58,10 +58,10 @@ def test_gains_of_keeps_and_all_costs_are_their_proposers(ledger: Ledger) -> Non
     ledger.spend(Spend("now", "llm", 1.25, 5, None, "busy"))
     ledger.spend(Spend("now", "codex", 2.0, 0, None, "stop"))
     assert earned(ledger) == (
-        Arm("offline", trials=2, kept=1, gain=2.0),
-        Arm("llm", trials=2, kept=1, gain=1.0, usd=2.0, tokens=115, control=True),
-        Arm("noop", trials=1, control=True),
-        Arm("codex", usd=2.0),
+        ProposerStats("offline", trials=2, kept=1, gain=2.0),
+        ProposerStats("llm", trials=2, kept=1, gain=1.0, usd=2.0, tokens=115, control=True),
+        ProposerStats("noop", trials=1, control=True),
+        ProposerStats("codex", usd=2.0),
     )
     offline, llm, _, codex = earned(ledger)
     assert (offline.per_trial, offline.per_usd) == (1.0, None)
@@ -137,10 +137,10 @@ def test_a_study_without_a_trial_has_no_arms(ledger: Ledger) -> None:
 
 def test_one_proposer_is_a_line_and_several_a_table() -> None:
     """Columns stand below each other; where nothing was spent there is a dash."""
-    one = Arm("offline", 12, 3, 2, 0.012)
+    one = ProposerStats("offline", 12, 3, 2, 0.012)
     assert arm_line(one) == "offline: 12 trials, 2 kept, gain +0.012000 (+0.001000 a trial)"
     assert arm_lines([one]) == [arm_line(one)]
-    head, *rows = arm_lines([one, Arm("llm", 3, 0, 1, 0.03, 1.5, 12_000, control=True)])
+    head, *rows = arm_lines([one, ProposerStats("llm", 3, 0, 1, 0.03, 1.5, 12_000, control=True)])
     assert head.split("  ")[0] == "proposer"
     assert len({len(row) for row in (head, *rows)}) == 1
     assert rows[0].split() == [

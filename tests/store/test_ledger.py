@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from autoresearch.errors import LedgerError
 from autoresearch.lab.metric import Metric
-from autoresearch.store.ledger import SCHEMA_VERSION, Attempt, Ledger, Spend, State, Status, Trial
+from autoresearch.store.ledger import SCHEMA_VERSION, Ledger, Run, Spend, State, Status, Trial
 
 METRIC = Metric("val_bpb")
 BASE = "b" * 40
@@ -39,11 +39,11 @@ def ledger(path: Path) -> Iterator[Ledger]:
         yield made
 
 
-def attempt(number: int = 0, value: float | None = 1.5, **other: Any) -> Attempt:
+def attempt(number: int = 0, value: float | None = 1.5, **other: Any) -> Run:
     """An attempt that has a number, or crashed."""
     defaults = {"seed": 42, "seconds": 2.5, "exit_code": 0, "memory_gb": 0.25}
     reason = "" if value is not None else "failed"
-    return Attempt(number, value=value, **{"reason": reason, **defaults, **other})
+    return Run(number, value=value, **{"reason": reason, **defaults, **other})
 
 
 def advanced(ledger: Ledger, trial: Trial, to: State) -> Trial:
@@ -53,7 +53,7 @@ def advanced(ledger: Ledger, trial: Trial, to: State) -> Trial:
             made = f"commit-{trial.number}"
             trial = ledger.advance(trial, state, commit=made, tree=f"tree-{trial.number}")
         elif state is State.RAN:
-            trial = ledger.add_attempt(trial, attempt(len(trial.attempts), None))
+            trial = ledger.add_run(trial, attempt(len(trial.runs), None))
         elif state is State.DECIDED:
             trial = ledger.advance(trial, state, status=Status.CRASH, reason="failed")
         else:
@@ -68,8 +68,8 @@ def finished(
     trial = advanced(ledger, ledger.add(Trial(0, parent, "a note", "hand")), State.PROPOSED)
     commit = BASE if trial.number == 0 else f"commit-{trial.number}"
     trial = ledger.advance(trial, State.COMMITTED, commit=commit, tree=f"t-{commit}", code=code)
-    trial = ledger.add_attempt(ledger.advance(trial, State.RUNNING), attempt(0, None))
-    trial = ledger.judge_attempt(trial, attempt(0, value))
+    trial = ledger.add_run(ledger.advance(trial, State.RUNNING), attempt(0, None))
+    trial = ledger.measure_run(trial, attempt(0, value))
     return ledger.advance(ledger.advance(trial, State.DECIDED, status=status), State.APPLIED)
 
 
@@ -117,16 +117,16 @@ def test_a_value_beside_a_reason_for_none_is_refused(ledger: Ledger) -> None:
     """An attempt has a number or a reason, never both; what was there stays."""
     trial = advanced(ledger, ledger.add(Trial(0, BASE, "note", "hand")), State.RAN)
     with pytest.raises(LedgerError):
-        ledger.judge_attempt(trial, attempt(0, 1.0, reason="invalid"))
+        ledger.measure_run(trial, attempt(0, 1.0, reason="invalid"))
     assert ledger.trial(0) == trial
 
 
 def test_a_trial_can_be_run_again(ledger: Ledger) -> None:
     """A verdict of again adds an attempt; both are kept, and the trial's value is their mean."""
     trial = advanced(ledger, ledger.add(Trial(0, BASE, "note", "hand")), State.RAN)
-    trial = ledger.judge_attempt(trial, attempt(0, 1.0))
-    trial = ledger.add_attempt(ledger.advance(trial, State.RUNNING), attempt(1, None))
-    trial = ledger.judge_attempt(trial, attempt(1, 2.0, memory_gb=3.0, detail="words"))
+    trial = ledger.measure_run(trial, attempt(0, 1.0))
+    trial = ledger.add_run(ledger.advance(trial, State.RUNNING), attempt(1, None))
+    trial = ledger.measure_run(trial, attempt(1, 2.0, memory_gb=3.0, detail="words"))
     assert ledger.trial(0) == trial
     assert (trial.value, trial.memory_gb, trial.seconds, trial.detail) == (1.5, 3.0, 5.0, "words")
 
@@ -140,7 +140,7 @@ def test_a_stale_trial_cannot_overwrite_a_newer_one(ledger: Ledger, path: Path) 
         ledger.advance(old, State.RUNNING)
     running = replace(old, state=State.RUNNING)
     with pytest.raises(LedgerError):
-        ledger.add_attempt(running, attempt())
+        ledger.add_run(running, attempt())
     assert ledger.trial(0) == newer
 
 
@@ -234,7 +234,7 @@ def test_facts_are_remembered_and_replaced(ledger: Ledger, path: Path) -> None:
 texts = st.text(st.characters(codec="utf-8"), max_size=30)
 floats = st.floats(allow_nan=False)
 attempts = st.builds(
-    Attempt,
+    Run,
     number=st.just(0),
     seed=st.integers(-(2**63), 2**63 - 1),
     seconds=st.floats(0, allow_infinity=False),
@@ -262,7 +262,7 @@ trials = st.builds(
 def test_what_is_written_is_read_back(
     tmp_path_factory: pytest.TempPathFactory,
     trial: Trial,
-    attempt: Attempt,
+    attempt: Run,
     commit: str,
     reason: str,
     status: Status,
@@ -271,20 +271,20 @@ def test_what_is_written_is_read_back(
     path = tmp_path_factory.mktemp("any") / "ledger.db"
     with contextlib.closing(Ledger(path, METRIC)) as ledger:
         trial = ledger.advance(ledger.add(trial), State.COMMITTED, commit=commit, tree=commit)
-        trial = ledger.add_attempt(ledger.advance(trial, State.RUNNING), attempt)
-        trial = ledger.judge_attempt(trial, attempt)
+        trial = ledger.add_run(ledger.advance(trial, State.RUNNING), attempt)
+        trial = ledger.measure_run(trial, attempt)
         trial = ledger.advance(trial, State.DECIDED, status=status, reason=reason)
         trial = ledger.advance(trial, State.APPLIED)
     with contextlib.closing(Ledger(path, METRIC)) as again:
         assert again.trials() == (trial,)
-        assert again.trial(0).attempts == (attempt,)
+        assert again.trial(0).runs == (attempt,)
 
 
 def test_nan_among_a_logs_other_numbers_is_kept(ledger: Ledger) -> None:
     """A log may print NaN for what is not the metric; it is on record as that."""
     trial = advanced(ledger, ledger.add(Trial(0, BASE, "note", "hand")), State.RAN)
-    ledger.judge_attempt(trial, attempt(0, 1.0, numbers={"grad": math.nan, "up": math.inf}))
-    numbers = ledger.trial(0).attempts[0].numbers
+    ledger.measure_run(trial, attempt(0, 1.0, numbers={"grad": math.nan, "up": math.inf}))
+    numbers = ledger.trial(0).runs[0].numbers
     assert math.isnan(numbers["grad"]) and numbers["up"] == math.inf
 
 
@@ -529,11 +529,11 @@ def test_fresh_runs_speak_before_those_that_a_choice_was_made_by(ledger: Ledger)
         replace(attempt(n, value), role=role, commit=commit)
         for n, (value, role, commit) in enumerate(runs)
     ]
-    trial = replace(trial, attempts=tuple(attempts))
+    trial = replace(trial, runs=tuple(attempts))
     assert trial.value == 4.0
     assert [a.value for a in trial.own] == [1.0, 3.0, 5.0]
     failed = replace(attempts[3], value=None, reason="oom")
-    assert replace(trial, attempts=(*attempts[:3], failed)).value is None
+    assert replace(trial, runs=(*attempts[:3], failed)).value is None
 
 
 SCHEMA_1 = """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch.store.ledger import Attempt, State, Status, Trial
+from autoresearch.store.ledger import Run, State, Status, Trial
 from autoresearch.store.results import jsonl, results_tsv
 from autoresearch.store.rows import Row, read_tsv
 from report.made import MINIMIZE, TSV, made_rows
@@ -64,8 +64,8 @@ def test_only_what_a_spreadsheet_would_run_is_quoted(tmp_path: Path, note: str, 
 def test_jsonl_holds_everything_in_a_fixed_order() -> None:
     """One object a line, all fields of trial and attempts, keys always in the same order."""
     attempts = (
-        Attempt(0, 42, 20.0, 0, 1.5, 0.4, numbers={"val_bpb": 1.5, "a": math.inf}),
-        Attempt(1, 43, 21.0, None, None, 0.4, reason="timeout", detail="took </too> long"),
+        Run(0, 42, 20.0, 0, 1.5, 0.4, numbers={"val_bpb": 1.5, "a": math.inf}),
+        Run(1, 43, 21.0, None, None, 0.4, reason="timeout", detail="took </too> long"),
     )
     trial = Trial(3, "aa", "note ☃ \ud800", "offline", State.APPLIED, "bb", "tt", Status.CRASH,
                   "timeout", "2026-01-01T00:00:00Z", 0.25, attempts)  # fmt: skip

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from autoresearch.lab.task import Keep
-from autoresearch.store.ledger import Attempt, Ledger, State, Status, Trial
-from autoresearch.strategies import PROVER, Look, Verdict
-from autoresearch.strategies.confirmation import Confirm, Standing
+from autoresearch.store.ledger import Ledger, Run, State, Status, Trial
+from autoresearch.strategies import PROVER, RunRequest, Verdict
+from autoresearch.strategies.confirmation import Climb, SequentialConfirmation
 
 A_A = tuple(side * math.sqrt(3) / 2 for side in (1, -1, 1, -1))  # mean 0, sd 1
-Answer = Callable[[Look, Trial], float | None]  # what a run is worth; None: it fails
+Answer = Callable[[RunRequest, Trial], float | None]  # what a run is worth; None: it fails
 Pair = float | tuple[float | None, float | None]  # the difference of a pair, or (tip, anchor)
 
 
@@ -26,11 +26,11 @@ class Lab:
     def __init__(self, ledger: Ledger, keep: Keep | None = None) -> None:
         self.ledger = ledger
         ledger._db.execute("PRAGMA synchronous = OFF")  # this record may be lost with the power
-        self.rule = Confirm(keep)
+        self.rule = SequentialConfirmation(keep)
         self.sign = -1.0 if ledger.metric.direction == "minimize" else 1.0
 
     @property
-    def at(self) -> Standing:
+    def at(self) -> Climb:
         """Where it stands."""
         return self.rule.standing(self.ledger)
 
@@ -52,7 +52,7 @@ class Lab:
         """A candidate whose runs look so much better than the tip is believed to be."""
         level, left = self.at.level.value, iter(gains)
 
-        def answer(look: Look, trial: Trial) -> float | None:
+        def answer(look: RunRequest, trial: Trial) -> float | None:
             gain = refresh if look.commit else next(left)
             return None if gain is None else level + gain
 
@@ -63,17 +63,17 @@ class Lab:
 
     def proof(self, *pairs: Pair, last: bool = False, refused: str = "") -> Trial:
         """The proof that is due; each pair is a difference, or what tip and anchor are worth."""
-        tip = self.rule.unproven(self.ledger, last=last)
+        tip = self.rule.due_confirmation(self.ledger, last=last)
         assert tip is not None, "nothing is to be proven"
         left, known = list(pairs), dict[int, tuple[float | None, float | None]]()
 
-        def answer(look: Look, trial: Trial) -> float | None:
+        def answer(look: RunRequest, trial: Trial) -> float | None:
             if look.draw not in known:  # two runs of one draw are one pair
                 pair = left.pop(0)
                 known[look.draw] = pair if isinstance(pair, tuple) else (pair, 0.0)
             return known[look.draw][1 if look.commit else 0]
 
-        trial = self.play(self.added(self.at.anchor, tip, PROVER), answer, refused)
+        trial = self.play(self.added(self.at.incumbent, tip, PROVER), answer, refused)
         assert left == [], "fewer pairs were run than the test has numbers for"
         return trial
 
@@ -101,12 +101,12 @@ class Lab:
         )
         return self.ledger.advance(trial, State.APPLIED)
 
-    def ran(self, trial: Trial, look: Look, worth: float | None) -> Trial:
+    def ran(self, trial: Trial, look: RunRequest, worth: float | None) -> Trial:
         """One more run of it, measured."""
         trial = self.ledger.advance(trial, State.RUNNING)
         value = None if worth is None else self.sign * worth
-        attempt = Attempt(len(trial.attempts), look.draw, 1.0, 0, value, 0.0)
+        attempt = Run(len(trial.runs), look.draw, 1.0, 0, value, 0.0)
         attempt = replace(attempt, commit=look.commit, role=look.role)
         if value is None:
             attempt = replace(attempt, reason="failed")
-        return self.ledger.judge_attempt(self.ledger.add_attempt(trial, attempt), attempt)
+        return self.ledger.measure_run(self.ledger.add_run(trial, attempt), attempt)

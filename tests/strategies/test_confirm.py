@@ -15,8 +15,8 @@ from autoresearch.errors import StrategyError
 from autoresearch.lab.metric import Metric
 from autoresearch.lab.task import Keep
 from autoresearch.store.ledger import CLAIM, NOISE, PROOF, REFRESH, SCREEN, Ledger, Status, Trial
-from autoresearch.strategies import PROVER, Look
-from autoresearch.strategies.confirmation import Confirm
+from autoresearch.strategies import PROVER, RunRequest
+from autoresearch.strategies.confirmation import SequentialConfirmation
 from autoresearch.strategies.greedy import Greedy
 from autoresearch.strategies.screening_test import Noise, Rule, alpha_for, claim
 from strategies.confirmed import A_A, Lab
@@ -54,7 +54,7 @@ def became(trial: Trial) -> tuple[str, str]:
 
 def roles(trial: Trial) -> list[str]:
     """What its runs were for; `other` marks those that were not of its own commit."""
-    return [f"{a.role}{' other' if a.commit else ''}" for a in trial.attempts]
+    return [f"{a.role}{' other' if a.commit else ''}" for a in trial.runs]
 
 
 KEPT, STEPPED, UNPROVEN = ("keep", ""), ("discard", "step"), ("discard", "unproven")
@@ -68,10 +68,10 @@ def test_the_baseline_runs_against_itself(lab: Lab) -> None:
     (first,) = lab.ledger.trials()
     assert became(first) == KEPT
     assert roles(first) == [NOISE] * 4
-    assert len({a.seed for a in first.attempts}) == 4
+    assert len({a.seed for a in first.runs}) == 4
     assert first.value == pytest.approx(0.0)
     assert (lab.at.noise.sd, lab.at.noise.df) == (pytest.approx(1.0), 3)
-    assert (lab.at.anchor, lab.at.tip) == ("base", "base")
+    assert (lab.at.incumbent, lab.at.tip) == ("base", "base")
 
 
 def test_the_task_says_how_often_the_baseline_runs(make: MakeLab) -> None:
@@ -99,9 +99,9 @@ def test_what_looks_better_twice_is_a_step_and_no_keep(lab: Lab) -> None:
     step = lab.edit(2.0, 2.0)
     assert became(step) == STEPPED
     assert (step.word, roles(step)) == ("step", [SCREEN] * 2)
-    assert len({a.seed for a in step.attempts}) == 2
+    assert len({a.seed for a in step.runs}) == 2
     assert lab.rule.select(lab.ledger) == step.commit
-    assert lab.at.anchor == "base"
+    assert lab.at.incumbent == "base"
     assert lab.ledger.best() == lab.ledger.trial(0)
 
 
@@ -122,7 +122,7 @@ def test_what_does_not_look_better_is_put_aside(
     """Below 0.3 sd one run is enough; below a mean of 0.5 sd the second one was not."""
     trial = lab.edit(*gains)
     assert became(trial) == ("discard", "")
-    assert len(trial.attempts) == runs
+    assert len(trial.runs) == runs
     assert lab.at.tip == "base"
 
 
@@ -204,23 +204,23 @@ def test_a_stack_with_other_steps_must_gain_as_a_whole(make: MakeLab) -> None:
 def test_five_steps_are_proven_together_and_kept(lab: Lab) -> None:
     """Step, step, ..., proof, keep: the tip is the new anchor, and its gain may be told."""
     *_, tip = lab.steps(5)
-    assert lab.rule.unproven(lab.ledger) == tip.commit
+    assert lab.rule.due_confirmation(lab.ledger) == tip.commit
     proof = lab.proof(6.0, 6.0, 6.0, 6.0)
     assert became(proof) == KEPT
     assert (proof.commit, proof.parent, proof.proposer) == (tip.commit, "base", PROVER)
-    assert (lab.at.anchor, lab.at.tip) == (tip.commit, tip.commit)
+    assert (lab.at.incumbent, lab.at.tip) == (tip.commit, tip.commit)
     assert (lab.at.steps, lab.at.open_at, lab.at.trials) == ((), 0, 5)
     assert proof.value == pytest.approx(lab.sign * 6.0)
-    assert lab.rule.unproven(lab.ledger, last=True) is None
+    assert lab.rule.due_confirmation(lab.ledger, last=True) is None
 
 
 def test_a_proof_runs_pairs_on_fresh_seeds_in_turn(lab: Lab) -> None:
     """A-B-B-A, and so the pair to tell by; both of a pair have one seed, and no other run has."""
-    screened = {a.seed for trial in lab.steps(5) for a in trial.attempts}
+    screened = {a.seed for trial in lab.steps(5) for a in trial.runs}
     proof = lab.proof(6.0, 6.0, 6.0, 6.0)
     new, old = f"{PROOF}", f"{PROOF} other"
     assert roles(proof) == [new, old, old, new, new, old, f"{CLAIM} other", CLAIM]
-    seeds = [a.seed for a in proof.attempts]
+    seeds = [a.seed for a in proof.runs]
     assert seeds[::2] == seeds[1::2]
     assert len(set(seeds)) == 4
     assert not set(seeds) & screened
@@ -229,8 +229,8 @@ def test_a_proof_runs_pairs_on_fresh_seeds_in_turn(lab: Lab) -> None:
 def test_no_proof_before_the_stack_is_full_but_a_last_one(lab: Lab) -> None:
     """Four steps climb on; when nothing new will follow they are proven."""
     lab.steps(4)
-    assert lab.rule.unproven(lab.ledger) is None
-    assert lab.rule.unproven(lab.ledger, last=True) == lab.at.tip
+    assert lab.rule.due_confirmation(lab.ledger) is None
+    assert lab.rule.due_confirmation(lab.ledger, last=True) == lab.at.tip
 
 
 def test_a_proof_between_leaves_the_stack_open(lab: Lab) -> None:
@@ -238,10 +238,10 @@ def test_a_proof_between_leaves_the_stack_open(lab: Lab) -> None:
     lab.steps(5)
     tip = lab.at.tip
     assert became(lab.proof(1.0, 1.0, 1.0)) == UNPROVEN
-    assert (lab.at.tip, lab.at.anchor, lab.at.open_at) == (tip, "base", 5)
-    assert lab.rule.unproven(lab.ledger, last=True) is None  # nothing new to prove
+    assert (lab.at.tip, lab.at.incumbent, lab.at.open_at) == (tip, "base", 5)
+    assert lab.rule.due_confirmation(lab.ledger, last=True) is None  # nothing new to prove
     lab.steps(1)
-    assert lab.rule.unproven(lab.ledger) is None
+    assert lab.rule.due_confirmation(lab.ledger) is None
     lab.steps(1)
     assert became(lab.proof(9.0, 9.0, 9.0, 9.0)) == KEPT
     assert lab.at.proven[0].trial == 9
@@ -252,7 +252,7 @@ def test_a_stack_that_does_not_gain_goes_back_to_the_anchor(lab: Lab) -> None:
     lab.steps(5)
     assert became(lab.proof(-3.0)) == UNPROVEN
     assert (lab.at.tip, lab.at.steps, lab.at.quiet) == ("base", (), 0)
-    assert lab.at.level == lab.at.anchor_level
+    assert lab.at.level == lab.at.incumbent_level
     assert became(lab.edit(2.0, 2.0)) == STEPPED
     assert lab.ledger.trials()[-1].parent == "base"
 
@@ -271,7 +271,7 @@ def test_a_candidate_that_fails_in_a_proof_gets_one_more_chance(lab: Lab) -> Non
     proof = lab.proof((None, 0.0), 6.0, 6.0, 6.0, 6.0)
     assert became(proof) == KEPT
     assert proof.value == pytest.approx(lab.sign * 6.0)
-    assert len(proof.attempts) == 10
+    assert len(proof.runs) == 10
 
 
 @pytest.mark.parametrize("failing", [(None, 0.0), (6.0, None), (None, None)])
@@ -282,7 +282,7 @@ def test_what_cannot_be_measured_twice_is_dropped(
     lab.steps(5)
     proof = lab.proof(6.0, failing, failing)
     assert became(proof) == ("discard", "unmeasurable")
-    assert (lab.at.tip, lab.at.anchor) == ("base", "base")
+    assert (lab.at.tip, lab.at.incumbent) == ("base", "base")
     assert len(lab.at.proofs) == 1
 
 
@@ -299,7 +299,7 @@ def test_a_proof_that_a_guard_refused_has_cost_its_error(lab: Lab) -> None:
     """Back to the anchor, and what the proof might spend is spent."""
     lab.steps(5)
     lab.proof(6.0, 6.0, 6.0, 6.0, refused="size is 6, above its maximum 5")
-    assert (lab.at.tip, lab.at.anchor) == ("base", "base")
+    assert (lab.at.tip, lab.at.incumbent) == ("base", "base")
     assert [(p.trials, p.steps) for p in lab.at.proofs] == [(5, 5)]
 
 
@@ -356,7 +356,7 @@ def test_after_twenty_quiet_trials_the_tip_is_run_again(lab: Lab) -> None:
         assert REFRESH not in roles(lab.edit(-2.0))
     refreshed = lab.edit(-2.0, refresh=4.0)
     assert roles(refreshed) == [SCREEN, f"{REFRESH} other"]
-    assert refreshed.attempts[1].commit == "base"
+    assert refreshed.runs[1].commit == "base"
     assert refreshed.value == pytest.approx(lab.sign * -2.0)
     assert (lab.at.level.value, lab.at.quiet) == (pytest.approx(1.0), 0)
     assert REFRESH not in roles(lab.edit(-2.0))
@@ -392,11 +392,11 @@ def test_without_noise_one_run_decides(exact: Lab) -> None:
     assert exact.at.exact
     kept = exact.edit(*looks(exact, 1e-9))
     assert became(kept) == KEPT
-    assert len(kept.attempts) == len(looks(exact, 1e-9))
-    assert exact.at.anchor == exact.at.tip == kept.commit
+    assert len(kept.runs) == len(looks(exact, 1e-9))
+    assert exact.at.incumbent == exact.at.tip == kept.commit
     assert became(exact.edit(-1e-9)) == ("discard", "")
     assert became(exact.edit(None)) == ("crash", "failed")
-    assert exact.rule.unproven(exact.ledger, last=True) is None
+    assert exact.rule.due_confirmation(exact.ledger, last=True) is None
 
 
 def test_of_equals_without_noise_the_simpler_is_kept(exact: Lab) -> None:
@@ -424,9 +424,9 @@ def test_noise_that_the_baseline_did_not_have_is_found_before_a_keep(unaware: La
     assert became(first) == STEPPED
     assert not unaware.at.exact
     assert unaware.at.noise.sd == pytest.approx(1.2909944)
-    assert (unaware.at.tip, unaware.at.anchor) == (first.commit, "base")
+    assert (unaware.at.tip, unaware.at.incumbent) == (first.commit, "base")
     assert roles(unaware.edit(-9.0)) == [SCREEN]
-    assert unaware.rule.unproven(unaware.ledger, last=True) == first.commit
+    assert unaware.rule.due_confirmation(unaware.ledger, last=True) == first.commit
 
 
 def test_noise_that_is_found_in_a_lucky_run_is_remembered(unaware: Lab) -> None:
@@ -463,7 +463,7 @@ def test_without_noise_min_delta_is_a_plain_margin(make: MakeLab) -> None:
 
 def test_a_quiet_exact_study_never_runs_anything_again(exact: Lab) -> None:
     """There is no drift to follow."""
-    assert all(len(exact.edit(-1.0).attempts) == 1 for _ in range(25))
+    assert all(len(exact.edit(-1.0).runs) == 1 for _ in range(25))
 
 
 def test_noise_that_was_denied_is_named(make: MakeLab) -> None:
@@ -482,26 +482,26 @@ def test_a_ledger_of_another_strategy_is_refused(make: MakeLab) -> None:
     lab = make()
     lab.rule = Greedy()  # type: ignore[assignment]
     base = lab.added("base", "base")
-    lab.play(lab.ran(base, Look(), 0.0), lambda *_: 0.0)
+    lab.play(lab.ran(base, RunRequest(), 0.0), lambda *_: 0.0)
     other = lab.added("base", "")
-    lab.play(lab.ran(other, Look(), 1.0), lambda *_: 0.0)
+    lab.play(lab.ran(other, RunRequest(), 1.0), lambda *_: 0.0)
     with pytest.raises(StrategyError, match="begun with another strategy"):
-        Confirm().select(lab.ledger)
+        SequentialConfirmation().select(lab.ledger)
 
 
 def play_anything(lab: Lab, rng: random.Random, trials: int, crashes: float = 0.1) -> None:
     """Candidates of any worth and size, failing now and then, with proofs whenever they are due."""
     worth = {"base": 0.0}
 
-    def answer(look: Look, trial: Trial) -> float | None:
+    def answer(look: RunRequest, trial: Trial) -> float | None:
         if rng.random() < crashes / 2 and trial.number:
             return None
         return worth[look.commit or trial.commit] + rng.gauss(0, 1)
 
     lab.play(lab.added("base", "base"), answer)
     for _ in range(trials):
-        if (tip := lab.rule.unproven(lab.ledger)) is not None:
-            lab.play(lab.added(lab.at.anchor, tip, PROVER), answer)
+        if (tip := lab.rule.due_confirmation(lab.ledger)) is not None:
+            lab.play(lab.added(lab.at.incumbent, tip, PROVER), answer)
             continue
         parent = lab.rule.select(lab.ledger)
         trial = lab.added(parent, "", nodes=rng.choice([-9, 0, 0, 0, 9]))
@@ -521,7 +521,7 @@ def test_any_study_can_be_recomputed_from_its_record(
         play_anything(Lab(ledger), random.Random(seed), 120)
         trials = ledger.trials()
         for trial in trials:
-            verdict = Confirm().judge(trial, ledger)
+            verdict = SequentialConfirmation().judge(trial, ledger)
             climbed = verdict.status is Status.KEEP or verdict.reason == "step"
             if not (climbed and trial.reason == "size is 6"):
                 assert (verdict.status, verdict.reason) == (trial.status, trial.reason)
@@ -534,16 +534,16 @@ def test_the_standing_does_not_depend_on_when_it_is_asked(make: MakeLab) -> None
     play_anything(unasked, random.Random(3), 60)
     rule = asked.rule
 
-    class Nosy(Confirm):
+    class Nosy(SequentialConfirmation):
         def judge(self, trial: Trial, ledger: Ledger) -> object:  # type: ignore[override]
             if trial.number:
                 self.standing(ledger)
-                self.unproven(ledger, last=True)
+                self.due_confirmation(ledger, last=True)
             return super().judge(trial, ledger)
 
     asked.rule = Nosy()
     play_anything(asked, random.Random(3), 60)
-    assert rule.standing(asked.ledger) == Confirm().standing(unasked.ledger)
+    assert rule.standing(asked.ledger) == SequentialConfirmation().standing(unasked.ledger)
     assert [became(t) for t in asked.ledger.trials()] == [
         became(t) for t in unasked.ledger.trials()
     ]
@@ -552,7 +552,7 @@ def test_the_standing_does_not_depend_on_when_it_is_asked(make: MakeLab) -> None
 # ---- what it promises ----------------------------------------------------------------------------
 
 
-def luck(rng: random.Random) -> Callable[[Look, Trial], float]:
+def luck(rng: random.Random) -> Callable[[RunRequest, Trial], float]:
     """Runs of commits that are all worth the same."""
     return lambda *_: rng.gauss(0, 1)
 
@@ -565,8 +565,8 @@ def test_where_nothing_works_hardly_anything_is_kept(make: MakeLab) -> None:
         lab.play(lab.added("base", "base"), noise)
         for _ in range(100):
             lab.play(lab.added(lab.rule.select(lab.ledger), ""), noise)
-            if (tip := lab.rule.unproven(lab.ledger)) is not None:
-                lab.play(lab.added(lab.at.anchor, tip, PROVER), noise)
+            if (tip := lab.rule.due_confirmation(lab.ledger)) is not None:
+                lab.play(lab.added(lab.at.incumbent, tip, PROVER), noise)
         trials += lab.at.trials
         for proof in lab.ledger.kept()[1:]:
             kept += len(lab.ledger.steps_to(proof.commit, proof.parent))
@@ -593,12 +593,12 @@ def test_it_decides_as_the_simulated_rule_does(
     machine, lab = worlds.Machine(worlds.WORLDS[world], (seed,)), make(Keep(steps=steps))
     worth = {"base": 0.0}
 
-    def answer(look: Look, trial: Trial) -> float:
+    def answer(look: RunRequest, trial: Trial) -> float:
         return machine.run(worth[look.commit or trial.commit])
 
     def prove(last: bool) -> None:
-        if (tip := lab.rule.unproven(lab.ledger, last=last)) is not None:
-            lab.play(lab.added(lab.at.anchor, tip, PROVER), answer)
+        if (tip := lab.rule.due_confirmation(lab.ledger, last=last)) is not None:
+            lab.play(lab.added(lab.at.incumbent, tip, PROVER), answer)
 
     lab.play(lab.added("base", "base"), answer)
     for _ in range(trials):
@@ -615,7 +615,7 @@ def test_it_decides_as_the_simulated_rule_does(
         outcome.proofs,
         outcome.proven,
     )
-    assert worth[at.anchor] == pytest.approx(outcome.true)
+    assert worth[at.incumbent] == pytest.approx(outcome.true)
     assert worth[at.tip] == pytest.approx(told.tip)
     assert sum(proven.claim.estimate for proven in at.proven) == pytest.approx(outcome.claimed)
     assert (at.noise.sd, at.noise.df) == (pytest.approx(told.noise.sd), told.noise.df)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoresearch.lab.metric import Metric
-from autoresearch.store.ledger import Attempt, Ledger, State, Status, Trial
+from autoresearch.store.ledger import Ledger, Run, State, Status, Trial
 from autoresearch.strategies.greedy import Greedy
 
 LOW, HIGH = Metric("val_bpb"), Metric("accuracy", "maximize")
@@ -24,8 +24,8 @@ def judged(ledger: Ledger, value: float | None, reason: str = "") -> Trial:
     commit = BASE if trial.number == 0 else f"commit-{trial.number}"
     trial = ledger.advance(trial, State.COMMITTED, commit=commit)
     trial = ledger.advance(trial, State.RUNNING)
-    attempt = Attempt(0, 42, 1.0, 0, value, 0.0, reason=reason)
-    return ledger.judge_attempt(ledger.add_attempt(trial, attempt), attempt)
+    attempt = Run(0, 42, 1.0, 0, value, 0.0, reason=reason)
+    return ledger.measure_run(ledger.add_run(trial, attempt), attempt)
 
 
 def settled(ledger: Ledger, value: float | None, reason: str = "") -> Trial:

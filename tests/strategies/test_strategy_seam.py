@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from autoresearch.lab.metric import Metric
-from autoresearch.store.ledger import Attempt, Ledger, State, Status, Trial
-from autoresearch.strategies import Look, Strategy
+from autoresearch.store.ledger import Ledger, Run, State, Status, Trial
+from autoresearch.strategies import RunRequest, Strategy
 from autoresearch.strategies.registry import STRATEGIES, make_strategy
 
 # Number of each trial in turn, None for a crash: a history that every strategy has to live with.
@@ -32,14 +32,14 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         yield made
 
 
-def attempted(ledger: Ledger, trial: Trial, look: Look, value: float | None) -> Trial:
+def attempted(ledger: Ledger, trial: Trial, look: RunRequest, value: float | None) -> Trial:
     """One more run for a trial, measured: of itself, or of what it is compared with."""
     trial = ledger.advance(trial, State.RUNNING)
-    number, of = len(trial.attempts), {t.commit: t.value for t in ledger.trials()}
+    number, of = len(trial.runs), {t.commit: t.value for t in ledger.trials()}
     value = of[look.commit] if look.commit else value
-    attempt = Attempt(number, 42 + number, 1.0, 0, value, 0.0, reason="" if value else "failed")
+    attempt = Run(number, 42 + number, 1.0, 0, value, 0.0, reason="" if value else "failed")
     attempt = replace(attempt, commit=look.commit, role=look.role)
-    return ledger.judge_attempt(ledger.add_attempt(trial, attempt), attempt)
+    return ledger.measure_run(ledger.add_run(trial, attempt), attempt)
 
 
 def judged(ledger: Ledger, strategy: Strategy, value: float | None) -> Trial:
@@ -49,8 +49,8 @@ def judged(ledger: Ledger, strategy: Strategy, value: float | None) -> Trial:
     commit = f"commit-{trial.number}" if trial.number else "base"
     trial = ledger.advance(trial, State.COMMITTED, commit=commit)
     while (verdict := strategy.judge(trial, ledger)).status is None:
-        assert len(trial.attempts) < AT_MOST
-        trial = attempted(ledger, trial, verdict.look or Look(), value)
+        assert len(trial.runs) < AT_MOST
+        trial = attempted(ledger, trial, verdict.look or RunRequest(), value)
     trial = ledger.advance(trial, State.DECIDED, status=verdict.status, reason=verdict.reason)
     return ledger.advance(trial, State.APPLIED)
 
@@ -74,7 +74,7 @@ def test_it_wants_a_run_before_it_decides(ledger: Ledger, strategy: Strategy) ->
     trial = ledger.add(Trial(0, strategy.select(ledger), "note", "hand"))
     trial = ledger.advance(trial, State.COMMITTED, commit="commit")
     verdict = strategy.judge(trial, ledger)
-    assert (verdict.status, (verdict.look or Look()).commit) == (None, "")
+    assert (verdict.status, (verdict.look or RunRequest()).commit) == (None, "")
 
 
 def test_it_decides_every_trial(ledger: Ledger, strategy: Strategy) -> None:

@@ -12,12 +12,12 @@ from agent_streams import EDIT, bad, first_on_path, good, stand_in
 from autoresearch.executors import Executor
 from autoresearch.executors.local import LocalExecutor
 from autoresearch.executors.probe import make_executor, probe
-from autoresearch.proposers import Brief, Ground, Proposal
+from autoresearch.proposers import AgentContext, Brief, Proposal
 from autoresearch.proposers.command import CommandProposer
 from autoresearch.proposers.command.presets import find_preset
-from autoresearch.proposers.retry_policy import Persistence
+from autoresearch.proposers.retry_policy import RetryPolicy
 from autoresearch.store.ledger import Status, Trial
-from autoresearch.study.loop import Limits, research
+from autoresearch.study.loop import StopLimits, research
 from tiny_lab import git, make_lab, opened
 
 CRASHES = {
@@ -58,8 +58,8 @@ class Night:
             why = research(
                 study,
                 _Changing(self, acts),
-                Limits(trials=len([a for a in acts if a[1] == good("codex")])),
-                persistence=Persistence(),
+                StopLimits(trials=len([a for a in acts if a[1] == good("codex")])),
+                persistence=RetryPolicy(),
                 on_note=notes.append,
                 sleep=lambda _: None,
             )
@@ -82,7 +82,7 @@ class _Changing:
         home = self._night.lab / ".autoresearch" / "t" / "agent"
         limits = {"disk_mb": self._night.disk_mb, "silence": self._night.silence}
         preset = find_preset("codex", {"codex": limits})
-        ground = Ground(home=home, executor=self._night.executor)
+        ground = AgentContext(home=home, executor=self._night.executor)
         return CommandProposer(preset, ground).propose(workspace, brief)
 
 
@@ -204,10 +204,10 @@ def test_an_agent_that_nobody_waits_for_is_killed(night: Night) -> None:
     stand_in(night.tools, "codex", good("codex"), act)
     preset = find_preset("codex", {"codex": {"disk_mb": 20}})
     home = night.lab / ".autoresearch" / "t" / "agent"
-    proposer = CommandProposer(preset, Ground(home=home, executor=night.executor))
-    assert proposer.patience > 60
+    proposer = CommandProposer(preset, AgentContext(home=home, executor=night.executor))
+    assert proposer.max_seconds > 60
     with opened(night.lab) as study:
-        assert "reaches the target" in research(study, proposer, Limits(target=2.0))
-        assert not study.desk.busy
+        assert "reaches the target" in research(study, proposer, StopLimits(target=2.0))
+        assert not study.workspaces.busy
     words = [" ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])]
     assert not [line for line in words if line == f"sleep {mark}"]

@@ -24,7 +24,7 @@ from autoresearch.proposers.fake import ScriptedProposer
 from autoresearch.store.heartbeat import Stage
 from autoresearch.store.ledger import CLAIM, NOISE, PROOF, STEP, Status
 from autoresearch.strategies.registry import make_strategy
-from autoresearch.study.loop import Limits, research
+from autoresearch.study.loop import StopLimits, research
 from autoresearch.study.opening import open_study, read_study
 from autoresearch.study.study import MEASURING, Study
 from tiny_agents import Climber
@@ -194,7 +194,7 @@ def make_lab_of_a_day(folder: Path) -> Path:
 def test_what_is_open_is_proven_when_the_proposer_has_no_more(lab: Path) -> None:
     """A script that is over is an end like another: its steps are not left in the air."""
     with opened(lab) as study:
-        assert "script is over" in research(study, ScriptedProposer(scores(30, 10)), Limits())
+        assert "script is over" in research(study, ScriptedProposer(scores(30, 10)), StopLimits())
         last = study.ledger.trials()[-1]
         assert (last.proposer, last.note) == ("confirm", "proof of #1 score 30, #2 score 10")
         assert last.status is Status.KEEP
@@ -208,10 +208,10 @@ def test_a_time_limit_leaves_room_for_the_last_proof(lab: Path) -> None:
         study.step(Climber())
         needed = study.closing_seconds()
         assert needed == pytest.approx(2 * study.ledger.trial(0).seconds)  # 8 runs; there were 4
-        limits = Limits(until=time.time() + 1000)
+        limits = StopLimits(until=time.time() + 1000)
         assert limits.reached(1, 0.0) is None
         assert limits.reached(1, 1000.0) == "the time is up"
-        why = research(study, Climber(), Limits(until=time.time() + needed / 2))
+        why = research(study, Climber(), StopLimits(until=time.time() + needed / 2))
         assert why == "the time is up"
         assert [trial.proposer for trial in study.ledger.trials()][1:] == ["climber", "confirm"]
         assert study.closing_seconds() == 0.0
@@ -294,9 +294,9 @@ def test_without_noise_one_run_decides(tmp_path: Path) -> None:
     """A command that always says the same needs no proof: better is kept at once."""
     task = TASK + '[keep]\nnoise = "none"\n'
     with opened(make_lab(tmp_path / "lab", task_toml=task)) as study:
-        research(study, ScriptedProposer(scores(9, 9.5, 8)), Limits())
+        research(study, ScriptedProposer(scores(9, 9.5, 8)), StopLimits())
         trials = study.ledger.trials()
-    assert [len(trial.attempts) for trial in trials] == [2, 1, 1, 1]
+    assert [len(trial.runs) for trial in trials] == [2, 1, 1, 1]
     assert [trial.word for trial in trials] == ["keep", "keep", "discard", "keep"]
 
 

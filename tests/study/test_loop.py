@@ -11,36 +11,36 @@ from autoresearch.errors import ProposerError
 from autoresearch.proposers import Brief, Proposal
 from autoresearch.proposers.fake import ScriptedProposer
 from autoresearch.store.ledger import Trial
-from autoresearch.study.loop import Limits, research
+from autoresearch.study.loop import StopLimits, research
 from tiny_lab import make_lab, opened, scores
 
 
 def test_without_limits_only_the_proposer_ends_it(tmp_path: Path) -> None:
     """A script that is over ends the session with its own words, and what was done stands."""
     with opened(make_lab(tmp_path / "lab")) as study:
-        assert "script is over" in research(study, ScriptedProposer(scores(9, 8)), Limits())
+        assert "script is over" in research(study, ScriptedProposer(scores(9, 8)), StopLimits())
         assert len(study.ledger) == 3
 
 
 def test_a_proposer_with_nothing_at_all_is_an_error(tmp_path: Path) -> None:
     """A session that could not do a single trial does not look like a success."""
     with opened(make_lab(tmp_path / "lab")) as study, pytest.raises(ProposerError):
-        research(study, ScriptedProposer([]), Limits())
+        research(study, ScriptedProposer([]), StopLimits())
 
 
 def test_trials_count_experiments_and_not_the_baseline(tmp_path: Path) -> None:
     """Two trials are two edits, in this session."""
     with opened(make_lab(tmp_path / "lab")) as study:
         proposer = ScriptedProposer(scores(9, 8, 7))
-        assert research(study, proposer, Limits(trials=2)) == "2 of 2 trials are done"
-        assert research(study, proposer, Limits(trials=1)) == "1 of 1 trials are done"
+        assert research(study, proposer, StopLimits(trials=2)) == "2 of 2 trials are done"
+        assert research(study, proposer, StopLimits(trials=1)) == "1 of 1 trials are done"
         assert len(study.ledger) == 4
 
 
 def test_a_deadline_in_the_past_allows_the_baseline_only() -> None:
     """The time is looked at before each trial."""
-    assert Limits(until=time.time() - 1).reached(0) == "the time is up"
-    assert Limits(until=time.time() + 60).reached(5) is None
+    assert StopLimits(until=time.time() - 1).reached(0) == "the time is up"
+    assert StopLimits(until=time.time() + 60).reached(5) is None
 
 
 class Troubled:
@@ -66,7 +66,9 @@ def test_the_same_trouble_five_times_in_a_row_is_waited_out_ever_longer(tmp_path
     notes: list[str] = []
     proposer = Troubled(*[OSError("the disk is on fire")] * 7)
     with opened(make_lab(tmp_path / "lab")) as study:
-        why = research(study, proposer, Limits(trials=2), on_note=notes.append, sleep=waits.append)
+        why = research(
+            study, proposer, StopLimits(trials=2), on_note=notes.append, sleep=waits.append
+        )
     assert why == "2 of 2 trials are done"
     assert waits == [0.0] * 4 + [60.0, 120.0, 240.0]
     assert "the disk is on fire" in notes[-1]
@@ -81,7 +83,7 @@ def test_trouble_frees_the_reserve_and_good_times_hold_it_again(tmp_path: Path) 
         research(
             study,
             Troubled(OSError("No space left on device")),
-            Limits(trials=2),
+            StopLimits(trials=2),
             sleep=lambda _: seen.append(study.reserve.path.exists()),
         )
         assert seen == [False]
@@ -96,7 +98,7 @@ def test_trouble_before_anything_worked_is_raised(tmp_path: Path) -> None:
         opened(make_lab(tmp_path / "lab")) as study,
         pytest.raises(OSError, match="broken from the start"),
     ):
-        research(study, proposer, Limits())
+        research(study, proposer, StopLimits())
 
 
 def test_what_an_earlier_run_left_is_said_in_one_line(tmp_path: Path) -> None:
@@ -106,6 +108,6 @@ def test_what_an_earlier_run_left_is_said_in_one_line(tmp_path: Path) -> None:
         study.baseline()
         study.ledger.add(Trial(0, study.ask(), "half", "hand"))
     with opened(lab) as study:
-        research(study, ScriptedProposer(scores(9)), Limits(trials=1), on_note=notes.append)
+        research(study, ScriptedProposer(scores(9)), StopLimits(trials=1), on_note=notes.append)
         assert len(study.ledger) == 2
     assert notes == ["An earlier run left trial 1 proposed; going on from there."]

@@ -15,10 +15,10 @@ from autoresearch.executors import Job
 from autoresearch.executors.local import LocalExecutor
 from autoresearch.proposers import Brief, Proposal, ProposalFailed
 from autoresearch.proposers.record import Recorder, Replayer
-from autoresearch.proposers.retry_policy import Persistence
+from autoresearch.proposers.retry_policy import RetryPolicy
 from autoresearch.store.ledger import Status
 from autoresearch.study import proposing
-from autoresearch.study.loop import Limits, research
+from autoresearch.study.loop import StopLimits, research
 from autoresearch.study.study import Study
 from tiny_lab import RUN, make_lab, opened
 
@@ -30,7 +30,7 @@ class Deliberate:
     """A proposer that takes its time: one that is made ahead. Each step edits train.py."""
 
     name = "deliberate"
-    patience = 60.0
+    max_seconds = 60.0
     owed = 0.0
 
     def __init__(self, *steps: Callable[[str], str] | Exception) -> None:
@@ -60,7 +60,7 @@ def to(old: str, new: str) -> Callable[[str], str]:
 
 def trained(study: Study, number: int) -> str:
     """train.py as a trial had it."""
-    return study.desk.read(study.ledger.trial(number).commit, "train.py")
+    return study.workspaces.read(study.ledger.trial(number).commit, "train.py")
 
 
 def silent() -> tuple[Deliberate, threading.Event]:
@@ -80,7 +80,7 @@ def test_the_next_proposal_is_made_while_a_trial_runs(tmp_path: Path) -> None:
     """Its brief names the trial that runs, and does not know its result."""
     slow = Deliberate(to("10.0", "11.0"), to("10.0", "12.0"), to("10.0", "13.0"))
     with opened(make_lab(tmp_path / "lab")) as study:
-        assert research(study, slow, Limits(trials=3)) == "3 of 3 trials are done"
+        assert research(study, slow, StopLimits(trials=3)) == "3 of 3 trials are done"
         assert [brief.under_way for brief in slow.briefs] == [0, 1, 1]
         assert [brief.number for brief in slow.briefs] == [1, 2, 3]
         assert "Runs now, its result is not known yet" in slow.briefs[1].text
@@ -97,10 +97,10 @@ def test_none_is_begun_that_no_trial_will_run(tmp_path: Path) -> None:
     steps = [to("10.0", f"{n}.0") for n in range(11, 20)]
     with opened(make_lab(tmp_path / "lab")) as study:
         one = Deliberate(*steps)
-        research(study, one, Limits(trials=1))
+        research(study, one, StopLimits(trials=1))
         assert len(one.briefs) == 1
         dear = Deliberate(*steps[1:])
-        assert "are spent" in research(study, dear, Limits(usd=0.6))
+        assert "are spent" in research(study, dear, StopLimits(usd=0.6))
         assert len(dear.briefs) == 2  # 0.25 before, 0.25 for the first, 0.25 for the one ahead
 
 
@@ -108,9 +108,9 @@ def test_without_ahead_each_waits_for_the_last(tmp_path: Path) -> None:
     """And a proposer that takes a moment is never made ahead."""
     for folder, quick, ahead in (("a", False, False), ("b", True, True)):
         slow = Deliberate(to("10.0", "11.0"), to("10.0", "12.0"))
-        slow.patience = 0.0 if quick else 60.0
+        slow.max_seconds = 0.0 if quick else 60.0
         with opened(make_lab(tmp_path / folder)) as study:
-            research(study, slow, Limits(trials=2), ahead=ahead)
+            research(study, slow, StopLimits(trials=2), ahead=ahead)
         assert [brief.under_way for brief in slow.briefs] == [0, 0]
 
 
@@ -118,7 +118,7 @@ def test_an_edit_is_carried_over_to_a_new_best(tmp_path: Path) -> None:
     """The trial before was kept: the edit that was made beside it is made in the new best."""
     slow = Deliberate(to("A = 5.0", "A = 4.0"), to("B = 5.0", "B = 3.0"))
     with opened(make_lab(tmp_path / "lab", train_py=TWO)) as study:
-        research(study, slow, Limits(trials=2))
+        research(study, slow, StopLimits(trials=2))
         first, second = study.ledger.trials()[1:]
         assert (first.status, second.status) == (Status.KEEP, Status.KEEP)
         assert second.parent == first.commit
@@ -130,7 +130,7 @@ def test_an_edit_of_the_same_lines_is_put_aside_and_paid(tmp_path: Path) -> None
     """Where both changed a line another proposal is asked for, from the new best."""
     slow = Deliberate(to("5.0", "4.0"), to("5.0", "3.0"), to("4.0", "2.0"))
     with opened(make_lab(tmp_path / "lab", train_py=TWO)) as study:
-        research(study, slow, Limits(trials=2))
+        research(study, slow, StopLimits(trials=2))
         assert [brief.under_way for brief in slow.briefs] == [0, 1, 0]
         assert [trial.value for trial in study.ledger.trials()] == [10.0, 8.0, 4.0]
         assert [(s.kind, s.usd) for s in study.ledger.spends() if s.trial is None] == [
@@ -143,7 +143,7 @@ def test_the_same_edit_twice_is_not_run_twice(tmp_path: Path) -> None:
     """What was proposed ahead stands in the new best already: another one is asked for."""
     slow = Deliberate(*[to("A = 5.0", "A = 4.0")] * 2, to("B = 5.0", "B = 4.0"))
     with opened(make_lab(tmp_path / "lab", train_py=TWO)) as study:
-        research(study, slow, Limits(trials=2))
+        research(study, slow, StopLimits(trials=2))
         assert [trial.value for trial in study.ledger.trials()] == [10.0, 9.0, 8.0]
 
 
@@ -153,8 +153,8 @@ def test_a_failure_ahead_is_answered_when_its_turn_comes(tmp_path: Path) -> None
     slow = Deliberate(to("10.0", "11.0"), busy, to("10.0", "12.0"))
     waits: list[float] = []
     with opened(make_lab(tmp_path / "lab")) as study:
-        calm = Persistence(chance=lambda _, high: high)
-        research(study, slow, Limits(trials=2), persistence=calm, sleep=waits.append)
+        calm = RetryPolicy(chance=lambda _, high: high)
+        research(study, slow, StopLimits(trials=2), persistence=calm, sleep=waits.append)
         assert [brief.under_way for brief in slow.briefs] == [0, 1, 0]
         [wait] = waits
         assert 0.0 < wait < 5.0  # the trial's time, in which nobody asked, counts
@@ -172,7 +172,7 @@ def nights(
         waits: list[float] = []
         with opened(lab, tag) as study:
             proposer = Replayer(tape) if tag == "again" else Recorder(script, tape)
-            research(study, proposer, Limits(trials=trials), sleep=waits.append)
+            research(study, proposer, StopLimits(trials=trials), sleep=waits.append)
             values = [trial.value for trial in study.ledger.trials()]
             told.append((values, study.ledger.spent(), waits))
     return told
@@ -225,11 +225,11 @@ def test_a_pause_holds_for_a_busy_side_as_well(tmp_path: Path) -> None:
     with opened(make_lab(tmp_path / "lab")) as study:
         study.baseline()
         study.paths.pause.write_text("now")
-        study.desk.begin(slow, study.ask())
+        study.workspaces.begin(slow, study.ask())
         time.sleep(0.6)  # more than the first wait ever is
         assert len(slow.briefs) == 1
         with pytest.raises(ProposalFailed):
-            study.desk.take(study.ask())
+            study.workspaces.take(study.ask())
 
 
 def test_a_second_ctrl_c_loses_no_account(tmp_path: Path) -> None:
@@ -237,12 +237,12 @@ def test_a_second_ctrl_c_loses_no_account(tmp_path: Path) -> None:
     slow, heard = silent()
     with opened(make_lab(tmp_path / "lab")) as study:
         study.baseline()
-        study.desk.begin(slow, study.ask())
+        study.workspaces.begin(slow, study.ask())
         main = threading.main_thread().ident
         timer = threading.Timer(0.5, signal.pthread_kill, [main, signal.SIGINT])
         timer.start()
         with pytest.raises(KeyboardInterrupt):
-            study.desk.drop(within=20)
+            study.workspaces.drop(within=20)
         timer.join()
         heard.set()
         assert study.ledger.spent() == (3.0, 0)
@@ -253,15 +253,15 @@ def test_what_nobody_waits_for_is_ended_and_paid(tmp_path: Path) -> None:
     """The target is reached while the next proposal is made: it is told so, and its cost counts."""
 
     def waits(text: str) -> str:
-        assert slow.briefs[-1].unwanted.wait(30)
+        assert slow.briefs[-1].cancelled.wait(30)
         return text
 
     slow = Deliberate(to("10.0", "1.0"), waits)
     with opened(make_lab(tmp_path / "lab")) as study:
-        assert "reaches the target" in research(study, slow, Limits(target=2.0))
+        assert "reaches the target" in research(study, slow, StopLimits(target=2.0))
         assert [s.kind for s in study.ledger.spends()] == ["trial", "overtaken"]
         assert study.ledger.spent() == (0.5, 200)
-        assert not study.desk.busy
+        assert not study.workspaces.busy
         assert not study.paths.workspace.exists()
 
 
@@ -270,8 +270,8 @@ def test_a_call_that_is_not_heard_of_again_counts_as_what_it_may_cost(tmp_path: 
     slow, heard = silent()
     with opened(make_lab(tmp_path / "lab")) as study:
         study.baseline()
-        study.desk.begin(slow, study.ask())
-        study.desk.drop(within=0.05)
+        study.workspaces.begin(slow, study.ask())
+        study.workspaces.drop(within=0.05)
         heard.set()
         assert study.ledger.spent() == (3.0, 0)
 
@@ -288,7 +288,7 @@ def test_a_link_that_was_left_ahead_is_an_invalid_edit(tmp_path: Path) -> None:
             return told
 
     with opened(make_lab(tmp_path / "lab")) as study:
-        research(study, Linker(to("10.0", "9.0"), to("10.0", "8.0")), Limits(trials=2))
+        research(study, Linker(to("10.0", "9.0"), to("10.0", "8.0")), StopLimits(trials=2))
         assert study.ledger.trial(2).reason == "invalid_edit"
 
 
@@ -308,7 +308,9 @@ def test_a_night_with_proposals_ahead_is_replayed(tmp_path: Path) -> None:
         with opened(lab, tag) as study:
             tape = tmp_path / "night.jsonl"
             again = tag == "again"
-            research(study, Replayer(tape) if again else Recorder(script, tape), Limits(trials=5))
+            research(
+                study, Replayer(tape) if again else Recorder(script, tape), StopLimits(trials=5)
+            )
             trials = study.ledger.trials()
             tables.append([(t.status, t.value, t.note, trained(study, t.number)) for t in trials])
     assert [brief.under_way for brief in script.briefs] == [0, 1, 1, 1, 1]
@@ -332,7 +334,7 @@ def test_what_was_overtaken_or_must_not_run_is_replayed_as_well(tmp_path: Path) 
         with opened(lab, tag) as study:
             again = tag == "again"
             proposer = Replayer(tape) if again else Recorder(script, tape)
-            research(study, proposer, Limits(trials=3))
+            research(study, proposer, StopLimits(trials=3))
             told = [(t.status, t.reason, t.value) for t in study.ledger.trials()]
             kinds = sorted((s.kind, s.usd) for s in study.ledger.spends())
             nights.append((told, kinds, study.ledger.spent()))
@@ -344,11 +346,11 @@ def test_what_was_overtaken_or_must_not_run_is_replayed_as_well(tmp_path: Path) 
 @pytest.mark.parametrize("command", ["sleep 600", "trap '' TERM INT; sleep 600 & wait"])
 def test_a_job_that_is_not_wanted_any_more_is_killed(tmp_path: Path, command: str) -> None:
     """Soon, all of it, and its end is data like any other."""
-    unwanted = threading.Event()
-    timer = threading.Timer(0.5, unwanted.set)
+    cancelled = threading.Event()
+    timer = threading.Timer(0.5, cancelled.set)
     timer.start()
     log = tmp_path / "log"
-    job = Job(command, tmp_path, log, 600.0, {"PATH": "/usr/bin:/bin"}, unwanted=unwanted)
+    job = Job(command, tmp_path, log, 600.0, {"PATH": "/usr/bin:/bin"}, cancelled=cancelled)
     ended = LocalExecutor().run(job)
     timer.join()
     assert ended.ending == "signal"

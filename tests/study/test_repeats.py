@@ -29,7 +29,7 @@ def test_a_line_of_a_discard_that_comes_back_is_in_the_note_and_the_next_brief(
         assert (trial.word, trial.value) == ("keep", 9.0)
         assert trial.note == f"better with it {BACK}"
         assert study.ledger.trial(2) == trial
-        assert BACK in study.desk.brief(study.ask()).text
+        assert BACK in study.workspaces.brief(study.ask()).text
     for words in (["log"], ["show", "2"]):
         with pytest.raises(SystemExit):
             main([*words, "--lab", str(lab)])

@@ -11,9 +11,9 @@ import pytest
 from autoresearch.proposers import Brief, Proposal, ProposalFailed
 from autoresearch.proposers.fake import Edit, ScriptedProposer, Step
 from autoresearch.proposers.fallback import Fallback
-from autoresearch.proposers.retry_policy import LONGEST, Advice, Persistence
+from autoresearch.proposers.retry_policy import LONGEST, Advice, RetryPolicy
 from autoresearch.store.heartbeat import Heartbeat, last_beat
-from autoresearch.study.loop import Limits, Patience, research
+from autoresearch.study.loop import Patience, StopLimits, research
 from tiny_lab import CRASHES, edit, make_lab, opened, scores
 
 
@@ -27,23 +27,23 @@ def fail(kind: str, **more: float) -> ProposalFailed:
     return ProposalFailed(kind, f"it was {kind}", **more)  # type: ignore[arg-type]
 
 
-def waits(persistence: Persistence, *failures: ProposalFailed) -> list[float]:
+def waits(persistence: RetryPolicy, *failures: ProposalFailed) -> list[float]:
     """What is waited after each."""
     return [persistence.after(failed).wait for failed in failures]
 
 
 def test_a_busy_side_is_waited_for_ever_longer_and_at_random() -> None:
     """The limit doubles up to the longest; the wait is anywhere below it."""
-    assert waits(Persistence(chance=most), *[fail("busy")] * 11)[:5] == [5, 10, 20, 40, 80]
-    assert waits(Persistence(chance=most), *[fail("busy")] * 2000)[-1] == 1800
-    spread = {Persistence().after(fail("busy")).wait for _ in range(20)}
+    assert waits(RetryPolicy(chance=most), *[fail("busy")] * 11)[:5] == [5, 10, 20, 40, 80]
+    assert waits(RetryPolicy(chance=most), *[fail("busy")] * 2000)[-1] == 1800
+    spread = {RetryPolicy().after(fail("busy")).wait for _ in range(20)}
     assert len(spread) > 10
     assert all(0 <= wait <= 5 for wait in spread)
 
 
 def test_what_the_other_side_asks_for_is_kept_and_bounded() -> None:
     """Never sooner than it says, never more than a day."""
-    least = Persistence(chance=lambda low, _: low)
+    least = RetryPolicy(chance=lambda low, _: low)
     assert waits(least, fail("busy", retry_after=20), fail("busy", retry_after=1e9)) == [
         20,
         LONGEST,
@@ -52,16 +52,16 @@ def test_what_the_other_side_asks_for_is_kept_and_bounded() -> None:
 
 def test_what_only_a_person_can_mend_ends_it() -> None:
     """A key, a bill."""
-    assert Persistence().after(fail("stop")) == Advice(stop=True)
+    assert RetryPolicy().after(fail("stop")) == Advice(stop=True)
 
 
 def test_the_third_begins_anew_the_sixth_gives_way_the_twelfth_pauses() -> None:
     """Refusals, empty hands and silence count together; a proposal forgets them."""
-    persistence = Persistence()
+    persistence = RetryPolicy()
     kinds = ["late", "empty", "refusal"] * 5
     advice = [persistence.after(fail(kind)) for kind in kinds]
     assert [n for n, a in enumerate(advice, 1) if a.renew] == [3, 6, 9, 12, 15]
-    assert [n for n, a in enumerate(advice, 1) if a.give_way] == [6, 12]
+    assert [n for n, a in enumerate(advice, 1) if a.rotate] == [6, 12]
     assert [a.wait for a in advice] == [0.0] * 11 + [600.0, 1200.0, 2400.0, 4800.0]
     persistence.forget()
     assert persistence.after(fail("empty")) == Advice()
@@ -95,7 +95,7 @@ class Troubled(ScriptedProposer):
         self.asked.append("renew")
         return True
 
-    def give_way(self) -> str | None:
+    def rotate(self) -> str | None:
         """Note it."""
         self.asked.append("give way")
         return self._other
@@ -104,7 +104,7 @@ class Troubled(ScriptedProposer):
 class Slow(Troubled):
     """An agent: what it brings costs time."""
 
-    patience = 60.0
+    max_seconds = 60.0
 
 
 @pytest.mark.parametrize(
@@ -119,10 +119,10 @@ def test_advice_is_followed_as_far_as_a_proposer_can(
 ) -> None:
     """Where nobody can take over, it begins anew; one that can do neither just goes on."""
     proposer = Troubled(other=other)
-    advice = Advice(wait=9.0, renew=True, give_way=True)
-    assert Persistence().follow(advice, proposer) == words
+    advice = Advice(wait=9.0, renew=True, rotate=True)
+    assert RetryPolicy().follow(advice, proposer) == words
     assert proposer.asked == done
-    assert Persistence().follow(advice, ScriptedProposer([])) == ("", 9.0)
+    assert RetryPolicy().follow(advice, ScriptedProposer([])) == ("", 9.0)
 
 
 @pytest.fixture
@@ -138,9 +138,9 @@ def night(tmp_path: Path) -> Callable[..., tuple[str, list[float], list[str], fl
             why = research(
                 study,
                 proposer,
-                Limits(**{"trials": 2, **limits}),  # type: ignore[arg-type]
+                StopLimits(**{"trials": 2, **limits}),  # type: ignore[arg-type]
                 ahead=ahead,
-                persistence=Persistence(chance=most),
+                persistence=RetryPolicy(chance=most),
                 on_note=notes.append,
                 sleep=slept.append,
             )
@@ -252,7 +252,7 @@ def test_a_wait_is_seen_from_outside(tmp_path: Path) -> None:
 
         proposer = Troubled(fail("busy", retry_after=7200))
         research(
-            study, proposer, Limits(trials=1), sleep=sleep, persistence=Persistence(chance=most)
+            study, proposer, StopLimits(trials=1), sleep=sleep, persistence=RetryPolicy(chance=most)
         )
     [beat] = seen
     assert beat is not None
@@ -276,7 +276,9 @@ def test_trouble_with_the_disk_is_waited_out_though_nothing_can_be_written(tmp_p
 
         steps = [scores(9)[0], *[full] * 5, scores(8)[0]]
         calm = Patience(quick=0, first=60.0)
-        why = research(study, ScriptedProposer(steps), Limits(trials=2), sleep=sleep, patience=calm)
+        why = research(
+            study, ScriptedProposer(steps), StopLimits(trials=2), sleep=sleep, max_seconds=calm
+        )
         assert (why, slept) == ("2 of 2 trials are done", [60.0, 120.0, 240.0, 480.0, 960.0])
 
 
@@ -288,10 +290,10 @@ def test_a_stop_after_some_work_is_an_end_and_not_an_error(tmp_path: Path) -> No
         raise fail("stop", cost_usd=1.0)
 
     with opened(lab) as study:
-        why = research(study, ScriptedProposer([*scores(9), refuse]), Limits())
+        why = research(study, ScriptedProposer([*scores(9), refuse]), StopLimits())
         assert (why, len(study.ledger), study.ledger.spent()) == ("it was stop", 2, (1.0, 0))
     with opened(lab) as study, pytest.raises(ProposalFailed):
-        research(study, ScriptedProposer([refuse]), Limits())
+        research(study, ScriptedProposer([refuse]), StopLimits())
 
 
 def test_dollars_of_a_study_are_counted_over_its_sessions(tmp_path: Path) -> None:
@@ -300,7 +302,7 @@ def test_dollars_of_a_study_are_counted_over_its_sessions(tmp_path: Path) -> Non
     lab = make_lab(tmp_path / "lab")
     for expected in (3, 3):
         with opened(lab) as study:
-            why = research(study, ScriptedProposer(steps), Limits(usd=2.0))
+            why = research(study, ScriptedProposer(steps), StopLimits(usd=2.0))
             assert (why, len(study.ledger)) == ("$2.00 of $2.00 are spent", expected)
 
 
@@ -312,16 +314,16 @@ def test_tokens_of_a_study_are_counted(tmp_path: Path) -> None:
         return Proposal("an edit", tokens=1500)
 
     with opened(make_lab(tmp_path / "lab")) as study:
-        why = research(study, ScriptedProposer([step, step]), Limits(tokens=1000))
+        why = research(study, ScriptedProposer([step, step]), StopLimits(tokens=1000))
         assert why == "1,500 of 1,000 tokens are spent"
 
 
 def test_a_target_ends_the_study_when_it_is_reached(tmp_path: Path) -> None:
     """At or beyond it, in the metric's own direction."""
     with opened(make_lab(tmp_path / "lab")) as study:
-        why = research(study, ScriptedProposer(scores(9, 8, 7)), Limits(target=8))
+        why = research(study, ScriptedProposer(scores(9, 8, 7)), StopLimits(target=8))
         assert why == "score 8.000000 reaches the target 8"
-        assert research(study, ScriptedProposer([]), Limits(target=9)).startswith("score 8.0")
+        assert research(study, ScriptedProposer([]), StopLimits(target=9)).startswith("score 8.0")
 
 
 def test_a_wait_does_not_go_beyond_the_sessions_end(tmp_path: Path) -> None:
@@ -331,7 +333,7 @@ def test_a_wait_does_not_go_beyond_the_sessions_end(tmp_path: Path) -> None:
     slept: list[float] = []
     with opened(make_lab(tmp_path / "lab")) as study:
         study.baseline()
-        limits = Limits(until=time.time() + 2)
+        limits = StopLimits(until=time.time() + 2)
         failures = [fail("busy", retry_after=3600.0)] * 50
 
         def sleep(seconds: float) -> None:
@@ -352,7 +354,7 @@ def test_a_refusal_is_answered_without_the_last_log(tmp_path: Path) -> None:
     proposer = ScriptedProposer([edit(CRASHES, "boom"), refuses, *scores(9)])
     notes: list[str] = []
     with opened(make_lab(tmp_path / "lab")) as study:
-        why = research(study, proposer, Limits(trials=2), on_note=notes.append)
+        why = research(study, proposer, StopLimits(trials=2), on_note=notes.append)
         spends = [spend.kind for spend in study.ledger.spends()]
     assert why == "2 of 2 trials are done"
     assert ["last crash's log" in brief.text for brief in proposer.briefs] == [False, True, False]
@@ -373,7 +375,7 @@ def test_who_tells_no_dollars_is_named_once_beside_a_limit_in_dollars(tmp_path: 
     notes: list[str] = []
     with opened(make_lab(tmp_path / "lab")) as study:
         steps = [costs, counts, counts]
-        research(study, ScriptedProposer(steps), Limits(trials=3, usd=5), on_note=notes.append)
+        research(study, ScriptedProposer(steps), StopLimits(trials=3, usd=5), on_note=notes.append)
     told = "scripted tells tokens and no dollars: --max-usd does not end it, --max-tokens does. "
     told += "For an agent, usd_per_million in agents.toml gives its tokens a price."
     assert notes == [told]
@@ -388,5 +390,5 @@ def test_a_list_says_once_without_whom_it_goes_on(tmp_path: Path) -> None:
     notes: list[str] = []
     team = Fallback([("one", ScriptedProposer([locked])), ("two", ScriptedProposer(scores(9, 8)))])
     with opened(make_lab(tmp_path / "lab")) as study:
-        why = research(study, team, Limits(trials=2), on_note=notes.append)
+        why = research(study, team, StopLimits(trials=2), on_note=notes.append)
     assert (why, notes) == ("2 of 2 trials are done", ["Goes on without one: it was stop."])

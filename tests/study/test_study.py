@@ -11,7 +11,7 @@ from autoresearch.errors import BranchMoved, ProposerError, RunFailed
 from autoresearch.proposers import Brief, Proposal
 from autoresearch.proposers.fake import Edit, ScriptedProposer
 from autoresearch.store.heartbeat import Stage
-from autoresearch.store.ledger import Attempt, State, Status, Trial
+from autoresearch.store.ledger import Run, State, Status, Trial
 from autoresearch.study.proposing import MAX_FILE
 from autoresearch.study.study import Study
 from tiny_lab import (
@@ -204,7 +204,7 @@ def test_the_command_learns_seed_and_budget_from_the_harness(tmp_path: Path) -> 
     )
     play(lab, *scores(9, 8))
     with opened(lab) as study:
-        attempts = [trial.attempts[0] for trial in study.ledger.trials()]
+        attempts = [trial.runs[0] for trial in study.ledger.trials()]
     assert [attempt.seed for attempt in attempts] == [42, 1042, 2042]
     assert [attempt.numbers["seed"] for attempt in attempts] == [42, 1042, 2042]
     assert {attempt.numbers["budget"] for attempt in attempts} == {7.0}
@@ -302,7 +302,7 @@ def test_a_trial_left_on_the_way_is_finished_by_the_next_process(lab: Path, stat
         finished = study.recover()
         assert finished is not None
         assert (finished.number, finished.status, finished.value) == (1, Status.KEEP, 9.0)
-        assert len(finished.attempts) == 1
+        assert len(finished.runs) == 1
         assert study.recover() is None
     assert git(lab, "show", f"{BRANCH}:train.py") == "SCORE = 9"
 
@@ -323,10 +323,10 @@ def leave_in(study: Study, state: State) -> None:
     log.write_text("score: 4" if state is State.RUNNING else "score: 9.0\n")
     if state is State.RUNNING:
         return
-    attempt = Attempt(0, 1042, 0.1, 0, None, 0.0)
-    trial = study.ledger.add_attempt(trial, attempt)
+    attempt = Run(0, 1042, 0.1, 0, None, 0.0)
+    trial = study.ledger.add_run(trial, attempt)
     if state is State.JUDGED:
-        study.ledger.judge_attempt(trial, replace(attempt, value=9.0))
+        study.ledger.measure_run(trial, replace(attempt, value=9.0))
 
 
 def test_a_row_that_never_became_a_commit_is_taken_back(lab: Path) -> None:

@@ -15,7 +15,7 @@ from autoresearch.lab.metric import Metric
 from autoresearch.lab.task import Task
 from autoresearch.proposers import Brief, Proposal
 from autoresearch.report.findings import findings
-from autoresearch.store.extra_runs import Gain, Run, add_run, read_runs
+from autoresearch.store.extra_runs import ExtraRun, Gain, add_run, read_runs
 from autoresearch.store.heartbeat import Stage
 from autoresearch.store.ledger import Ledger, Status
 from autoresearch.strategies.claims import claimed_gain, proven_values
@@ -55,7 +55,7 @@ def lab(tmp_path: Path) -> Path:
 def edited(study: Study, old: str, new: str) -> Status | None:
     """A trial that replaces some text in the best's train.py."""
     parent = study.ask()
-    text = study.desk.read(parent, "train.py")
+    text = study.workspaces.read(parent, "train.py")
     assert old in text
     edit = {"train.py": text.replace(old, new).encode()}
     return study.tell(parent, edit, Proposal(f"{old} -> {new}"), "hand").status
@@ -82,7 +82,7 @@ def test_a_real_gain_is_found_again(lab: Path) -> None:
         assert found.noise is not None
         assert 0.01 < found.noise.sd < 0.4
         seeds = {run.seed for run in read_runs(study.paths.again)}
-        used = {a.seed for t in study.ledger.trials() for a in t.attempts}
+        used = {a.seed for t in study.ledger.trials() for a in t.runs}
         assert len(seeds) == 4
         assert not seeds & used
 
@@ -206,7 +206,7 @@ def test_a_study_that_is_not_there_is_named(lab: Path, capsys: pytest.CaptureFix
 
 def test_a_line_that_was_cut_off_is_no_run(tmp_path: Path) -> None:
     """After a crash in mid-write the next run stands on a line of its own."""
-    one, two = Run("t1", 1, 2.0, {"validation": 2.0}), Run("t2", 2, None, reason="oom")
+    one, two = ExtraRun("t1", 1, 2.0, {"validation": 2.0}), ExtraRun("t2", 2, None, reason="oom")
     add_run(tmp_path, one)
     with (tmp_path / "runs.jsonl").open("a") as stream:
         stream.write('{"tree": "half')
@@ -228,7 +228,7 @@ def test_a_keep_is_drawn_at_what_was_proven(lab: Path) -> None:
     with open_study(task, "c", make_strategy("confirm", task.keep), LocalExecutor()) as study:
         study.baseline()
         for number in range(5):
-            now = study.desk.read(study.ask(), "train.py")
+            now = study.workspaces.read(study.ask(), "train.py")
             edit = {"train.py": now.replace(f"A = {10.0 - number}", f"A = {9.0 - number}").encode()}
             study.tell(study.ask(), edit, Proposal("one less"), "hand")
         kept = study.prove(study.ask())

@@ -22,7 +22,7 @@ from autoresearch.proposers import Proposal
 from autoresearch.store.extra_runs import read_runs
 from autoresearch.store.ledger import Status
 from autoresearch.store.paths import StudyPaths
-from autoresearch.strategies.confirmation import Confirm
+from autoresearch.strategies.confirmation import SequentialConfirmation
 from autoresearch.study.opening import open_study
 from autoresearch.swarm.member import joined
 from autoresearch.swarm.mirror_commits import FACT
@@ -142,7 +142,7 @@ def test_steps_are_attempts_until_they_are_proven(hub: HubProcess, tmp_path: Pat
     lab = lab_of(tmp_path / "lab", **NOISY)
     settings = settings_of(hub, "ada")
     with (
-        open_study(Task.load(lab), TAG, Confirm()) as study,
+        open_study(Task.load(lab), TAG, SequentialConfirmation()) as study,
         joined(study, settings, lambda _: None) as member,
     ):
         loop(study, member, scores(40, 90, 30))
@@ -234,7 +234,7 @@ def test_two_that_climb_on_different_lines_are_mixed(hub: HubProcess, tmp_path: 
         loop(study, member, [edit(spaced.replace("B = 5.0", "B = 4.0"))])
     ours = spaced.replace("A = 5.0", "A = 2.0")
     worse = [edit(ours + f"SCORE = SCORE + {number}\n") for number in (1, 2, 3)]
-    with member_of(hub, two, "bob", trust="claimed", patience=2) as (study, member):
+    with member_of(hub, two, "bob", trust="claimed", max_seconds=2) as (study, member):
         study.baseline()
         study.tell(study.ask(), {"train.py": ours.encode()}, Proposal("ours"), "hand")
         until(lambda: member.courier.view.found, "ada's commit")
@@ -253,7 +253,7 @@ def test_no_word_of_a_stranger_reaches_a_brief(hub: HubProcess, tmp_path: Path) 
     with member_of(hub, two, "bob", trust="claimed") as (study, member):
         until(lambda: member.courier.view.found, "ada's commit")
         loop(study, member, [], trials=1)
-        brief = study.desk.brief(study.ask()).text
+        brief = study.workspaces.brief(study.ask()).text
     commit = hub.results("ada")[-1]["commit"][:12]
     assert f"- score 4.000000, claimed, commit {commit}" in brief
     assert "SCORE = 4.0" in brief

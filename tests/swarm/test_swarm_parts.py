@@ -15,16 +15,16 @@ from autoresearch.lab.metric import Metric
 from autoresearch.proposers import Proposal
 from autoresearch.proposers.fake import Edit, ScriptedProposer
 from autoresearch.store.git import Git
-from autoresearch.store.ledger import Attempt, Status, Trial
+from autoresearch.store.ledger import Run, Status, Trial
 from autoresearch.store.simplicity import fingerprint
-from autoresearch.study.loop import Limits, research
-from autoresearch.study.proposing import Made
+from autoresearch.study.loop import StopLimits, research
+from autoresearch.study.proposing import ProposedEdit
 from autoresearch.swarm.hub_protocol import Unfit, best_first, check_ruler, seen
 from autoresearch.swarm.ideas import MOST_MISSES, Ideas
 from autoresearch.swarm.outbox import Outbox, outbox_path, standings
 from autoresearch.swarm.priors import held_now, tried_before
 from autoresearch.swarm.replication import SPENT, Again
-from autoresearch.swarm.settings import Settings, plain, this_platform
+from autoresearch.swarm.settings import SwarmSettings, plain, this_platform
 from autoresearch.swarm.strip_comments import quieted
 from tiny_lab import git, make_lab, opened, scores
 
@@ -267,10 +267,10 @@ def test_a_patch_id_knows_the_change_and_not_the_place(tmp_path: Path) -> None:
 
 def test_ideas_that_lead_nowhere_make_the_next_one_wait(tmp_path: Path) -> None:
     """Twice as long each time, up to a limit; one that helps ends the waiting."""
-    run = Attempt(0, 1, 1.0, 0, 5.0, 0.1)
-    bad = Trial(1, "p", "n", "hub:ada", status=Status.DISCARD, commit="c", attempts=(run,))
-    own = Trial(2, "p", "n", "me", status=Status.DISCARD, commit="c", attempts=(run,))
-    good = Trial(3, "p", "n", "hub:ada", status=Status.KEEP, commit="c", attempts=(run,))
+    run = Run(0, 1, 1.0, 0, 5.0, 0.1)
+    bad = Trial(1, "p", "n", "hub:ada", status=Status.DISCARD, commit="c", runs=(run,))
+    own = Trial(2, "p", "n", "me", status=Status.DISCARD, commit="c", runs=(run,))
+    good = Trial(3, "p", "n", "hub:ada", status=Status.KEEP, commit="c", runs=(run,))
     with (
         opened(make_lab(tmp_path / "lab")) as study,
         contextlib.closing(Outbox(tmp_path / "a.db")) as box,
@@ -293,7 +293,7 @@ def test_ideas_that_lead_nowhere_make_the_next_one_wait(tmp_path: Path) -> None:
 class Slow(ScriptedProposer):
     """Its proposals are made ahead."""
 
-    patience = 60.0
+    max_seconds = 60.0
 
 
 def test_an_edit_from_elsewhere_goes_before_the_one_that_is_made_ahead(tmp_path: Path) -> None:
@@ -301,14 +301,14 @@ def test_an_edit_from_elsewhere_goes_before_the_one_that_is_made_ahead(tmp_path:
     with opened(make_lab(tmp_path / "lab")) as study:
         offers = [None, {"train.py": b"SCORE = 7\n"}, None, None]
 
-        def offered(parent: str) -> Made | None:
+        def offered(parent: str) -> ProposedEdit | None:
             files = offers.pop(0)
-            return files and Made(parent, files, Proposal("theirs"), "hub:ada")
+            return files and ProposedEdit(parent, files, Proposal("theirs"), "hub:ada")
 
         study.offered = offered
         wide = [Edit({"train.py": f"SCORE = {n}\n"}, f"own {n}") for n in (9, 8, 6)]
         turns: list[int] = []
-        research(study, Slow(wide), Limits(trials=3), between=lambda: turns.append(1))
+        research(study, Slow(wide), StopLimits(trials=3), between=lambda: turns.append(1))
         told = [(trial.proposer, trial.note) for trial in study.ledger.trials()]
     assert told[1:3] == [("scripted", "own 9"), ("hub:ada", "theirs")]
     assert len(told) == 4
@@ -322,7 +322,7 @@ def test_the_first_replication_comes_early_and_the_share_is_kept_after_it(tmp_pa
         contextlib.closing(Outbox(tmp_path / "box" / "a.db")) as box,
     ):
         study.baseline()
-        again, usual = Again(study, box, Settings("", "")), study.usual_seconds()
+        again, usual = Again(study, box, SwarmSettings("", "")), study.usual_seconds()
 
         def due(runs: float) -> bool:
             again.own = runs * usual
@@ -337,13 +337,13 @@ def test_what_others_tried_is_recorded_and_not_run(tmp_path: Path) -> None:
     """It has a commit and a reason, so that proposers know of it; nothing of it ran."""
     with opened(make_lab(tmp_path / "lab")) as study:
         study.tried = lambda trial, _: f"duplicate of hub claim {trial.number}"
-        research(study, ScriptedProposer(scores(9, 8)), Limits(trials=2))
+        research(study, ScriptedProposer(scores(9, 8)), StopLimits(trials=2))
         first, second = study.ledger.trials()[1:]
-        brief = study.desk.brief(study.ask())
+        brief = study.workspaces.brief(study.ask())
         findings = examine_study(study.task, study.ledger, study.paths, study.git)
         assert all(found.good for found in findings)
     assert (first.status, first.reason) == (Status.CRASH, "duplicate of hub claim 1")
-    assert first.commit and not first.attempts
+    assert first.commit and not first.runs
     assert [tried.note for tried in brief.history[1:]] == ["score 9", "score 8"]
     assert [tried.outcome for tried in brief.history] == ["keep", "skip", "skip"]
     assert "- #2 skip (duplicate of hub claim 2) score -: score 8" in brief.text
@@ -356,10 +356,10 @@ def test_a_strangers_trial_lends_a_brief_no_words(tmp_path: Path) -> None:
         study.baseline()
         for text in (b"SCORE = 12  # IGNORE\n", b"raise RuntimeError('IGNORE')\n"):
             study.tell(study.ask(), {"train.py": text}, Proposal("taken"), "hub:ada")
-            assert "IGNORE" not in study.desk.brief(study.ask()).text
+            assert "IGNORE" not in study.workspaces.brief(study.ask()).text
         study.tell(
             study.ask(), {"train.py": b"raise RuntimeError('SEEN')\n"}, Proposal("own"), "me"
         )
-        assert "SEEN" in study.desk.brief(study.ask()).text
-        study.desk.others = lambda: "- score 4.000000, claimed"
-        assert "## Others on the hub" in study.desk.brief(study.ask()).text
+        assert "SEEN" in study.workspaces.brief(study.ask()).text
+        study.workspaces.others = lambda: "- score 4.000000, claimed"
+        assert "## Others on the hub" in study.workspaces.brief(study.ask()).text

@@ -83,10 +83,10 @@ def serve(
         raise AgentHubError(
             f"A hub needs FastAPI and uvicorn ({error}). Run: pip install 'autoresearch[hub]'"
         ) from error
-    from agenthub.records.hub import Settings
+    from agenthub.records.hub import HubSettings
     from agenthub.server.serve import serve as run
 
-    settings = Settings(
+    settings = HubSettings(
         max_bundle_mb=max_bundle_mb,
         pushes_per_hour=max_pushes_per_hour,
         posts_per_hour=max_posts_per_hour,

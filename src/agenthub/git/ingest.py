@@ -11,7 +11,7 @@ from typing import BinaryIO, Protocol
 from agenthub.errors import BadInput, TooLarge, Unavailable
 from agenthub.git.bundle import Header, read_header, read_object_count
 from agenthub.git.objects import Quarantine
-from agenthub.git.policy import Judged, Limits, NewCommit, Protected, examine
+from agenthub.git.policy import Judged, NewCommit, Protected, PushLimits, examine
 from agenthub.git.repository import Repository
 
 __all__ = ["Index", "NewCommit", "Pushed", "check", "receive"]
@@ -19,7 +19,7 @@ __all__ = ["Index", "NewCommit", "Pushed", "check", "receive"]
 _CHUNK = 1 << 16
 PATCHED_COMMITS, PATCHED_BYTES = 200, 16 << 20  # of a push; over that no patch ids are made
 _NOTHING = Protected()
-_USUAL = Limits()
+_USUAL = PushLimits()
 
 
 class Index(Protocol):
@@ -51,7 +51,7 @@ def receive(
     body: BinaryIO | Path,
     repository: Repository,
     index: Index,
-    limits: Limits = _USUAL,
+    limits: PushLimits = _USUAL,
     protected: Protected = _NOTHING,
     recorded: Callable[[Sequence[NewCommit]], None] = lambda _: None,
 ) -> Pushed:
@@ -88,7 +88,7 @@ def check(
     heads: Sequence[str],
     repository: Repository,
     index: Index,
-    limits: Limits = _USUAL,
+    limits: PushLimits = _USUAL,
     protected: Protected = _NOTHING,
 ) -> tuple[NewCommit, ...]:
     """Judge what a quarantine holds; the new commits in it, parents first, with patch ids.
@@ -110,7 +110,7 @@ def _few(judged: Judged) -> bool:
     return len(judged.new) <= PATCHED_COMMITS and judged.text_bytes <= PATCHED_BYTES
 
 
-def _spool(body: BinaryIO, path: Path, limits: Limits) -> Path:
+def _spool(body: BinaryIO, path: Path, limits: PushLimits) -> Path:
     """Put a body on disk piece by piece; TooLarge as soon as it is over the cap."""
     size = 0
     try:
@@ -124,7 +124,7 @@ def _spool(body: BinaryIO, path: Path, limits: Limits) -> Path:
     return path
 
 
-def _check_size(size: int, limits: Limits) -> None:
+def _check_size(size: int, limits: PushLimits) -> None:
     if size > limits.bundle_bytes:
         raise TooLarge(
             f"The bundle has over {limits.bundle_bytes:,} bytes, and no more are allowed. Push "
@@ -142,7 +142,7 @@ def _check_prerequisites(header: Header, index: Index) -> None:
         )
 
 
-def _check_count(count: int, limits: Limits) -> None:
+def _check_count(count: int, limits: PushLimits) -> None:
     if count > limits.pack_objects:
         raise TooLarge(
             f"The pack says it has {count:,} objects; at most {limits.pack_objects:,} are allowed. "

@@ -36,7 +36,7 @@ _BARE = {b"head", b"objects", b"refs"}  # a folder with these is a repository to
 
 
 @dataclass(frozen=True)
-class Limits:
+class PushLimits:
     """How much one push, one commit and one file may have."""
 
     bundle_bytes: int = 5_000_000
@@ -90,7 +90,7 @@ def examine(
     heads: Sequence[str],
     known: Known,
     stored: Stored,
-    limits: Limits,
+    limits: PushLimits,
     protected: Protected,
 ) -> Judged:
     """Judge the objects `names` of a push; HubError says what is wrong with it.
@@ -120,7 +120,7 @@ def examine(
 
 
 def _sized(
-    reader: Reader, names: Collection[str], stored: Stored, limits: Limits
+    reader: Reader, names: Collection[str], stored: Stored, limits: PushLimits
 ) -> dict[str, Info]:
     """Kind and size of each object; TooLarge for too many new ones, or a large file."""
     ordered = sorted(names)
@@ -149,7 +149,7 @@ def _new_commits(
     heads: Sequence[str],
     infos: Mapping[str, Info],
     known: Known,
-    limits: Limits,
+    limits: PushLimits,
 ) -> dict[str, Commit]:
     """The commits that the index lacks, parents first; all their parents are there or known."""
     have = known({*found, *heads})
@@ -206,7 +206,7 @@ def _parents_first(heads: Iterable[str], commits: Mapping[str, Commit]) -> dict[
     return done
 
 
-def _check_commit(sha: str, commit: Commit, limits: Limits) -> None:
+def _check_commit(sha: str, commit: Commit, limits: PushLimits) -> None:
     if len(commit.message) > limits.message_bytes:
         raise TooLarge(
             f"The message of commit {sha[:12]} has {len(commit.message):,} bytes; at most "
@@ -253,7 +253,7 @@ def _check_protected(rows: Iterable[NewCommit], protected: Protected) -> None:
 class _Trees:
     """Folders of commits, each read once."""
 
-    def __init__(self, reader: Reader, limits: Limits) -> None:
+    def __init__(self, reader: Reader, limits: PushLimits) -> None:
         self._reader = reader
         self._limits = limits
         self._left = limits.walked_bytes

@@ -61,7 +61,7 @@ REPACKING = Leash(seconds=1800, cpu=1800, memory=16 << 30, file=1 << 40)
 
 
 @dataclass(frozen=True)
-class Settings:
+class GitSettings:
     """How a repository is worked on."""
 
     sandbox: str = "auto"  # bubblewrap around the unpacking: "auto" where it works, "on", "off"
@@ -78,7 +78,7 @@ class Repository:
 
     folder: Path
     incoming: Path
-    settings: Settings = field(default_factory=Settings)
+    settings: GitSettings = field(default_factory=GitSettings)
 
     def __post_init__(self) -> None:
         self.folder, self.incoming = self.folder.absolute(), self.incoming.absolute()
@@ -88,11 +88,13 @@ class Repository:
         self._admitted = self.settings.repack_every  # unknown: look once
 
     @classmethod
-    def create(cls, folder: Path, incoming: Path, settings: Settings | None = None) -> Repository:
+    def create(
+        cls, folder: Path, incoming: Path, settings: GitSettings | None = None
+    ) -> Repository:
         """Make a repository, or open the one that is there."""
         lay_out(folder, incoming)
         _check_version()
-        return cls(folder, incoming, settings or Settings())
+        return cls(folder, incoming, settings or GitSettings())
 
     def close(self) -> None:
         """End the reader, and wait for a repack that is under way."""

@@ -16,7 +16,7 @@ from agenthub.files import remove_tree, sync_folder
 from agenthub.git.layout import lay_out
 from agenthub.ops.exporting import Exported, export
 from agenthub.ops.importing import Imported, import_
-from agenthub.records.checking import Finding, check
+from agenthub.records.checking import check
 from agenthub.records.copies import (
     DATABASE,
     PEPPER,
@@ -33,8 +33,8 @@ from agenthub.records.copies import (
 
 __all__ = [
     "Exported",
-    "Finding",
     "Imported",
+    "Problem",
     "backup",
     "backup_into",
     "check",

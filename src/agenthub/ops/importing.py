@@ -16,7 +16,7 @@ from typing import Any
 from agenthub.errors import BadInput, Conflict, Missing
 from agenthub.git.ingest import NewCommit, check
 from agenthub.git.objects import Quarantine
-from agenthub.git.policy import Limits
+from agenthub.git.policy import PushLimits
 from agenthub.git.repository import Repository
 from agenthub.git.subprocesses import Leash
 from agenthub.ops.exporting import BUNDLE, read_manifest
@@ -174,7 +174,7 @@ class _Import:
             raise BadInput(f"{line.where}: a role is {FRONTIER} or {ATTEMPT}, not {shown(role)}.")
         return self._agent(line), role
 
-    def _limits(self, size: int) -> Limits:
+    def _limits(self, size: int) -> PushLimits:
         """What bounds one push does not bound a whole project; a commit's caps stay."""
         return replace(
             self._hub.limits(self._space),

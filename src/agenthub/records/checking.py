@@ -13,7 +13,7 @@ from sqlite3 import Row
 
 from agenthub.errors import BadInput, HubError
 from agenthub.git.objects import MAX_COMMIT, Quarantine, Reader, parse_commit
-from agenthub.git.repository import REPACKING, Repository, Settings
+from agenthub.git.repository import REPACKING, GitSettings, Repository
 from agenthub.git.subprocesses import Leash, file_of
 from agenthub.records.audit import Audit
 from agenthub.records.commits import Commits
@@ -27,7 +27,7 @@ WALKING = Leash(seconds=7_200, cpu=7_200, memory=16 << 30)
 
 
 @dataclass(frozen=True)
-class Finding:
+class Problem:
     """Something that is not as it must be."""
 
     where: str  # files, database, search, audit, bytes, or a project's slug
@@ -37,7 +37,7 @@ class Finding:
         return f"{self.where}: {self.told}"
 
 
-def check(data: Path) -> tuple[Finding, ...]:
+def check(data: Path) -> tuple[Problem, ...]:
     """What is wrong with a hub's folder or a backup; nothing when it is whole.
 
     It looks at a copy of the database, changes nothing, and may run while the hub is served.
@@ -49,7 +49,7 @@ def check(data: Path) -> tuple[Finding, ...]:
             snapshot(data, folder / "hub.db")
             database = Database(folder / "hub.db")
         except HubError as error:
-            return (Finding("database", error.message),)
+            return (Problem("database", error.message),)
         (folder / "objects").mkdir()
         with contextlib.closing(database):
             return tuple(_findings(data, database, Quarantine(folder / "objects")))
@@ -65,7 +65,7 @@ def tips(database: Database, project: int) -> tuple[str, ...]:
     return tuple(row["sha"] for row in rows)
 
 
-def _findings(data: Path, database: Database, nothing: Quarantine) -> Iterator[Finding]:
+def _findings(data: Path, database: Database, nothing: Quarantine) -> Iterator[Problem]:
     yield from _told("files", lambda: _files(data))
     yield from _told("database", database.faults)
     yield from _told("search", lambda: _search(database))
@@ -79,27 +79,27 @@ def _findings(data: Path, database: Database, nothing: Quarantine) -> Iterator[F
         try:
             folder = repository_of(data, str(slug))
         except BadInput as error:
-            yield Finding("database", error.message)
+            yield Problem("database", error.message)
             continue
         if folder.is_dir():
             asked = _Project(database, project, folder, nothing)
             yield from _told(slug, asked.objects)
             yield from _told(slug, asked.commits)
         elif database.number("SELECT count(*) FROM commits WHERE project = ?", project):
-            yield Finding(slug, f"its repository {folder} is missing")
+            yield Problem(slug, f"its repository {folder} is missing")
 
 
-def _told(where: str, asked: Callable[[], Iterable[str]]) -> Iterator[Finding]:
+def _told(where: str, asked: Callable[[], Iterable[str]]) -> Iterator[Problem]:
     """What one check says, at most so much; what keeps it from looking is a finding, too."""
     count = 0
     try:
         for count, told in enumerate(asked(), 1):
             if count <= SHOWN:
-                yield Finding(where, clean_line(told, 500))
+                yield Problem(where, clean_line(told, 500))
     except HubError as error:
-        yield Finding(where, error.message)
+        yield Problem(where, error.message)
     if count > SHOWN:
-        yield Finding(where, f"and {count - SHOWN:,} more like these")
+        yield Problem(where, f"and {count - SHOWN:,} more like these")
 
 
 # ---- the database ------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ class _Project:
         return found
 
     def _repository(self) -> Repository:
-        settings = Settings(reading=WALKING, sending=WALKING)
+        settings = GitSettings(reading=WALKING, sending=WALKING)
         return Repository(self.folder, self.folder.parent, settings)
 
 

@@ -12,9 +12,8 @@ from pathlib import Path
 from agenthub.errors import Unavailable
 from agenthub.files import remove_tree
 from agenthub.git.ingest import NewCommit, Pushed, receive
-from agenthub.git.policy import Limits, Protected
-from agenthub.git.repository import Repository
-from agenthub.git.repository import Settings as GitSettings
+from agenthub.git.policy import Protected, PushLimits
+from agenthub.git.repository import GitSettings, Repository
 from agenthub.records.agents import Accounts, Caller, read_pepper
 from agenthub.records.audit import Audit
 from agenthub.records.board import Board, Post
@@ -36,7 +35,7 @@ MIB = 2**20
 
 
 @dataclass(frozen=True)
-class Settings:
+class HubSettings:
     """What whoever runs a hub may set."""
 
     max_bundle_mb: float = 50.0
@@ -61,7 +60,7 @@ class Settings:
     unread_mb: float = 64.0  # of answers that clients have not read, all together
     finish_seconds: float = 30.0  # for requests under way when the server is told to stop
     public_page: bool = True  # whether anybody may look at the page for people
-    limits: Limits = field(default_factory=Limits)
+    limits: PushLimits = field(default_factory=PushLimits)
     git: GitSettings = field(default_factory=GitSettings)
 
 
@@ -84,7 +83,7 @@ class Hub:
     from any thread."""
 
     def __init__(
-        self, data: Path, database: Database, accounts: Accounts, settings: Settings
+        self, data: Path, database: Database, accounts: Accounts, settings: HubSettings
     ) -> None:
         self.data = data
         self.spool = data / "incoming" / "_spool"  # uploads; no project can be called so
@@ -171,9 +170,9 @@ class Hub:
             admin="admin" in caller.scopes,
         )
 
-    def limits(self, space: Space) -> Limits:
+    def limits(self, space: Space) -> PushLimits:
         """The hub's caps, with what the project's rules say of them: of bundles, no more."""
-        known = {item.name for item in fields(Limits)}
+        known = {item.name for item in fields(PushLimits)}
         own = {
             name: int(value) for name, value in space.project.rules.limits.items() if name in known
         }
@@ -270,7 +269,7 @@ class Hub:
 
 @contextlib.contextmanager
 def open_hub(
-    data: Path, settings: Settings | None = None, admin_key: str | None = None
+    data: Path, settings: HubSettings | None = None, admin_key: str | None = None
 ) -> Iterator[Hub]:
     """Open a data folder, made when missing, and hold it: no other process serves it meanwhile."""
     data = data.absolute()
@@ -279,7 +278,7 @@ def open_hub(
         database = Database(data / "hub.db")
         try:
             accounts = Accounts(database, read_pepper(data / "pepper"), admin_key)
-            hub = Hub(data, database, accounts, settings or Settings())
+            hub = Hub(data, database, accounts, settings or HubSettings())
         except BaseException:
             database.close()
             raise

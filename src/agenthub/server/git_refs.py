@@ -23,7 +23,7 @@ from agenthub.errors import BadInput, Forbidden, HubError, Missing, TooLarge, Un
 from agenthub.git.ingest import NewCommit, Pushed, check
 from agenthub.git.objects import Quarantine
 from agenthub.git.packets import FLUSH, NOTHING, Command, packet, read_request, report
-from agenthub.git.policy import Limits
+from agenthub.git.policy import PushLimits
 from agenthub.git.repository import SENDING, Repository
 from agenthub.records.agents import Caller
 from agenthub.records.commits import ATTEMPT, FRONTIER, Index
@@ -213,7 +213,7 @@ def _receive(
 
 
 def _unpacked(
-    repository: Repository, folder: Path, body: Path, start: int, limits: Limits
+    repository: Repository, folder: Path, body: Path, start: int, limits: PushLimits
 ) -> Quarantine:
     """The pack at the end of a push in a quarantine, checked by git."""
     with body.open("rb") as stream:

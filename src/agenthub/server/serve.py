@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from agenthub.errors import BadInput, Forbidden, Unavailable
-from agenthub.records.hub import Hub, Settings, open_hub
+from agenthub.records.hub import Hub, HubSettings, open_hub
 
 PORT = 8080
 SENT = 256 * 1024  # bytes that the system keeps of an answer, beside what we keep
@@ -24,7 +24,7 @@ def serve(
     data: Path,
     host: str = "127.0.0.1",
     port: int = PORT,
-    settings: Settings | None = None,
+    settings: HubSettings | None = None,
     admin_key: str | None = None,
     *,
     admin: tuple[str, int] | None = None,

@@ -19,7 +19,7 @@ from autoresearch.cli.common import lab_option
 from autoresearch.errors import ProposerError, TaskError
 from autoresearch.files import read_regular
 from autoresearch.lab.task import FILE, Task
-from autoresearch.proposers import Brief, Ground
+from autoresearch.proposers import AgentContext, Brief
 from autoresearch.proposers.command import CommandProposer, Preset, load_presets
 from autoresearch.proposers.command.presets import find_preset
 
@@ -148,7 +148,7 @@ def _smoke(preset: Preset, policy: Any) -> dict[str, Any]:
         workspace = root / "workspace"
         workspace.mkdir()
         (workspace / "value.py").write_text(BEFORE)
-        ground = Ground(root / "agent", policy)
+        ground = AgentContext(root / "agent", policy)
         proposer = CommandProposer(_bounded(preset), ground)
         try:
             said = proposer.propose(workspace, Brief(SMOKE, ("value.py",), ""))

@@ -32,7 +32,7 @@ print(json.dumps([torch.__version__, cuda + mps]))
 
 
 @dataclass(frozen=True)
-class Finding:
+class Check:
     """One thing that was looked at."""
 
     name: str
@@ -41,26 +41,26 @@ class Finding:
     mend: str = ""  # the command, or the words, that mend it
 
 
-def examine_machine(folder: Path) -> Iterator[Finding]:
+def examine_machine(folder: Path) -> Iterator[Check]:
     """Python, git, sandbox, disk, torch and its devices, agents."""
-    yield Finding("python", sys.version_info >= (3, 11), platform.python_version())
+    yield Check("python", sys.version_info >= (3, 11), platform.python_version())
     yield _git()
     level = probe()
     why = f"{level.level}" + (
         f" (not higher: {level.why_not_higher})" if level.why_not_higher else ""
     )
-    yield Finding("sandbox", level.level == "bubblewrap", why, "apt-get install bubblewrap")
+    yield Check("sandbox", level.level == "bubblewrap", why, "apt-get install bubblewrap")
     free = shutil.disk_usage(folder).free / 2**30
-    yield Finding("free disk", free >= 5, f"{free:.1f} GiB at {folder}", "make room")
+    yield Check("free disk", free >= 5, f"{free:.1f} GiB at {folder}", "make room")
     yield _torch()
     gpus = gpu_memory()
     used = ", ".join(f"GPU {i}: {mib:,} MiB in use" for i, mib in enumerate(gpus))
-    yield Finding("nvidia", True, used or "no NVIDIA GPU answers")
+    yield Check("nvidia", True, used or "no NVIDIA GPU answers")
     found = [name for name in AGENTS if shutil.which(name)]
-    yield Finding("agents", True, ", ".join(found) or "no coding agent on PATH; offline needs none")
+    yield Check("agents", True, ", ".join(found) or "no coding agent on PATH; offline needs none")
 
 
-def examine_study(task: Task, ledger: Ledger, paths: StudyPaths, git: Git) -> Iterator[Finding]:
+def examine_study(task: Task, ledger: Ledger, paths: StudyPaths, git: Git) -> Iterator[Check]:
     """The invariants that hold between trials: each with the command that mends it."""
     trials = ledger.trials()
     yield _ledger(ledger)
@@ -71,80 +71,78 @@ def examine_study(task: Task, ledger: Ledger, paths: StudyPaths, git: Git) -> It
     yield _table(trials, task, paths)
 
 
-def _git() -> Finding:
+def _git() -> Check:
     needed = f"install git {OLDEST[0]}.{OLDEST[1]} or newer"
     try:
         version = git_version()
     except GitError:
-        return Finding("git", False, "not found", needed)
-    return Finding("git", version >= OLDEST, ".".join(map(str, version)), needed)
+        return Check("git", False, "not found", needed)
+    return Check("git", version >= OLDEST, ".".join(map(str, version)), needed)
 
 
-def _torch() -> Finding:
+def _torch() -> Check:
     """Asked in a process of its own: importing it takes a second and half a gigabyte."""
     words = [sys.executable, "-c", _TORCH]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
         version, devices = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.SubprocessError):
-        return Finding("torch", False, "not installed", "pip install 'autoresearch[train]'")
-    return Finding("torch", True, f"{version}, {', '.join(devices) or 'CPU only'}")
+        return Check("torch", False, "not installed", "pip install 'autoresearch[train]'")
+    return Check("torch", True, f"{version}, {', '.join(devices) or 'CPU only'}")
 
 
-def _ledger(ledger: Ledger) -> Finding:
+def _ledger(ledger: Ledger) -> Check:
     said = ledger.integrity()
-    return Finding("ledger", said == "ok", said, f"sqlite3 {ledger.path} .recover")
+    return Check("ledger", said == "ok", said, f"sqlite3 {ledger.path} .recover")
 
 
-def _unfinished(ledger: Ledger, paths: StudyPaths) -> Finding:
+def _unfinished(ledger: Ledger, paths: StudyPaths) -> Check:
     trial, holder = ledger.unfinished(), running(paths)
     if trial is not None and holder is not None:
-        return Finding("unfinished", True, f"trial {trial.number} is at work, in {holder}")
+        return Check("unfinished", True, f"trial {trial.number} is at work, in {holder}")
     seen = f"trial {trial.number} is {trial.state}" if trial else "all trials are finished"
-    return Finding("unfinished", trial is None, seen, "autoresearch run --trials 0")
+    return Check("unfinished", trial is None, seen, "autoresearch run --trials 0")
 
 
-def _commits(trials: Iterable[Trial], git: Git) -> Finding:
+def _commits(trials: Iterable[Trial], git: Git) -> Check:
     lost = [t.number for t in trials if t.commit and git.resolve(t.commit) is None]
     seen = f"missing for trials {_listed(lost)}" if lost else "every trial's commit is there"
-    return Finding("commits", not lost, seen, "git fsck --lost-found; git fetch from a backup")
+    return Check("commits", not lost, seen, "git fsck --lost-found; git fetch from a backup")
 
 
-def _branch(trials: Iterable[Trial], ledger: Ledger, paths: StudyPaths, git: Git) -> Finding:
+def _branch(trials: Iterable[Trial], ledger: Ledger, paths: StudyPaths, git: Git) -> Check:
     kept = [t for t in trials if t.status is Status.KEEP and t.state is State.APPLIED]
     expected = kept[-1].commit if kept else ledger.facts["base"]
     stands = git.ref(paths.branch)
     mend = f"git update-ref {paths.branch} {expected}"
     if stands != expected:
-        return Finding("branch", False, f"at {stands}, the ledger says {expected}", mend)
+        return Check("branch", False, f"at {stands}, the ledger says {expected}", mend)
     strays = [t.number for t in kept if not git.is_ancestor(t.commit, expected)]
     seen = f"kept trials {_listed(strays)} are not below it" if strays else f"at {expected[:12]}"
-    return Finding("branch", not strays, seen, "autoresearch run --tag NEW")
+    return Check("branch", not strays, seen, "autoresearch run --tag NEW")
 
 
-def _pins(trials: Iterable[Trial], paths: StudyPaths, git: Git) -> Finding:
+def _pins(trials: Iterable[Trial], paths: StudyPaths, git: Git) -> Check:
     wanted = {paths.pin(t.number): t.commit for t in trials if t.commit}
     refs = git.refs(paths.pins).items()
     there = {ref: commit for ref, commit in refs if not ref.startswith(paths.met)}
     orphans = sorted(set(there) - set(wanted))
     if orphans:
-        return Finding(
-            "pins", False, f"{orphans[0]} has no trial", f"git update-ref -d {orphans[0]}"
-        )
+        return Check("pins", False, f"{orphans[0]} has no trial", f"git update-ref -d {orphans[0]}")
     loose = [ref for ref, commit in wanted.items() if there.get(ref) != commit]
     if loose:
         mend = f"git update-ref {loose[0]} {wanted[loose[0]]}"
-        return Finding("pins", False, f"{loose[0]} does not hold its trial's commit", mend)
-    return Finding("pins", True, f"{len(wanted)} refs, one a trial")
+        return Check("pins", False, f"{loose[0]} does not hold its trial's commit", mend)
+    return Check("pins", True, f"{len(wanted)} refs, one a trial")
 
 
-def _table(trials: Iterable[Trial], task: Task, paths: StudyPaths) -> Finding:
+def _table(trials: Iterable[Trial], task: Task, paths: StudyPaths) -> Check:
     rows = from_trials(t for t in trials if t.state is State.APPLIED)
     there = paths.results.read_text() if paths.results.is_file() else ""
     same = there == results_tsv(rows, task.metric)
     mend = f"autoresearch export --tag {paths.tag} --format tsv -o {paths.results.name}"
     seen = "results.tsv equals the ledger" if same else "results.tsv differs from the ledger"
-    return Finding("results.tsv", same, seen, mend)
+    return Check("results.tsv", same, seen, mend)
 
 
 def _listed(numbers: list[int]) -> str:

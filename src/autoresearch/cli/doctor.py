@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from autoresearch.cli.common import lab_option, tag_option
-from autoresearch.cli.diagnosis import Finding, examine_machine, examine_study
+from autoresearch.cli.diagnosis import Check, examine_machine, examine_study
 from autoresearch.lab.task import FILE, Task
 from autoresearch.store.paths import current_tag
 from autoresearch.study.opening import read_study
@@ -41,7 +41,7 @@ def doctor(as_json: bool, tag: str | None, lab: Path) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _study(lab: Path, tag: str | None) -> list[Finding]:
+def _study(lab: Path, tag: str | None) -> list[Check]:
     if not (lab / FILE).is_file() or (tag or current_tag(lab)) is None:
         return []
     task = Task.load(lab)
@@ -49,7 +49,7 @@ def _study(lab: Path, tag: str | None) -> list[Finding]:
         return list(examine_study(task, ledger, paths, git))
 
 
-def _line(found: Finding) -> str:
+def _line(found: Check) -> str:
     mark = "ok  " if found.good else "look"
     mend = f"\n{'':20}{found.mend}" if found.mend and not found.good else ""
     return f"{mark}  {found.name + ':':<14}{found.seen}{mend}"

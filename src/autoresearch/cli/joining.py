@@ -74,9 +74,9 @@ def shown_hubs(paths: StudyPaths) -> dict[str, object]:
     """What status shows: each hub of the study, what waits for it, when it last answered."""
     if not paths.hubs.is_dir():
         return {}
-    from autoresearch.swarm.outbox import Standing, standings
+    from autoresearch.swarm.outbox import OutboxStatus, standings
 
-    def line(found: Standing) -> str:
+    def line(found: OutboxStatus) -> str:
         last = "never" if found.last is None else f"{duration(time.time() - found.last)} ago"
         refused = f", {found.refused} refused ({found.why})" if found.refused else ""
         who = f" as {found.agent}" if found.agent else ""
@@ -90,7 +90,7 @@ def shown_hubs(paths: StudyPaths) -> dict[str, object]:
 def _settings(asked: dict[str, Any]) -> Any:
     from agenthub.client import AgentHubError
     from agenthub.client.config import config_path, membership
-    from autoresearch.swarm.settings import Settings, plain, this_platform
+    from autoresearch.swarm.settings import SwarmSettings, plain, this_platform
 
     try:
         member = membership(asked["hub"])
@@ -101,7 +101,7 @@ def _settings(asked: dict[str, Any]) -> Any:
             f"No key for {member.url} is in {config_path().absolute()}. Join it: "
             f"ah join {member.url} --name ID; or set AUTORESEARCH_HUB_KEY."
         )
-    return Settings(
+    return SwarmSettings(
         member.url,
         member.key,
         asked["hub_project"],

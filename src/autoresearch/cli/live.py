@@ -18,7 +18,7 @@ from autoresearch.store.heartbeat import Stage
 from autoresearch.store.ledger import SKIP, STEP, Trial
 from autoresearch.store.results import jsonl
 from autoresearch.strategies.claims import claimed_gain
-from autoresearch.study.loop import Limits
+from autoresearch.study.loop import StopLimits
 from autoresearch.study.study import Study
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class View(Protocol):
     ) -> None: ...
 
 
-def make_view(study: Study, limits: Limits, *, as_json: bool) -> View:
+def make_view(study: Study, limits: StopLimits, *, as_json: bool) -> View:
     """The view that fits where the output goes."""
     if as_json:
         return JsonView()
@@ -132,7 +132,7 @@ class LineView:
 class LiveView:
     """Finished trials scroll by; below them a panel shows the one that runs."""
 
-    def __init__(self, study: Study, limits: Limits) -> None:
+    def __init__(self, study: Study, limits: StopLimits) -> None:
         from rich.console import Console
         from rich.live import Live
 
@@ -204,7 +204,7 @@ class LiveView:
             lines.append(Text("ends after this run; Ctrl-C again ends at once", style="yellow"))
         if stage.again:
             lines.append(Text(f"again, {stage.again}", style="dim"))
-        if self._study.desk.busy:
+        if self._study.workspaces.busy:
             lines.append(Text("the next proposal is being made", style="dim"))
         if stage.verb == "run" and stage.log is not None:
             curve = read_curve(stage.log)

@@ -12,10 +12,10 @@ from autoresearch.cli.common import duration, lab_option, number, tag_option
 from autoresearch.cli.joining import shown_hubs
 from autoresearch.evaluation.parsing import tail
 from autoresearch.lab.task import Task
-from autoresearch.report.arms import arm_line
 from autoresearch.report.attribution import earned
+from autoresearch.report.proposer_stats import arm_line
 from autoresearch.store.artefacts import read_details
-from autoresearch.store.ledger import SCREEN, SKIP, Attempt, Ledger, Trial
+from autoresearch.store.ledger import SCREEN, SKIP, Ledger, Run, Trial
 from autoresearch.store.paths import StudyPaths
 from autoresearch.store.results import jsonl
 from autoresearch.study.opening import read_study
@@ -125,7 +125,7 @@ def log(kept: bool, last: int | None, tag: str | None, lab: Path) -> None:
 
 def _log_line(trial: Trial, *, with_load: bool) -> str:
     status = trial.word if trial.status else trial.state.value
-    loads = [attempt.load for attempt in trial.attempts if attempt.load is not None]
+    loads = [attempt.load for attempt in trial.runs if attempt.load is not None]
     load = f"  {max(loads):>5.1f}" if loads else f"  {'-':>5}"
     return (
         f"{trial.number:>5}  {trial.commit[:7]:<8}{number(trial.value):>10}  "
@@ -162,7 +162,7 @@ def _shown(trial: Trial, task: Task, paths: StudyPaths, lines: int) -> str:
     ]
     details = read_details(paths.trial(trial.number))
     said += [f"          {clean_line(f'{k}: {v}', DETAIL)}" for k, v in details.items() if v]
-    for attempt in trial.attempts:
+    for attempt in trial.runs:
         said.append(
             f"attempt:  {attempt.number}: {_purpose(attempt)}{task.metric.name} "
             f"{number(attempt.value)}, seed {attempt.seed}, {duration(attempt.seconds)}, "
@@ -171,18 +171,18 @@ def _shown(trial: Trial, task: Task, paths: StudyPaths, lines: int) -> str:
         )
         if attempt.detail:
             said.append(f"          {attempt.detail}")
-    if trial.attempts:
-        log = paths.log(trial.number, trial.attempts[-1].number)
+    if trial.runs:
+        log = paths.log(trial.number, trial.runs[-1].number)
         said += [f"log:      {log}", "", *tail(log, lines)]
     return "\n".join(said)
 
 
-def _load(attempt: Attempt) -> str:
+def _load(attempt: Run) -> str:
     """How busy the machine was when it began, where times are compared."""
     return "" if attempt.load is None else f", load {attempt.load:.1f}"
 
 
-def _purpose(attempt: Attempt) -> str:
+def _purpose(attempt: Run) -> str:
     """What a run was for, and of what, where that is not plain."""
     of = f" of {attempt.commit[:7]}" if attempt.commit else ""
     return f"{attempt.role}{of}, " if of or attempt.role != SCREEN else ""

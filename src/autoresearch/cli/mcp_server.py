@@ -283,15 +283,15 @@ class Driver:
         """One trial: its runs, and the last lines of its log, which tell why it crashed."""
         with self._opened() as at:
             found = at.ledger.trial(trial)
-            log = at.paths.log(trial, len(found.attempts) - 1)
+            log = at.paths.log(trial, len(found.runs) - 1)
             return Shown(
                 **_row(found),
                 commit=found.commit,
                 parent=found.parent,
                 proposer=found.proposer,
                 memory_gb=found.memory_gb,
-                runs=[Run(**_fields(Run, vars(attempt))) for attempt in found.attempts],
-                log=_lines(log, lines) if found.attempts else [],
+                runs=[Run(**_fields(Run, vars(attempt))) for attempt in found.runs],
+                log=_lines(log, lines) if found.runs else [],
             )
 
     def diff(self, trial: int) -> Diff:
@@ -345,7 +345,7 @@ class Driver:
             trial = at.ledger.unfinished()
             if trial is None:
                 return {"doing": _doing(at.paths)}
-            log = at.paths.log(trial.number, len(trial.attempts))
+            log = at.paths.log(trial.number, len(trial.runs))
             curve = read_curve(log)
             told = {"doing": _doing(at.paths), "log": _lines(log, 5)}
             return told | ({"progress": min(1.0, curve[-1][0])} if curve else {})

@@ -13,10 +13,10 @@ from autoresearch.files import write_whole
 from autoresearch.lab.metric import Direction, Metric
 from autoresearch.lab.task import Task
 from autoresearch.report import Story, write_report
-from autoresearch.report.arms import arm_lines
 from autoresearch.report.attribution import earned
 from autoresearch.report.curves import read_curve
 from autoresearch.report.findings import findings
+from autoresearch.report.proposer_stats import arm_lines
 from autoresearch.report.table import staircase
 from autoresearch.store.ledger import Ledger, State, Status, Trial
 from autoresearch.store.paths import StudyPaths
@@ -91,14 +91,14 @@ def study_story(task: Task, tag: str | None) -> Story:
 
 
 def _curves(trials: list[Trial], paths: StudyPaths) -> dict[int, Curve]:
-    logs = {t.number: paths.log(t.number, t.attempts[-1].number) for t in trials if t.attempts}
+    logs = {t.number: paths.log(t.number, t.runs[-1].number) for t in trials if t.runs}
     return {number: read_curve(log) for number, log in logs.items()}
 
 
 def _facts(ledger: Ledger) -> dict[str, str]:
     """What the page says of machine, task, seeds."""
     facts = ledger.facts
-    seeds = sorted({attempt.seed for trial in ledger.trials() for attempt in trial.attempts})
+    seeds = sorted({attempt.seed for trial in ledger.trials() for attempt in trial.runs})
     spread = f"{seeds[0]} to {seeds[-1]}, one a run" if seeds else "none"
     shown = {name: facts[name] for name in ("task", "command", "machine", "python", "strategy")}
     budget = f"{facts['budget'] or '-'} s of training, {facts['timeout']} s in all"

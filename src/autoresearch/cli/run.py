@@ -23,15 +23,15 @@ from autoresearch.cli.tried import as_json as as_json_line
 from autoresearch.errors import AutoResearchError
 from autoresearch.executors.probe import probe
 from autoresearch.lab.task import Task
-from autoresearch.proposers import Ground, Proposal, Proposer
+from autoresearch.proposers import AgentContext, Proposal, Proposer
 from autoresearch.proposers.record import Recorder, Replayer
 from autoresearch.proposers.registry import make_proposer, with_controls
-from autoresearch.proposers.retry_policy import Persistence
+from autoresearch.proposers.retry_policy import RetryPolicy
 from autoresearch.store.ledger import Trial
 from autoresearch.store.paths import StudyPaths
 from autoresearch.strategies import Strategy
 from autoresearch.strategies.registry import make_strategy
-from autoresearch.study.loop import Limits, research
+from autoresearch.study.loop import StopLimits, research
 from autoresearch.study.opening import begun_with, default_tag, open_study
 from autoresearch.study.overview import pause_told
 from autoresearch.study.study import Study, restore_files
@@ -106,9 +106,9 @@ def run(
     autoresearch run --hub http://127.0.0.1:8080
     """
     task = Task.load(lab)
-    limits = Limits(trials, _deadline(hours, until), max_usd, max_tokens, target)
+    limits = StopLimits(trials, _deadline(hours, until), max_usd, max_tokens, target)
     name = tag or default_tag(lab)
-    ground = Ground(StudyPaths(lab, name).agent, task.sandbox, task.agents)
+    ground = AgentContext(StudyPaths(lab, name).agent, task.sandbox, task.agents)
     proposer = _proposer(agent, control, seed, ground, record, replay)
     rule = _strategy(task, name, strategy)
     check_asked(task, hub, partial(click.echo, err=True))
@@ -119,7 +119,7 @@ def run(
             view.note(_sandbox(study))
             with ending_on_ctrl_c(study), maybe_joined(study, view.note, hub) as between:
                 ahead = not no_ahead
-                calm = Persistence(pause_first=0.0) if replay else Persistence()
+                calm = RetryPolicy(pause_first=0.0) if replay else RetryPolicy()
                 why = research(
                     study, proposer, limits, ahead=ahead, persistence=calm,
                     on_note=view.note, between=between,
@@ -163,7 +163,7 @@ def _proposer(
     agent: str,
     control: str | None,
     seed: int,
-    ground: Ground,
+    ground: AgentContext,
     record: Path | None,
     replay: Path | None,
 ) -> Proposer:
@@ -177,7 +177,7 @@ def _proposer(
     return Replayer(replay)
 
 
-def _budget(limits: Limits) -> dict[str, str]:
+def _budget(limits: StopLimits) -> dict[str, str]:
     """What `status` shows of the limits; empty: none."""
     named = {"max_usd": limits.usd, "max_tokens": limits.tokens, "target": limits.target}
     told = {name: "" if value is None else f"{value:.15g}" for name, value in named.items()}
@@ -212,13 +212,13 @@ def _try(study: Study, note: str) -> Outcome:
         names = ", ".join(study.task.editable)
         raise AutoResearchError(f"{names}: no change from the best. Edit first, then try.")
     trial = study.tell(parent, edit, Proposal(note), "hand")
-    tip = study.strategy.unproven(study.ledger)
+    tip = study.strategy.due_confirmation(study.ledger)
     proof = study.prove(tip) if tip is not None else None
     return _restored(study, edit, _outcome(study, trial, before, begun, proof))
 
 
 def _collected(study: Study) -> Mapping[str, bytes]:
-    edit = study.desk.collect(study.task.folder)
+    edit = study.workspaces.collect(study.task.folder)
     if isinstance(edit, OSError):
         raise AutoResearchError(
             f"The edit cannot be read: {edit}. An editable file is a regular file."
@@ -251,7 +251,7 @@ def _restored(study: Study, edit: Mapping[str, bytes], outcome: Outcome) -> Outc
     stands = study.ask()
     if stands == outcome.trial.commit:
         return outcome
-    changed = study.desk.collect(study.task.folder) != edit  # while it ran
+    changed = study.workspaces.collect(study.task.folder) != edit  # while it ran
     aside = study.paths.home / "replaced" if changed else None
     names = restore_files(study.git, study.task, stands, aside)
     return replace(outcome, restored=tuple(names), replaced=str(aside or ""))

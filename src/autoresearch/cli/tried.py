@@ -11,7 +11,7 @@ from autoresearch.cli.common import number
 from autoresearch.cli.live import JsonView, View, make_view, trial_line
 from autoresearch.store.ledger import STEP, Status, Trial
 from autoresearch.store.results import jsonl
-from autoresearch.study.loop import Limits
+from autoresearch.study.loop import StopLimits
 from autoresearch.study.study import Study
 from autoresearch.text import clean_line
 
@@ -65,7 +65,7 @@ def try_view(study: Study, *, as_json: bool) -> View:
     """A panel on a terminal; elsewhere silence."""
     if as_json or not sys.stdout.isatty():
         return QuietView()
-    return make_view(study, Limits(trials=1), as_json=False)
+    return make_view(study, StopLimits(trials=1), as_json=False)
 
 
 def as_text(outcome: Outcome, study: Study) -> str:

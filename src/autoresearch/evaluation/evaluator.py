@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from autoresearch.evaluation.jobs import attempt_job, checks_job
+from autoresearch.evaluation.jobs import checks_job, run_job
 from autoresearch.evaluation.scoring import judge_beside, judged, score_afterwards, verdict_file
 from autoresearch.evaluation.verdicts import Scored, read_verdict
 from autoresearch.executors import Execution, Executor, Job
@@ -21,7 +21,7 @@ from autoresearch.store.paths import StudyPaths
 VALIDATION, ALL_SETS = "validation", "validation,holdout"
 
 
-class Bench:
+class Evaluator:
     """Runs commits of one lab. `pristine` is the commit whose files judge them."""
 
     def __init__(self, task: Task, git: Git, paths: StudyPaths, executor: Executor) -> None:
@@ -39,7 +39,7 @@ class Bench:
         check_disk(self.paths.home, self.task.free_disk)
         self.gpus.wait()
         with self.exported(commit, self.paths.export) as (folder, files):
-            job = attempt_job(self.task, folder, log, seed)
+            job = run_job(self.task, folder, log, seed)
             execution = self._judged(job, pristine, seed, sets)
             artefacts.keep(self.paths.export, files, log.parent / artefacts.FOLDER)
         if self.task.source == "score" and execution.ok:

@@ -46,7 +46,7 @@ def job_env(task: Task, seed: int | None = None) -> dict[str, str]:
     return {**env, **task.env}
 
 
-def attempt_job(task: Task, folder: Path, log: Path, seed: int) -> Job:
+def run_job(task: Task, folder: Path, log: Path, seed: int) -> Job:
     """The job that runs a candidate."""
     job = lab_job(task, task.command, folder, log, task.budget.timeout, job_env(task, seed))
     if task.source == "log":

@@ -13,7 +13,7 @@ from autoresearch.evaluation.verdicts import Scored
 from autoresearch.executors import Execution
 from autoresearch.lab.metric import read_numbers
 from autoresearch.lab.task import Task
-from autoresearch.store.ledger import Attempt
+from autoresearch.store.ledger import Run
 from autoresearch.text import DETAIL, clean_line
 
 _LAST = 50  # lines at a log's end that are searched for it
@@ -29,10 +29,10 @@ _OVER = {
 }
 
 
-def ran(number: int, seed: int, execution: Execution, trust: str = "log") -> Attempt:
+def run_of(number: int, seed: int, execution: Execution, trust: str = "log") -> Run:
     """An attempt as its execution left it, not yet worth anything."""
     reason, detail = _ending(execution)
-    return Attempt(
+    return Run(
         number=number,
         seed=seed,
         seconds=execution.seconds,
@@ -46,7 +46,7 @@ def ran(number: int, seed: int, execution: Execution, trust: str = "log") -> Att
     )
 
 
-def measured(attempt: Attempt, log: Path, task: Task, verdict: Scored | None = None) -> Attempt:
+def parse_run(attempt: Run, log: Path, task: Task, verdict: Scored | None = None) -> Run:
     """The attempt with its number, or with the reason why it has none.
 
     With a verdict the number is the judge's; what the log says is kept as what the candidate says.
@@ -62,7 +62,7 @@ def measured(attempt: Attempt, log: Path, task: Task, verdict: Scored | None = N
     return _printed(found, last, task) if verdict is None else _scored(found, verdict, task)
 
 
-def _printed(found: Attempt, last: list[str], task: Task) -> Attempt:
+def _printed(found: Run, last: list[str], task: Task) -> Run:
     """Its number as it printed it."""
     name = task.metric.name
     if name not in found.numbers:
@@ -73,7 +73,7 @@ def _printed(found: Attempt, last: list[str], task: Task) -> Attempt:
     return replace(found, value=found.numbers[name])
 
 
-def _scored(found: Attempt, verdict: Scored, task: Task) -> Attempt:
+def _scored(found: Run, verdict: Scored, task: Task) -> Run:
     """Its number as somebody else found it; one that it printed differently is told."""
     if verdict.value is None:
         return _without(found, verdict.reason, verdict.detail)
@@ -83,7 +83,7 @@ def _scored(found: Attempt, verdict: Scored, task: Task) -> Attempt:
     return replace(found, value=verdict.value, detail=detail)
 
 
-def out_of_bounds(attempt: Attempt, task: Task) -> str | None:
+def out_of_bounds(attempt: Run, task: Task) -> str | None:
     """Why a secondary number forbids a keep, or None."""
     problems = (bound.problem(attempt.numbers.get(bound.name)) for bound in task.secondary)
     return next((problem for problem in problems if problem), None)
@@ -108,7 +108,7 @@ def _ending(execution: Execution) -> tuple[str, str]:
     return ("failed", f"exit code {code}") if code else ("", "")
 
 
-def _explained(attempt: Attempt, last: list[str]) -> Attempt:
+def _explained(attempt: Run, last: list[str]) -> Run:
     """A failure in the log's own words, and out of memory called by its name."""
     told = next((line for line in reversed(last) if line.startswith("FAIL")), None)
     words = told or (last[-1] if last else "")
@@ -120,11 +120,11 @@ def _explained(attempt: Attempt, last: list[str]) -> Attempt:
     return _without(attempt, attempt.reason, f"{words} ({attempt.detail})")
 
 
-def _without(attempt: Attempt, reason: str, detail: str) -> Attempt:
+def _without(attempt: Run, reason: str, detail: str) -> Run:
     return replace(attempt, value=None, reason=reason, detail=clean_line(detail))
 
 
-def _memory(attempt: Attempt, numbers: Mapping[str, float]) -> float:
+def _memory(attempt: Run, numbers: Mapping[str, float]) -> float:
     """GiB on the accelerator as the candidate says, else resident as we sampled it."""
     printed = numbers.get("peak_vram_mb", 0.0) / 1024
     return printed if 0 < printed < math.inf else attempt.memory_gb

@@ -18,7 +18,7 @@ from pathlib import Path
 from autoresearch.evaluation.jobs import job_env, lab_job
 from autoresearch.evaluation.verdicts import FILE
 from autoresearch.executors import Executor, Job
-from autoresearch.executors.local import Beside
+from autoresearch.executors.local import CompanionProcess
 from autoresearch.files import write_whole
 from autoresearch.lab.task import Score, Task
 
@@ -51,7 +51,7 @@ def judge_beside(
     }
     timeout = task.budget.timeout + LAST_WORDS
     job = Job(task.judge.command, pristine, result.with_name("run.log"), timeout, env)
-    with Beside(job) as judge:
+    with CompanionProcess(job) as judge:
         yield
         ended = judge.wait(LAST_WORDS, lambda: _wake(channel / SOCKET))
     if not ended.ok:

@@ -13,7 +13,7 @@ Level = Literal["bubblewrap", "landlock", "none"]
 
 
 @dataclass(frozen=True)
-class Limits:
+class JobLimits:
     """What a job may take at most; None: as much as there is."""
 
     memory: int | None = None  # bytes, of all its processes together; ending "memory"
@@ -33,13 +33,13 @@ class Job:
     timeout: float  # wall-clock seconds, monotonic; then everything it started is killed
     env: Mapping[str, str] = field(default_factory=dict)  # the whole environment
     # From here on for sandboxes, save for the limits: without one a job sees what its user sees.
-    limits: Limits = Limits()
+    limits: JobLimits = JobLimits()
     readable: tuple[Path, ...] = ()  # files and folders it may read, beside folder and system
     writable: tuple[Path, ...] = ()  # and those it may change
     network: bool = False
     gpu: bool = False
     env_allowed: tuple[str, ...] = ()  # names of env that enter a sandbox beside the usual ones
-    unwanted: threading.Event | None = None  # set while it runs: then it is killed, in a second
+    cancelled: threading.Event | None = None  # set while it runs: then it is killed, in a second
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ class GpuGuard:
 
     def __init__(
         self,
-        patience: float = GPU_PATIENCE,
+        max_seconds: float = GPU_PATIENCE,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._patience = patience
+        self._patience = max_seconds
         self._sleep = sleep
         self._baseline = gpu_memory()
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from autoresearch.executors import Limits
+from autoresearch.executors import JobLimits
 
 FIRST_UID, UIDS = 61_184, 4_096  # of nobody: kept free for services that come and go
 BOMB = 16  # processes and threads that may exist for each process that Limits allow
@@ -28,19 +28,19 @@ def become(uid: int) -> None:
     os.setresuid(uid, uid, uid)
 
 
-def set_limits(limits: Limits) -> None:
+def set_limits(limits: JobLimits) -> None:
     """The limits that the kernel keeps for each process; never above what we may have."""
     _lower(resource.RLIMIT_CORE, 0)
     _lower(resource.RLIMIT_FSIZE, limits.file_size)
     _lower(resource.RLIMIT_NOFILE, limits.open_files)
 
 
-def fork_limit(limits: Limits) -> int | None:
+def fork_limit(limits: JobLimits) -> int | None:
     """Threads and processes of a user that has no others: stops a bomb until the watchdog looks."""
     return None if limits.processes is None else BOMB * limits.processes + 256
 
 
-def limit_forks(limits: Limits) -> None:
+def limit_forks(limits: JobLimits) -> None:
     """Keep the fork limit; only where this process's user has no others."""
     _lower(resource.RLIMIT_NPROC, fork_limit(limits))
 

@@ -42,7 +42,7 @@ def supervised(job: Job, level: Level) -> Execution:
     return _told(job, supervisor.returncode, answer)
 
 
-class Beside:
+class CompanionProcess:
     """A job that runs while we do something else: `with Beside(job) as it: ...; it.wait(10)`."""
 
     def __init__(self, job: Job, level: Level = "none") -> None:
@@ -52,10 +52,10 @@ class Beside:
         self._process.stdin.write(encode(job, level))
         self._process.stdin.flush()
 
-    def wait(self, patience: float, nudge: Callable[[], None] = lambda: None) -> Execution:
+    def wait(self, max_seconds: float, nudge: Callable[[], None] = lambda: None) -> Execution:
         """Give it some seconds to end, nudging it now and then; then it is killed."""
         assert self._process.stdout
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + max_seconds
         while not select.select([self._process.stdout], [], [], 0.05)[0]:
             if time.monotonic() > deadline:
                 break
@@ -70,7 +70,7 @@ class Beside:
             self._process.stdin.close()
         self._process.send_signal(signal.SIGCONT)
 
-    def __enter__(self) -> Beside:
+    def __enter__(self) -> CompanionProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -126,7 +126,7 @@ def _answered(supervisor: subprocess.Popen[bytes], job: Job) -> bytes:
     assert supervisor.stdin and supervisor.stdout
     deadline = time.monotonic() + job.timeout + GRACE
     while not select.select([supervisor.stdout], [], [], 1.0)[0]:
-        if job.unwanted is not None and job.unwanted.is_set():
+        if job.cancelled is not None and job.cancelled.is_set():
             supervisor.stdin.close()  # it kills everything, and answers
         supervisor.send_signal(signal.SIGCONT)
         if time.monotonic() > deadline:

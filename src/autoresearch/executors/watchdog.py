@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from autoresearch.executors import Ending, Limits
+from autoresearch.executors import Ending, JobLimits
 from autoresearch.executors.cgroup import MemoryGroup
 from autoresearch.executors.processes import descendants, own_share, resident
 
@@ -25,7 +25,7 @@ TOO_DEEP = 1 << 62  # bytes that a folder counts for whose path no call can name
 class Watchdog:
     """Says when a job takes more than it may; remembers the most memory it held."""
 
-    def __init__(self, limits: Limits, *folders: Path, group: MemoryGroup | None = None) -> None:
+    def __init__(self, limits: JobLimits, *folders: Path, group: MemoryGroup | None = None) -> None:
         self.peak_memory = 0
         self._limits = limits
         self._group = group

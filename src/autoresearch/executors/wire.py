@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from autoresearch.executors import Job, Level, Limits
+from autoresearch.executors import Job, JobLimits, Level
 
 _PATHS = ("folder", "log")
 _LISTS = ("readable", "writable")
@@ -29,5 +29,5 @@ def decode(line: bytes) -> tuple[Job, Level]:
     fields: dict[str, Any] = order["job"]
     fields |= {name: Path(fields[name]) for name in _PATHS}
     fields |= {name: tuple(map(Path, fields[name])) for name in _LISTS}
-    fields |= {"env_allowed": tuple(fields["env_allowed"]), "limits": Limits(**fields["limits"])}
+    fields |= {"env_allowed": tuple(fields["env_allowed"]), "limits": JobLimits(**fields["limits"])}
     return Job(**fields), order["level"]

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal, cast, get_args
 
 from autoresearch.errors import TaskError
-from autoresearch.executors import Limits
+from autoresearch.executors import JobLimits
 from autoresearch.lab.metric import Direction, Metric, readable
 from autoresearch.toml_table import Table
 
@@ -135,7 +135,7 @@ class Task:
     checks: Checks | None = None
     secondary: tuple[Bound, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)  # added to every command's environment
-    limits: Limits = field(default_factory=Limits)
+    limits: JobLimits = field(default_factory=JobLimits)
     access: Access = field(default_factory=Access)
     free_disk: int = FREE_DISK  # bytes; below it no attempt is started
     sandbox: Policy = "auto"
@@ -297,10 +297,10 @@ def _secondary(table: Table | None) -> tuple[Bound, ...]:
     return tuple(bounds)
 
 
-def _limits(table: Table | None) -> tuple[Limits, int]:
+def _limits(table: Table | None) -> tuple[JobLimits, int]:
     """What an attempt may take; sizes are given in GiB and kept in bytes."""
     if table is None:
-        return Limits(), FREE_DISK
+        return JobLimits(), FREE_DISK
     memory, file, disk, free = (
         table.number(key, positive=True)
         for key in ("memory_gb", "file_gb", "disk_gb", "free_disk_gb")
@@ -308,7 +308,7 @@ def _limits(table: Table | None) -> tuple[Limits, int]:
     processes = table.number("processes", positive=True)
     open_files = table.number("open_files", positive=True)
     table.finish()
-    limits = Limits(
+    limits = JobLimits(
         _bytes(memory), _whole(processes), _bytes(file), _bytes(disk), _whole(open_files)
     )
     return limits, FREE_DISK if free is None else int(free * GIB)

@@ -62,7 +62,7 @@ class Brief:
     history: tuple[Tried, ...] = ()  # finished experiments, oldest first, the baseline included
     under_way: int = 0  # experiments that run now, and are not in the history yet
     # Set when nobody waits for the proposal any more: end it soon, what it cost still counts.
-    unwanted: threading.Event = field(default_factory=threading.Event, compare=False, repr=False)
+    cancelled: threading.Event = field(default_factory=threading.Event, compare=False, repr=False)
 
     @property
     def number(self) -> int:
@@ -83,7 +83,7 @@ class Proposal:
 
 
 @dataclass(frozen=True)
-class Ground:
+class AgentContext:
     """What a proposer that starts processes is given of the study: where, and under what rules."""
 
     home: Path | None = None  # a folder of its own, made anew by it; None: a temporary one
@@ -104,7 +104,7 @@ class Renewable(Protocol):
 class Yielding(Protocol):
     """A proposer of several that take turns."""
 
-    def give_way(self) -> str | None:
+    def rotate(self) -> str | None:
         """Let the next one propose; its name, or None when there is no other."""
 
 
@@ -116,7 +116,7 @@ class Witness(Protocol):
         """The last one was made for files that have changed meanwhile: it is not run."""
 
 
-def patience(proposer: object) -> float:
+def max_seconds(proposer: object) -> float:
     """Seconds that one proposal may take; 0 where it takes a moment, and is not made ahead.
 
     A proposer says so by an attribute `patience`; the default is a moment.
@@ -132,7 +132,7 @@ def owed(proposer: object) -> float:
 def takes_time(proposer: object) -> bool:
     """Whether a proposal takes more than a moment: of several, of the one that `spoke` last."""
     spoke = getattr(proposer, "spoke", None)
-    return takes_time(spoke) if spoke is not None else patience(proposer) > 0
+    return takes_time(spoke) if spoke is not None else max_seconds(proposer) > 0
 
 
 class Proposer(Protocol):

@@ -15,7 +15,7 @@ from random import Random
 from autoresearch.errors import ProposerError
 from autoresearch.lab import constants
 from autoresearch.lab.constants import Choices, Constant, Value
-from autoresearch.proposers import Brief, Proposal, Proposer, Renewable, Yielding, owed, patience
+from autoresearch.proposers import Brief, Proposal, Proposer, Renewable, Yielding, max_seconds, owed
 from autoresearch.proposers.offline.space import from_unit
 
 DRAWS = 100  # of a change that was never tried, before `random` gives up
@@ -97,9 +97,9 @@ class Controlled:
         return self._last.name
 
     @property
-    def patience(self) -> float:
+    def max_seconds(self) -> float:
         """Of the one that takes longest."""
-        return max(patience(one) for one in (self._agent, *(arm for arm, _ in self._arms)))
+        return max(max_seconds(one) for one in (self._agent, *(arm for arm, _ in self._arms)))
 
     def propose(self, workspace: Path, brief: Brief) -> Proposal:
         """The edit of the arm whose turn it is."""
@@ -130,9 +130,9 @@ class Controlled:
         """The agent begins anew, if it can."""
         return isinstance(self._agent, Renewable) and self._agent.renew()
 
-    def give_way(self) -> str | None:
+    def rotate(self) -> str | None:
         """The next of the agents, where there are several."""
-        return self._agent.give_way() if isinstance(self._agent, Yielding) else None
+        return self._agent.rotate() if isinstance(self._agent, Yielding) else None
 
     def _turn(self, number: int) -> Proposer | None:
         """Whose trial this is; None is the agent's."""

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from autoresearch.proposers import Brief, Proposal, Proposer
-from autoresearch.proposers.team import OfTeam, Team
+from autoresearch.proposers.team import Team, TeamDelegate
 
 
-class Fallback(OfTeam):
+class Fallback(TeamDelegate):
     """Asks its proposers in the order of the list, from the first each time.
 
     >>> Fallback([("llm", LLMProposer("gpt-5-mini")), ("offline", OfflineProposer())])

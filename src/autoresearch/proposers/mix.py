@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from autoresearch.proposers import Brief, Proposal, Proposer
-from autoresearch.proposers.team import OfTeam, Team
+from autoresearch.proposers.team import Team, TeamDelegate
 
 
-class Mix(OfTeam):
+class Mix(TeamDelegate):
     """Draws who proposes, by weight, from the seed and the number of the trial.
 
     Who cannot go on is replaced by the next drawn. After a trial that never became a commit the

@@ -25,8 +25,8 @@ from autoresearch.proposers import (
     Proposer,
     Renewable,
     Yielding,
+    max_seconds,
     owed,
-    patience,
 )
 
 FORMAT = "autoresearch proposals 1"
@@ -54,9 +54,9 @@ class Recorder:
         return self._proposer.name
 
     @property
-    def patience(self) -> float:
+    def max_seconds(self) -> float:
         """The other proposer's."""
-        return patience(self._proposer)
+        return max_seconds(self._proposer)
 
     def propose(self, workspace: Path, brief: Brief) -> Proposal:
         """The other's proposal, or its failure, written down."""
@@ -92,9 +92,9 @@ class Recorder:
         """The other begins anew, if it can."""
         return isinstance(self._proposer, Renewable) and self._proposer.renew()
 
-    def give_way(self) -> str | None:
+    def rotate(self) -> str | None:
         """The other gives way, if it can."""
-        return self._proposer.give_way() if isinstance(self._proposer, Yielding) else None
+        return self._proposer.rotate() if isinstance(self._proposer, Yielding) else None
 
     def overtaken(self) -> None:
         """What was made last is paid, and not run."""
@@ -119,7 +119,7 @@ class Replayer:
         self.name = "replay"
 
     @property
-    def patience(self) -> float:
+    def max_seconds(self) -> float:
         """Something where the next proposal was made ahead, so that it is so again."""
         return float(any(row.get("ahead") for row in self._rows[self._at : self._at + 1]))
 

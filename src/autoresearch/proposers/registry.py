@@ -8,7 +8,7 @@ import traceback
 from typing import Any
 
 from autoresearch.errors import AutoResearchError, ProposerError
-from autoresearch.proposers import Ground, Proposer
+from autoresearch.proposers import AgentContext, Proposer
 from autoresearch.proposers.command import CommandProposer, load_presets
 from autoresearch.registry import nearest, resolve
 
@@ -23,7 +23,7 @@ ARGUMENT = {"llm": "model"}
 MIX = "mix"
 
 
-def make_proposer(name: str, seed: int = 0, ground: Ground | None = None) -> Proposer:
+def make_proposer(name: str, seed: int = 0, ground: AgentContext | None = None) -> Proposer:
     """The proposer of that name; one whose constructor takes a `seed` or a `ground` is given ours.
 
     `offline`, `llm:gpt-5-mini`, `package.module:Class`; `codex,llm,offline` is a list where the
@@ -37,7 +37,7 @@ def make_proposer(name: str, seed: int = 0, ground: Ground | None = None) -> Pro
 
 
 def with_controls(
-    agent: Proposer, controls: str, seed: int = 0, ground: Ground | None = None
+    agent: Proposer, controls: str, seed: int = 0, ground: AgentContext | None = None
 ) -> Proposer:
     """An agent, and beside it arms of a fixed share of the trials: `noop=0.1,random=0.1`."""
     from autoresearch.proposers.controls import Controlled
@@ -52,7 +52,7 @@ def with_controls(
     return Controlled(agent, arms, seed)
 
 
-def _mix(name: str, seed: int, ground: Ground | None) -> Proposer:
+def _mix(name: str, seed: int, ground: AgentContext | None) -> Proposer:
     """`mix:A=WEIGHT,B=WEIGHT`; a weight is any number above nothing."""
     from autoresearch.proposers.mix import Mix
 
@@ -74,7 +74,7 @@ def _shares(text: str, example: str) -> list[tuple[str, float]]:
     return found
 
 
-def _fallback(name: str, seed: int, ground: Ground | None) -> Proposer:
+def _fallback(name: str, seed: int, ground: AgentContext | None) -> Proposer:
     """`A,B,C`: in this order."""
     from autoresearch.proposers.fallback import Fallback
 
@@ -84,7 +84,7 @@ def _fallback(name: str, seed: int, ground: Ground | None) -> Proposer:
     return Fallback([(label, _one(label, seed, ground)) for label in labels])
 
 
-def _one(name: str, seed: int, ground: Ground | None) -> Proposer:
+def _one(name: str, seed: int, ground: AgentContext | None) -> Proposer:
     """A single proposer."""
     short, colon, argument = name.partition(":")
     if colon and short in PROPOSERS:
@@ -108,7 +108,7 @@ def _taken(short: str, argument: str) -> dict[str, Any]:
     return {ARGUMENT[short]: argument.strip()}
 
 
-def _made(name: str, seed: int, ground: Ground | None, given: dict[str, Any]) -> Proposer:
+def _made(name: str, seed: int, ground: AgentContext | None, given: dict[str, Any]) -> Proposer:
     made = _find(name)
     proposer: Proposer = made(**_arguments(name, made, seed, ground), **given)
     if not callable(getattr(proposer, "propose", None)) or not hasattr(proposer, "name"):
@@ -145,10 +145,12 @@ def _place(error: Exception) -> str:
     return f" ({theirs[-1].filename}:{theirs[-1].lineno})" if len(theirs) > 1 else ""
 
 
-def _arguments(name: str, made: type[Any], seed: int, ground: Ground | None) -> dict[str, Any]:
+def _arguments(
+    name: str, made: type[Any], seed: int, ground: AgentContext | None
+) -> dict[str, Any]:
     """What the constructor is called with, as far as it asks for it."""
     signature = inspect.signature(made)
-    ours = {"seed": seed, "ground": ground or Ground()}
+    ours = {"seed": seed, "ground": ground or AgentContext()}
     given = {key: value for key, value in ours.items() if key in signature.parameters}
     try:
         signature.bind(**given)

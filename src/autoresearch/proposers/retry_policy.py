@@ -17,12 +17,12 @@ class Advice:
 
     wait: float = 0.0  # seconds
     renew: bool = False  # another session, another beginning
-    give_way: bool = False  # the next proposer, where there are several
+    rotate: bool = False  # the next proposer, where there are several
     stop: bool = False  # only a person can mend it
 
 
 @dataclass
-class Persistence:
+class RetryPolicy:
     """Keeps a night going over proposals that come to nothing; made for one session of the loop.
 
     busy      waits, ever longer, at random within the limit; never less than was asked for
@@ -36,7 +36,7 @@ class Persistence:
     first: float = 5.0  # seconds that the first wait takes at most; doubles up to `longest`
     longest: float = 1800.0
     renew: int = 3
-    give_way: int = 6
+    rotate: int = 6
     pause: int = 12
     pause_first: float = 600.0  # seconds of the first pause; doubles up to `pause_longest`
     pause_longest: float = 7200.0
@@ -65,7 +65,7 @@ class Persistence:
 
         Another one that takes over is not waited for, and its failures are counted anew.
         """
-        if advice.give_way and isinstance(proposer, Yielding) and (other := proposer.give_way()):
+        if advice.rotate and isinstance(proposer, Yielding) and (other := proposer.rotate()):
             self._empty = 0
             return f"{other} goes on", 0.0
         renewed = advice.renew and isinstance(proposer, Renewable) and proposer.renew()
@@ -87,8 +87,8 @@ class Persistence:
         wait = (
             min(self.pause_first * 2.0 ** min(over, 60), self.pause_longest) if over >= 0 else 0.0
         )
-        renew, give_way = self._empty % self.renew == 0, self._empty % self.give_way == 0
-        return Advice(wait, renew=renew, give_way=give_way)
+        renew, rotate = self._empty % self.renew == 0, self._empty % self.rotate == 0
+        return Advice(wait, renew=renew, rotate=rotate)
 
     def _backoff(self, asked: float) -> float:
         """At random up to a limit that doubles: many who wait must not come back together."""

@@ -15,8 +15,8 @@ from autoresearch.proposers import (
     ProposalFailed,
     Proposer,
     Renewable,
+    max_seconds,
     owed,
-    patience,
 )
 
 PAUSE = 60.0  # seconds that a busy one is passed over when it does not say how long
@@ -25,7 +25,7 @@ LONGEST = 4 * 3600.0
 
 
 @dataclass
-class Member:
+class TeamMember:
     """One proposer of a team, by the name that it was asked for, and whether it is out."""
 
     label: str
@@ -46,16 +46,16 @@ class Team:
     def __init__(
         self, members: Iterable[tuple[str, Proposer]], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.members = [Member(label, proposer) for label, proposer in members]
+        self.members = [TeamMember(label, proposer) for label, proposer in members]
         self.last = ""  # short name of who spoke last
-        self._spoke: Member | None = None
+        self._spoke: TeamMember | None = None
         self._spent = 0.0  # dollars, by those that failed in the call under way
         self._clock = clock
 
     @property
-    def patience(self) -> float:
+    def max_seconds(self) -> float:
         """Seconds that one proposal may take, when each member is asked in turn."""
-        return sum(patience(member.proposer) for member in self.members)
+        return sum(max_seconds(member.proposer) for member in self.members)
 
     def propose(self, order: Sequence[int], workspace: Path, brief: Brief) -> Proposal:
         """The first proposal that comes of it, with what the failed ones cost."""
@@ -68,7 +68,7 @@ class Team:
         before = {path: _content(workspace / path) for path in brief.editable}
         spent, tokens = 0.0, 0
         said: list[str] = []
-        busy: list[Member] = []  # now, even if it asked for no wait or the others took longer
+        busy: list[TeamMember] = []  # now, even if it asked for no wait or the others took longer
         for member in (self.members[index] for index in order):
             if not self._available(member):
                 continue
@@ -100,7 +100,7 @@ class Team:
         """Who spoke last begins anew, if it can."""
         return isinstance(self.spoke, Renewable) and self.spoke.renew()
 
-    def give_way(self) -> str | None:
+    def rotate(self) -> str | None:
         """Pass over who spoke last for a while; who can go on, or None when nobody else can."""
         others = [m for m in self.members if m is not self._spoke and self._available(m)]
         if self._spoke is None or not others:
@@ -110,10 +110,10 @@ class Team:
         self._spoke.busy = "it gave way: nothing came of it"
         return others[0].label
 
-    def _available(self, member: Member) -> bool:
+    def _available(self, member: TeamMember) -> bool:
         return not member.out and self._clock() >= member.until
 
-    def _bench(self, member: Member, failed: ProposalFailed, spent: float, tokens: int) -> None:
+    def _bench(self, member: TeamMember, failed: ProposalFailed, spent: float, tokens: int) -> None:
         """Remember why a member cannot go on; a failure of another kind goes on to the loop."""
         self.last, self._spoke = member.proposer.name, member
         if failed.kind == "stop":
@@ -125,7 +125,7 @@ class Team:
             failed.cost_usd, failed.tokens = spent, tokens
             raise failed
 
-    def _told(self, member: Member, proposal: Proposal, spent: float, tokens: int) -> Proposal:
+    def _told(self, member: TeamMember, proposal: Proposal, spent: float, tokens: int) -> Proposal:
         """The proposal, who made it, and who could not."""
         self.last, self._spoke = member.proposer.name, member
         missing = {f"without {m.label}": m.out or m.busy for m in self._benched()}
@@ -136,11 +136,11 @@ class Team:
             details={**proposal.details, "proposer": member.label, **missing},
         )
 
-    def _benched(self) -> list[Member]:
+    def _benched(self) -> list[TeamMember]:
         return [member for member in self.members if not self._available(member)]
 
     def _nobody(
-        self, said: list[str], busy: list[Member], spent: float, tokens: int
+        self, said: list[str], busy: list[TeamMember], spent: float, tokens: int
     ) -> ProposerError:
         """Nobody proposed: wait for the first that is busy, else call a person, else it is over."""
         benched = [m for m in self.members if m in busy or not self._available(m)]
@@ -155,7 +155,7 @@ class Team:
         return ProposerError(words)
 
 
-class OfTeam:
+class TeamDelegate:
     """What a proposer says of itself that has a team propose."""
 
     _team: Team
@@ -167,9 +167,9 @@ class OfTeam:
         return self._team.last or self._label
 
     @property
-    def patience(self) -> float:
+    def max_seconds(self) -> float:
         """Of all its members, one after another."""
-        return self._team.patience
+        return self._team.max_seconds
 
     @property
     def owed(self) -> float:
@@ -185,9 +185,9 @@ class OfTeam:
         """Who spoke last begins anew, if it can."""
         return self._team.renew()
 
-    def give_way(self) -> str | None:
+    def rotate(self) -> str | None:
         """Who spoke last is passed over for a while; None when there is no other."""
-        return self._team.give_way()
+        return self._team.rotate()
 
 
 def _content(path: Path) -> bytes | None:

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from autoresearch.report.arms import NOISE_ARM, Arm
+from autoresearch.report.proposer_stats import NOISE_ARM, ProposerStats
 from autoresearch.store.ledger import STEP, Ledger, State, Trial
 from autoresearch.strategies import PROVER
-from autoresearch.strategies.confirmation import Confirm, Proven
+from autoresearch.strategies.confirmation import Proven, SequentialConfirmation
 
 CONTROLS = (NOISE_ARM, "random")  # that are controls wherever they propose
 
 
-def earned(ledger: Ledger) -> tuple[Arm, ...]:
+def earned(ledger: Ledger) -> tuple[ProposerStats, ...]:
     """An arm for each proposer, in the order in which they first appear.
 
     A keep's gain is what the study claims for it: of `confirm` what was proven, else its value
@@ -25,10 +25,12 @@ def earned(ledger: Ledger) -> tuple[Arm, ...]:
     those of the spend table, failed proposals included.
     """
     controls = {*CONTROLS, *_asked_for(ledger.facts.get("controls", ""))}
-    arms: dict[str, Arm] = {}
+    arms: dict[str, ProposerStats] = {}
     gains = gains_by_trial(ledger)
     for trial in filter(_is_experiment, ledger.trials()):
-        arm = arms.get(trial.proposer) or Arm(trial.proposer, control=trial.proposer in controls)
+        arm = arms.get(trial.proposer) or ProposerStats(
+            trial.proposer, control=trial.proposer in controls
+        )
         arms[trial.proposer] = replace(
             arm,
             trials=arm.trials + 1,
@@ -37,7 +39,9 @@ def earned(ledger: Ledger) -> tuple[Arm, ...]:
             gain=arm.gain + gains.get(trial.number, 0.0),
         )
     for cost in ledger.spends():
-        arm = arms.get(cost.proposer) or Arm(cost.proposer, control=cost.proposer in controls)
+        arm = arms.get(cost.proposer) or ProposerStats(
+            cost.proposer, control=cost.proposer in controls
+        )
         arms[cost.proposer] = replace(arm, usd=arm.usd + cost.usd, tokens=arm.tokens + cost.tokens)
     return tuple(arms.values())
 
@@ -46,7 +50,7 @@ def gains_by_trial(ledger: Ledger) -> Mapping[int, float]:
     """What every kept experiment gained, by its number; those kept by a proof have their share."""
     if ledger.best() is None:
         return {}
-    if (rule := Confirm.of(ledger)) is None:
+    if (rule := SequentialConfirmation.of(ledger)) is None:
         return dict(_plain_gains(ledger))
     return {
         number: gain

@@ -7,7 +7,7 @@ from typing import Any
 
 from autoresearch.report import draw
 from autoresearch.report.plan import HEIGHT, LABEL_SIZE, WIDTH, Plan
-from autoresearch.report.story import Standing, Story, counted, headline, number, signed
+from autoresearch.report.story import Position, Story, counted, headline, number, signed
 from autoresearch.store.ledger import Status
 from autoresearch.store.rows import plain
 
@@ -146,11 +146,11 @@ class _Chart:
         points = self._over(values).mark_point(filled=True, opacity=0, size=190, cursor="pointer")
         return points.encode(**self.at, tooltip=tips)
 
-    def _mark(self, standing: Standing) -> dict[str, Any]:
+    def _mark(self, standing: Position) -> dict[str, Any]:
         x, y = self.plan.datum(self.plan.x(standing.row.number), self.plan.y(standing))
         return {"x": x, "y": y, "kind": self.plan.kind(standing)}
 
-    def _told(self, standing: Standing) -> dict[str, Any]:
+    def _told(self, standing: Position) -> dict[str, Any]:
         row, delta = standing.row, standing.delta
         metric, reason = plain(self.story.metric.name), plain(row.reason)
         return {

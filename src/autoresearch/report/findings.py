@@ -11,7 +11,7 @@ from autoresearch.report.story import Finding, number, signed
 from autoresearch.store.extra_runs import ABLATED, VERIFIED
 from autoresearch.store.ledger import Ledger
 from autoresearch.strategies.claims import baseline, claimed_gain
-from autoresearch.strategies.confirmation import Confirm
+from autoresearch.strategies.confirmation import SequentialConfirmation
 from autoresearch.strategies.screening_test import Noise
 
 
@@ -37,7 +37,7 @@ def _own_findings(ledger: Ledger) -> Iterator[Finding]:
         remark = f"standard deviation of one run; the baseline ran {len(values)} times"
         yield Finding("noise", number(Noise.pooled([values]).sd), remark)
     yield Finding("gain that the study claims", signed(claimed_gain(ledger)))
-    if (rule := Confirm.of(ledger)) is not None:
+    if (rule := SequentialConfirmation.of(ledger)) is not None:
         for told in rule.standing(ledger).proven:
             claim = told.claim
             remark = f"proven on fresh seeds; {signed(claim.low)} to {signed(claim.high)}"

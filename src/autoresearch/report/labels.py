@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from autoresearch.report.occupancy import Box, Ground, Line, samples
+from autoresearch.report.occupancy import Box, Line, Occupancy, samples
 
 Side = Literal["left", "right"]  # of the point, where the text stands
 
@@ -62,14 +62,14 @@ class Canvas:
     dots: Sequence[tuple[float, float]] = ()  # points that text should rather not cover
 
     @cached_property
-    def wall_ground(self) -> Ground:
+    def wall_ground(self) -> Occupancy:
         """Where the walls are."""
-        return Ground(self.width, self.height, self.walls)
+        return Occupancy(self.width, self.height, self.walls)
 
     @cached_property
-    def dot_ground(self) -> Ground:
+    def dot_ground(self) -> Occupancy:
         """Where the dots are, one cell each."""
-        return Ground(self.width, self.height, [Box(x, y, x, y) for x, y in self.dots])
+        return Occupancy(self.width, self.height, [Box(x, y, x, y) for x, y in self.dots])
 
 
 def place(points: Sequence[Point], canvas: Canvas) -> tuple[Label, ...]:

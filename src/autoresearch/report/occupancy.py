@@ -31,7 +31,7 @@ class Box:
         return self.x0 - gap < x < self.x1 + gap and self.y0 - gap < y < self.y1 + gap
 
 
-class Ground:
+class Occupancy:
     """Counts of marks in cells of a few pixels, summed so that a box costs four look-ups."""
 
     def __init__(self, width: float, height: float, boxes: Iterable[Box]) -> None:

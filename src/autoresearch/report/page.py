@@ -15,9 +15,9 @@ from importlib.resources import files
 from typing import Any
 
 from autoresearch.report import curve_chart, draw
-from autoresearch.report.arms import HEAD, arm_cells, arm_line, noise_remark
 from autoresearch.report.chart import staircase_chart
-from autoresearch.report.story import Standing, Story, counted, number, percent, signed
+from autoresearch.report.proposer_stats import HEAD, arm_cells, arm_line, noise_remark
+from autoresearch.report.story import Position, Story, counted, number, percent, signed
 from autoresearch.store.ledger import Status
 from autoresearch.store.rows import Row, plain
 
@@ -124,7 +124,7 @@ def _keeps(story: Story) -> str:
 <p class="remark">Gain is against the best before it.</p></section>"""
 
 
-def _keep(standing: Standing, story: Story, largest: float) -> str:
+def _keep(standing: Position, story: Story, largest: float) -> str:
     row, gain, share = standing.row, "", 0.0
     if row.value is not None and standing.before is not None:
         better = story.metric.gain(row.value, standing.before)
@@ -221,7 +221,7 @@ class _Columns:
         names += [("proposer", "")] * self.proposer
         return "".join(f'<th class="{kind}">{_e(name)}</th>' for name, kind in names)
 
-    def row(self, standing: Standing) -> str:
+    def row(self, standing: Position) -> str:
         row, delta = standing.row, standing.delta
         cells = [("n", str(row.number)), ("", f'<span class="{row.word}">{row.word}</span>')]
         cells.append(("n", "–" if row.value is None else number(row.value)))

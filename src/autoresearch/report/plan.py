@@ -8,7 +8,7 @@ from itertools import pairwise
 from autoresearch.report.labels import Canvas, Label, Point, place, shortened, text_width
 from autoresearch.report.occupancy import Box
 from autoresearch.report.scale import Scale, fit
-from autoresearch.report.story import Standing, Story
+from autoresearch.report.story import Position, Story
 from autoresearch.store.ledger import Status
 from autoresearch.store.rows import plain
 
@@ -22,7 +22,7 @@ class Plan:
     """Where each mark and each label of a story goes, in pixels and in the units of the axes."""
 
     def __init__(self, story: Story) -> None:
-        self.standings: Sequence[Standing] = [s for s in story.standings if not s.row.skipped]
+        self.standings: Sequence[Position] = [s for s in story.standings if not s.row.skipped]
         keeps = [s for s in self.standings if s.row.status is Status.KEEP]
         best_room = 0.09 + 0.014 * min(len(keeps), 14)  # for labels: no trial lies out there
         self.scale: Scale = fit(story.rows, story.metric).padded(best=best_room, worst=0.09)
@@ -35,7 +35,7 @@ class Plan:
         """Pixel of a trial's number, from the left."""
         return WIDTH * (trial - self.across[0]) / (self.across[1] - self.across[0])
 
-    def y(self, standing: Standing) -> float:
+    def y(self, standing: Position) -> float:
         """Pixel of a trial's mark, from the top; at the worse edge when it is off the axis."""
         value = standing.row.value
         if value is None or self.scale.off(value):
@@ -52,7 +52,7 @@ class Plan:
         steps = [(s.row.number, s.best) for s in self.standings if s.record and s.best is not None]
         return [*steps, (self.standings[-1].row.number, steps[-1][1])] if steps else []
 
-    def kind(self, standing: Standing) -> str:
+    def kind(self, standing: Position) -> str:
         """What the legend calls it."""
         row = standing.row
         if row.value is None:
@@ -77,7 +77,7 @@ class Plan:
                 found += [(box, text)] if box.x1 < end else []
         return found
 
-    def _labels(self, keeps: Sequence[Standing]) -> tuple[Label, ...]:
+    def _labels(self, keeps: Sequence[Position]) -> tuple[Label, ...]:
         points = [
             Point(s.row.number, self.x(s.row.number), self.y(s), _text(s), _weight(s))
             for s in keeps
@@ -99,10 +99,10 @@ class Plan:
         return boxes + [Box(box.x0 - 12, box.y0, box.x1, box.y1) for box, _ in self.asides()]
 
 
-def _text(standing: Standing) -> str:
+def _text(standing: Position) -> str:
     return shortened(plain(standing.row.note)) or f"#{standing.row.number}"
 
 
-def _weight(standing: Standing) -> float:
+def _weight(standing: Position) -> float:
     """The baseline first, then the larger gain."""
     return float("inf") if standing.before is None else abs(standing.delta or 0.0)

@@ -12,11 +12,11 @@ from autoresearch.store.ledger import Status
 from autoresearch.store.rows import Row
 
 if TYPE_CHECKING:
-    from autoresearch.report.arms import Arm
+    from autoresearch.report.proposer_stats import ProposerStats
 
 
 @dataclass(frozen=True)
-class Standing:
+class Position:
     """A row beside the best that was kept before it."""
 
     row: Row
@@ -54,10 +54,10 @@ class Story:
     rows: Sequence[Row]
     facts: Mapping[str, str] = field(default_factory=dict)  # machine, task, seeds, budget
     findings: Sequence[Finding] = ()  # is it real: noise, claims, what was measured again
-    arms: Sequence[Arm] = ()  # which proposer earned what
+    arms: Sequence[ProposerStats] = ()  # which proposer earned what
 
     @property
-    def standings(self) -> tuple[Standing, ...]:
+    def standings(self) -> tuple[Position, ...]:
         """Every row with the best before and after it."""
         return climb(self.rows, self.metric)
 
@@ -90,7 +90,7 @@ class Story:
         return timed * 3600 / seconds if seconds else None
 
 
-def climb(rows: Sequence[Row], metric: Metric) -> tuple[Standing, ...]:
+def climb(rows: Sequence[Row], metric: Metric) -> tuple[Position, ...]:
     """The staircase: the best kept value before and after each row."""
     best: float | None = None
     standings = []
@@ -98,7 +98,7 @@ def climb(rows: Sequence[Row], metric: Metric) -> tuple[Standing, ...]:
         before = best
         if row.status is Status.KEEP and metric.better(row.value, best):
             best = row.value
-        standings.append(Standing(row, before, best))
+        standings.append(Position(row, before, best))
     return tuple(standings)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from autoresearch.lab.metric import Metric
 from autoresearch.report.scale import Scale, fit
-from autoresearch.report.story import Standing, Story, climb, headline, number, signed
+from autoresearch.report.story import Position, Story, climb, headline, number, signed
 from autoresearch.report.text_canvas import Canvas, Cell, Signs, signs
 from autoresearch.store.ledger import Status
 from autoresearch.store.rows import Row, plain
@@ -110,7 +110,7 @@ def _printed(picture: Staircase | TrialsTable) -> str:
     return captured.get().rstrip("\n")
 
 
-def _cells(standing: Standing, narrow: bool) -> list[str]:
+def _cells(standing: Position, narrow: bool) -> list[str]:
     row, delta = standing.row, standing.delta
     more = [
         "" if delta is None else signed(delta),

@@ -21,7 +21,7 @@ VERIFIED, ABLATED = "verify.json", "ablate.json"  # what was last found, for the
 
 
 @dataclass(frozen=True)
-class Run:
+class ExtraRun:
     """One measurement. `tree` names the files that ran; equal trees are equal candidates."""
 
     tree: str
@@ -51,7 +51,7 @@ class Gain:
         return cls(mean, mean - half, mean + half)
 
 
-def read_runs(folder: Path) -> list[Run]:
+def read_runs(folder: Path) -> list[ExtraRun]:
     """All runs, oldest first; a line that a crash cut off is no run."""
     try:
         lines = (folder / FILE).read_text(encoding="utf-8").splitlines()
@@ -60,13 +60,13 @@ def read_runs(folder: Path) -> list[Run]:
     found = []
     for line in lines:
         try:
-            found.append(Run(**json.loads(line)))
+            found.append(ExtraRun(**json.loads(line)))
         except (ValueError, TypeError):
             continue
     return found
 
 
-def add_run(folder: Path, run: Run) -> Run:
+def add_run(folder: Path, run: ExtraRun) -> ExtraRun:
     """Write a run down, durably."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / FILE).open("a", encoding="utf-8") as stream:

@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from autoresearch.lab.metric import Metric
-from autoresearch.store.ledger import Attempt, Trial
+from autoresearch.store.ledger import Run, Trial
 from autoresearch.store.rows import Row, plain
 
 
@@ -51,11 +51,11 @@ def _inert(note: str) -> str:
 def _trial(trial: Trial) -> dict[str, Any]:
     record = {f.name: getattr(trial, f.name) for f in fields(trial) if f.name != "attempts"}
     derived = {"value": trial.value, "memory_gb": trial.memory_gb, "seconds": trial.seconds}
-    attempts = [_attempt(attempt) for attempt in trial.attempts]
+    attempts = [_attempt(attempt) for attempt in trial.runs]
     return {name: _json(v) for name, v in (record | derived).items()} | {"attempts": attempts}
 
 
-def _attempt(attempt: Attempt) -> dict[str, Any]:
+def _attempt(attempt: Run) -> dict[str, Any]:
     record = {f.name: _json(getattr(attempt, f.name)) for f in fields(attempt)}
     record["numbers"] = {name: _json(v) for name, v in sorted(attempt.numbers.items())}
     return record

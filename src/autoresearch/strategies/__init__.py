@@ -11,7 +11,7 @@ PROVER = "confirm"  # the proposer of a trial that changes nothing, but proves
 
 
 @dataclass(frozen=True)
-class Look:
+class RunRequest:
     """One more run: of what, for what, with which of the trial's seeds."""
 
     commit: str = ""  # empty: the trial's own
@@ -25,7 +25,7 @@ class Verdict:
 
     status: Status | None
     reason: str = ""
-    look: Look | None = None  # what to run; None: the trial's own commit
+    look: RunRequest | None = None  # what to run; None: the trial's own commit
 
     @property
     def climbs(self) -> bool:
@@ -46,7 +46,7 @@ class Strategy(Protocol):
     def select(self, ledger: Ledger) -> str:
         """The commit to start the next candidate from; the ledger has a kept trial."""
 
-    def unproven(self, ledger: Ledger, *, last: bool = False) -> str | None:
+    def due_confirmation(self, ledger: Ledger, *, last: bool = False) -> str | None:
         """A commit to prove before anything new is tried, or None.
 
         With `last` nothing new will follow, so whatever is open is due.

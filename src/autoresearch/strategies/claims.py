@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from autoresearch.store.ledger import Ledger, Trial
-from autoresearch.strategies.confirmation import Confirm
+from autoresearch.strategies.confirmation import SequentialConfirmation
 
 
 def claimed_gain(ledger: Ledger) -> float:
     """What the study itself says that it gained."""
-    if (rule := Confirm.of(ledger)) is not None:
+    if (rule := SequentialConfirmation.of(ledger)) is not None:
         return sum(told.claim.estimate for told in rule.standing(ledger).proven)
     first, best = baseline(ledger), ledger.best()
     assert best is not None and best.value is not None and first.value is not None
@@ -20,7 +20,7 @@ def proven_values(ledger: Ledger) -> dict[int, float]:
 
     A machine drifts: the plain values of two keeps, hours apart, do not compare.
     """
-    rule = Confirm.of(ledger)
+    rule = SequentialConfirmation.of(ledger)
     if rule is None or ledger.best() is None:
         return {}
     value, sign = baseline(ledger).value or 0.0, ledger.metric.gain(1.0, 0.0)

@@ -26,7 +26,7 @@ from autoresearch.store.ledger import (
     Status,
     Trial,
 )
-from autoresearch.strategies import PROVER, Look, Verdict
+from autoresearch.strategies import PROVER, RunRequest, Verdict
 from autoresearch.strategies.screening_test import (
     Claim,
     Decision,
@@ -59,12 +59,12 @@ class Proven:
 
 
 @dataclass(frozen=True)
-class Standing:
+class Climb:
     """Where a study stands: what is proven, and what is only hoped for."""
 
-    anchor: str  # the last kept commit
+    incumbent: str  # the last kept commit
     tip: str  # where the next candidate starts
-    anchor_level: Level
+    incumbent_level: Level
     level: Level  # of the tip
     noise: Noise
     steps: tuple[int, ...] = ()  # trials climbed since the anchor
@@ -92,10 +92,10 @@ class Standing:
         return Proof(self.trials, len(self.steps))
 
 
-Line = Generator[Look, float | None, tuple[Verdict, Standing | None]]
+Line = Generator[RunRequest, float | None, tuple[Verdict, Climb | None]]
 
 
-class Confirm:
+class SequentialConfirmation:
     """Screen each candidate, climb on what looks better, prove the climb on fresh seeds."""
 
     name = "confirm"
@@ -104,10 +104,10 @@ class Confirm:
         self.keep = keep or Keep()
         kept = self.keep
         self.rule = Rule(kept.confidence, kept.min_delta, steps=kept.steps)
-        self._memory: dict[Path, tuple[int, Standing | None]] = {}
+        self._memory: dict[Path, tuple[int, Climb | None]] = {}
 
     @classmethod
-    def of(cls, ledger: Ledger) -> Confirm | None:
+    def of(cls, ledger: Ledger) -> SequentialConfirmation | None:
         """The rule as a study was begun with it; None where that was another rule."""
         facts = ledger.facts
         return cls(Keep.of(facts.get("keep", ""))) if facts.get("strategy") == cls.name else None
@@ -118,10 +118,10 @@ class Confirm:
         """The tip: the last kept commit, or what was climbed since."""
         return self.standing(ledger).tip
 
-    def unproven(self, ledger: Ledger, *, last: bool = False) -> str | None:
+    def due_confirmation(self, ledger: Ledger, *, last: bool = False) -> str | None:
         """The tip, when its climb is to be proven now."""
         at = self.standing(ledger)
-        if at.tip == at.anchor or len(at.steps) == at.open_at:  # nothing new since it was open
+        if at.tip == at.incumbent or len(at.steps) == at.open_at:  # nothing new since it was open
             return None
         due = last or stack_due(len(at.steps), self.rule, open_at=at.open_at)
         return at.tip if due else None
@@ -130,9 +130,9 @@ class Confirm:
         """What a trial's runs mean so far, after all that came before it."""
         at = self._walked(ledger, trial.number)
         asked = self._told(self._line(trial, at), trial)
-        return Verdict(None, look=asked) if isinstance(asked, Look) else asked[0]
+        return Verdict(None, look=asked) if isinstance(asked, RunRequest) else asked[0]
 
-    def standing(self, ledger: Ledger) -> Standing:
+    def standing(self, ledger: Ledger) -> Climb:
         """Where the study stands after all its finished trials."""
         at = self._walked(ledger, len(ledger))
         if at is None:
@@ -141,7 +141,7 @@ class Confirm:
 
     # ---- walking the record --------------------------------------------------------------------
 
-    def _walked(self, ledger: Ledger, until: int) -> Standing | None:
+    def _walked(self, ledger: Ledger, until: int) -> Climb | None:
         """The standing before trial `until`; from where the last walk of this ledger ended."""
         self._sign = -1.0 if ledger.metric.direction == "minimize" else 1.0
         walked, at = self._memory.get(ledger.path, (0, None))
@@ -154,27 +154,27 @@ class Confirm:
         self._memory = {ledger.path: (walked, at)}  # what is applied never changes
         return at
 
-    def _after(self, trial: Trial, at: Standing | None) -> Standing | None:
+    def _after(self, trial: Trial, at: Climb | None) -> Climb | None:
         """The standing once a trial is told: what was refused for another reason changes little."""
-        told = self._told(self._line(trial, at), trial) if trial.attempts else None
-        if told is not None and not isinstance(told, Look):
+        told = self._told(self._line(trial, at), trial) if trial.runs else None
+        if told is not None and not isinstance(told, RunRequest):
             verdict, later = told
             if later is not None and (verdict.status, verdict.reason) == (
                 trial.status,
                 trial.reason,
             ):
                 return later
-        if at is None or not trial.attempts:
+        if at is None or not trial.runs:
             return at
         if trial.proposer == PROVER:
             return self._dropped(replace(at, proofs=(*at.proofs, at.proof)))
         return replace(at, trials=at.trials + 1, quiet=at.quiet + 1)
 
-    def _told(self, line: Line, trial: Trial) -> Look | tuple[Verdict, Standing | None]:
+    def _told(self, line: Line, trial: Trial) -> RunRequest | tuple[Verdict, Climb | None]:
         """A story with the runs that were made for it: what it asks next, or how it ended."""
         try:
             asked = next(line)
-            for attempt in trial.attempts:
+            for attempt in trial.runs:
                 if (attempt.commit, attempt.role) != (asked.commit, asked.role):
                     raise StrategyError(
                         f"Run {attempt.number} of trial {trial.number} was made as "
@@ -184,11 +184,11 @@ class Confirm:
                 value = None if attempt.value is None else self._sign * attempt.value
                 asked = line.send(value)
         except StopIteration as ended:
-            verdict: tuple[Verdict, Standing | None] = ended.value
+            verdict: tuple[Verdict, Climb | None] = ended.value
             return verdict
         return asked
 
-    def _line(self, trial: Trial, at: Standing | None) -> Line:
+    def _line(self, trial: Trial, at: Climb | None) -> Line:
         if at is None:
             return self._baseline(trial)
         if trial.proposer == PROVER:
@@ -201,7 +201,7 @@ class Confirm:
         """Run against itself, it tells the noise."""
         values: list[float] = []
         for draw in range(2 if self.keep.noise == "none" else self.keep.runs):
-            value = yield Look(role=NOISE, draw=draw)
+            value = yield RunRequest(role=NOISE, draw=draw)
             if value is None:
                 return _crash(trial), None
             values.append(value)
@@ -209,16 +209,16 @@ class Confirm:
             seen = " and ".join(f"{self._sign * value:g}" for value in values)
             return Verdict(Status.CRASH, f'keep.noise is "none", and two runs gave {seen}'), None
         level = Level.of(values)
-        at = Standing(trial.commit, trial.commit, level, level, Noise.pooled([values]))
+        at = Climb(trial.commit, trial.commit, level, level, Noise.pooled([values]))
         return Verdict(Status.KEEP), at
 
-    def _screening(self, trial: Trial, at: Standing) -> Line:
+    def _screening(self, trial: Trial, at: Climb) -> Line:
         """One run; a second where the first is promising. What still is becomes the tip."""
         now = replace(at, trials=at.trials + 1, quiet=at.quiet + 1)
         gains: list[float] = []
         grown = _growth(trial)
         while True:
-            value = yield Look(draw=len(gains))
+            value = yield RunRequest(draw=len(gains))
             if value is None:
                 return _crash(trial), now
             gains.append(value - at.level.value)
@@ -240,23 +240,23 @@ class Confirm:
         return Verdict(Status.DISCARD, reason), (yield from self._refreshed(now))
 
     def _exactly(
-        self, trial: Trial, at: Standing, value: float, *, simpler: bool
-    ) -> tuple[Verdict, Standing]:
+        self, trial: Trial, at: Climb, value: float, *, simpler: bool
+    ) -> tuple[Verdict, Climb]:
         """Without noise its value decides; of equals the simpler one is kept."""
         if not self._beats(at, value, simpler=simpler):
             return Verdict(Status.DISCARD), at
         gain = value - at.level.value
         level, told = Level.of([value]), Proven(trial.number, Claim(gain, gain, gain))
-        later = replace(at, anchor=trial.commit, tip=trial.commit, proven=(*at.proven, told))
-        return Verdict(Status.KEEP), replace(later, level=level, anchor_level=level)
+        later = replace(at, incumbent=trial.commit, tip=trial.commit, proven=(*at.proven, told))
+        return Verdict(Status.KEEP), replace(later, level=level, incumbent_level=level)
 
-    def _beats(self, at: Standing, value: float, *, simpler: bool) -> bool:
+    def _beats(self, at: Climb, value: float, *, simpler: bool) -> bool:
         gain = value - at.level.value
         return gain > self.rule.min_delta or (simpler and gain >= 0)
 
     def _seen_again(
-        self, at: Standing, value: float, *, simpler: bool
-    ) -> Generator[Look, float | None, list[float]]:
+        self, at: Climb, value: float, *, simpler: bool
+    ) -> Generator[RunRequest, float | None, list[float]]:
         """The runs of a candidate in a lab without noise so far: one, unless it would be kept.
 
         Then it is run on another seed: a baseline without chance may get a successor with it. If
@@ -266,16 +266,16 @@ class Confirm:
         seen = [value]
         if self.keep.noise == "none" or not self._beats(at, value, simpler=simpler):
             return seen
-        second = yield Look(draw=1)
+        second = yield RunRequest(draw=1)
         if second is None or second == value:
             return [] if second is None else seen
         seen.append(second)
         for draw in range(2, self.keep.runs):
-            more = yield Look(role=NOISE, draw=draw)
+            more = yield RunRequest(role=NOISE, draw=draw)
             seen += [] if more is None else [more]
         return seen
 
-    def _proof(self, trial: Trial, at: Standing) -> Line:
+    def _proof(self, trial: Trial, at: Climb) -> Line:
         """Tip against anchor, in pairs A-B-B-A on fresh seeds; once kept, one more to tell by."""
         alpha = alpha_for(at.proof.trials, at.proof.steps, at.proofs, self.rule)
         simpler = at.simplifies and self._believed(at) < at.noise.sd
@@ -298,35 +298,35 @@ class Confirm:
         if extra is not None:
             at = replace(at, level=at.level.seen(extra[0], self.rule))
         proven = (*at.proven, Proven(trial.number, told, at.steps, at.shown))
-        kept = replace(at, anchor=at.tip, anchor_level=at.level, steps=(), grown=(), shown=())
+        kept = replace(at, incumbent=at.tip, incumbent_level=at.level, steps=(), grown=(), shown=())
         return Verdict(Status.KEEP), replace(kept, open_at=0, quiet=0, proven=proven)
 
     # ---- parts of them -------------------------------------------------------------------------
 
     def _pair(
-        self, at: Standing, number: int, role: str
-    ) -> Generator[Look, float | None, tuple[float, float] | None]:
+        self, at: Climb, number: int, role: str
+    ) -> Generator[RunRequest, float | None, tuple[float, float] | None]:
         """(tip, anchor), each once on one seed; None when one of them fails again and again."""
         for again in range(TRIES):
             draw = (CLAIM_DRAW if role == CLAIM else PAIR_DRAW) + TRIES * number + again
-            looks = [Look(role=role, draw=draw), Look(at.anchor, role, draw)]
+            looks = [RunRequest(role=role, draw=draw), RunRequest(at.incumbent, role, draw)]
             values: dict[str, float | None] = {}
             for look in reversed(looks) if number % 2 else looks:
                 values[look.commit] = yield look
-            new, old = values[""], values[at.anchor]
+            new, old = values[""], values[at.incumbent]
             if new is not None and old is not None:
                 return new, old
         return None
 
-    def _refreshed(self, at: Standing) -> Generator[Look, float | None, Standing]:
+    def _refreshed(self, at: Climb) -> Generator[RunRequest, float | None, Climb]:
         """After a long time without a step the tip is run again: machines drift."""
         if at.quiet < self.rule.refresh or at.exact:
             return at
-        value = yield Look(at.tip, REFRESH, REFRESH_DRAW)
+        value = yield RunRequest(at.tip, REFRESH, REFRESH_DRAW)
         level = at.level if value is None else at.level.seen(value, self.rule)
         return replace(at, level=level, quiet=0)
 
-    def _stepped(self, trial: Trial, at: Standing, decision: Decision) -> Standing:
+    def _stepped(self, trial: Trial, at: Climb, decision: Decision) -> Climb:
         return replace(
             at,
             tip=trial.commit,
@@ -337,28 +337,28 @@ class Confirm:
             quiet=0,
         )
 
-    def _unproven(self, at: Standing, pairs: list[tuple[float, float]], verdict: str) -> Standing:
+    def _unproven(self, at: Climb, pairs: list[tuple[float, float]], verdict: str) -> Climb:
         """A stack that may yet be good is climbed on; a single step is not worth a second proof."""
         at = self._measured(at, pairs)
         if verdict == "open" and self.rule.steps > 1:
             return replace(at, open_at=len(at.steps))
         return self._dropped(at)
 
-    def _measured(self, at: Standing, pairs: list[tuple[float, float]]) -> Standing:
+    def _measured(self, at: Climb, pairs: list[tuple[float, float]]) -> Climb:
         """What a proof's runs teach, whatever came of it: both levels, and the noise."""
-        level, anchor = at.level, at.anchor_level
+        level, incumbent = at.level, at.incumbent_level
         for new, old in pairs:
-            level, anchor = level.seen(new, self.rule), anchor.seen(old, self.rule)
+            level, incumbent = level.seen(new, self.rule), incumbent.seen(old, self.rule)
         noise = at.noise.joined([difference / _ROOT2 for difference in _differences(pairs)])
-        return replace(at, level=level, anchor_level=anchor, noise=noise)
+        return replace(at, level=level, incumbent_level=incumbent, noise=noise)
 
-    def _dropped(self, at: Standing) -> Standing:
+    def _dropped(self, at: Climb) -> Climb:
         """Back to the anchor: nothing of the climb is believed any more."""
         clean = replace(at, steps=(), grown=(), shown=(), open_at=0, quiet=0)
-        return replace(clean, tip=at.anchor, level=at.anchor_level)
+        return replace(clean, tip=at.incumbent, level=at.incumbent_level)
 
-    def _believed(self, at: Standing) -> float:
-        return at.level.value - at.anchor_level.value - self.rule.min_delta
+    def _believed(self, at: Climb) -> float:
+        return at.level.value - at.incumbent_level.value - self.rule.min_delta
 
 
 def _growth(trial: Trial) -> int:

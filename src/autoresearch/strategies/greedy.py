@@ -21,13 +21,13 @@ class Greedy:
         assert best is not None, "a study selects only after its baseline"
         return best.commit
 
-    def unproven(self, ledger: Ledger, *, last: bool = False) -> str | None:  # noqa: ARG002
+    def due_confirmation(self, ledger: Ledger, *, last: bool = False) -> str | None:  # noqa: ARG002
         """One look is proof enough."""
         return None
 
     def judge(self, trial: Trial, ledger: Ledger) -> Verdict:
         """Keep if better, discard if not, crash without a number."""
-        if not trial.attempts:
+        if not trial.runs:
             return AGAIN
         if trial.value is None:
             return Verdict(Status.CRASH, trial.own[-1].reason)

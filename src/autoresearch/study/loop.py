@@ -18,8 +18,8 @@ from autoresearch.errors import (
     ProposerError,
 )
 from autoresearch.proposers import ProposalFailed, Proposer, takes_time
-from autoresearch.proposers import patience as patience_of
-from autoresearch.proposers.retry_policy import Advice, Persistence
+from autoresearch.proposers import max_seconds as patience_of
+from autoresearch.proposers.retry_policy import Advice, RetryPolicy
 from autoresearch.store.artefacts import read_details
 from autoresearch.store.ledger import Spend, Trial
 from autoresearch.strategies import PROVER
@@ -31,7 +31,7 @@ LOOK = 1.0  # seconds between two looks at whether a person wants something
 
 
 @dataclass(frozen=True)
-class Limits:
+class StopLimits:
     """What a session of the loop may use. Nothing set means: until stopped."""
 
     trials: int | None = None  # experiments, the baseline not counted
@@ -89,11 +89,11 @@ class Patience:
 def research(
     study: Study,
     proposer: Proposer,
-    limits: Limits,
+    limits: StopLimits,
     *,
     ahead: bool = True,
-    patience: Patience | None = None,
-    persistence: Persistence | None = None,
+    max_seconds: Patience | None = None,
+    persistence: RetryPolicy | None = None,
     on_note: Callable[[str], None] = lambda _: None,
     sleep: Callable[[float], object] = time.sleep,
     between: Callable[[], None] = lambda: None,
@@ -108,7 +108,7 @@ def research(
     that goes on.
     """
     session = Session(
-        study, proposer, limits, ahead, patience or Patience(), persistence or Persistence(),
+        study, proposer, limits, ahead, max_seconds or Patience(), persistence or RetryPolicy(),
         on_note, sleep, between,
     )  # fmt: skip
     try:
@@ -116,9 +116,9 @@ def research(
     except EndAsked as asked:
         why = str(asked)
     except BaseException:
-        study.desk.drop(within=AT_ONCE)
+        study.workspaces.drop(within=AT_ONCE)
         raise
-    study.desk.drop()
+    study.workspaces.drop()
     return why
 
 
@@ -128,10 +128,10 @@ class Session:
 
     study: Study
     proposer: Proposer
-    limits: Limits
+    limits: StopLimits
     ahead: bool
-    patience: Patience
-    persistence: Persistence
+    max_seconds: Patience
+    persistence: RetryPolicy
     note: Callable[[str], None]
     sleep: Callable[[float], object]
     between: Callable[[], None]
@@ -169,7 +169,7 @@ class Session:
         """The interrupted trial before a new one."""
         trial = self.study.recover() or self._next()
         self.done += trial.proposer != PROVER
-        self.patience.forget()
+        self.max_seconds.forget()
         self.study.reserve.hold()
         self._tell_missing(trial)
         self._tell_unpriced(trial)
@@ -249,7 +249,7 @@ class Session:
         advice = self.persistence.after(failed)
         if advice.stop:
             return False
-        hidden = failed.kind == "refusal" and self.study.desk.withhold()
+        hidden = failed.kind == "refusal" and self.study.workspaces.withhold()
         log = "the last crash's log is left out" if hidden else ""
         self._follow(advice, f"No proposal ({failed.kind}): {str(failed).rstrip('.')}", log)
         return True
@@ -274,7 +274,7 @@ class Session:
 
     def _wait_out(self, error: Exception) -> None:
         """Say what is wrong, free the reserve for what the ledger must still write, and wait."""
-        seconds = _until(self.limits, self.patience.after(error))
+        seconds = _until(self.limits, self.max_seconds.after(error))
         freed = " The reserve was freed." if self.study.reserve.give_up() else ""
         self.note(f"{error}{freed} Paused: {_again(seconds)}.")
         self._wait(seconds)
@@ -302,7 +302,7 @@ def _again(seconds: float) -> str:
     return f"trying again in {seconds:.0f} s" if seconds else "trying again"
 
 
-def _until(limits: Limits, seconds: float) -> float:
+def _until(limits: StopLimits, seconds: float) -> float:
     """A wait that does not go beyond the session's end."""
     if limits.until is None:
         return seconds

@@ -138,9 +138,9 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _lock_soon(stream: IO[str], patience: float = 0.5) -> bool:
+def _lock_soon(stream: IO[str], max_seconds: float = 0.5) -> bool:
     """Lock, allowing for those who only look whether it is locked."""
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + max_seconds
     while not (held := take_lock(stream)) and time.monotonic() < deadline:
         time.sleep(0.02)
     return held

@@ -38,7 +38,7 @@ class Overview:
 
 
 @dataclass(frozen=True)
-class Pulse:
+class Activity:
     """Who holds a study, and what it is at."""
 
     holder: str
@@ -81,10 +81,10 @@ def overview(task: Task, ledger: Ledger, paths: StudyPaths) -> Overview:
     )
 
 
-def pulse(paths: StudyPaths) -> Pulse | None:
+def pulse(paths: StudyPaths) -> Activity | None:
     """Who holds a study now; None when nobody does."""
     holder = running(paths)
-    return None if holder is None else Pulse(holder, last_beat(paths.heartbeat))
+    return None if holder is None else Activity(holder, last_beat(paths.heartbeat))
 
 
 def pause_told(paths: StudyPaths) -> str:

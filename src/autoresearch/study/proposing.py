@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from autoresearch.evaluation.evaluator import Bench
+from autoresearch.evaluation.evaluator import Evaluator
 from autoresearch.evaluation.parsing import tail
 from autoresearch.files import make_empty, read_regular, remove_tree
 from autoresearch.lab.task import Task
@@ -26,8 +26,8 @@ from autoresearch.proposers import (
     ProposalFailed,
     Proposer,
     Witness,
+    max_seconds,
     owed,
-    patience,
 )
 from autoresearch.store.git import Git
 from autoresearch.store.ledger import Ledger, Spend, Status, Trial
@@ -43,7 +43,7 @@ Edit = Mapping[str, bytes] | OSError  # editable path -> content, or why there i
 
 
 @dataclass(frozen=True)
-class Made:
+class ProposedEdit:
     """An edit of a commit, and what its maker says of it."""
 
     parent: str
@@ -52,34 +52,34 @@ class Made:
     by: str
 
 
-class Desk:
+class Workspaces:
     """Lets proposers edit copies of one lab's files. One proposal is in the making at a time."""
 
     def __init__(
-        self, task: Task, git: Git, ledger: Ledger, paths: StudyPaths, bench: Bench
+        self, task: Task, git: Git, ledger: Ledger, paths: StudyPaths, evaluator: Evaluator
     ) -> None:
         self.task = task
         self.git = git
         self.ledger = ledger
         self.paths = paths
-        self.bench = bench
+        self.evaluator = evaluator
         self.others: Callable[[], str] = str  # what others found, in numbers
         self._withheld = -1  # a trial whose log is not shown
-        self._ahead: Ahead | None = None
+        self._ahead: PendingProposal | None = None
 
     # ---- now -----------------------------------------------------------------------------------
 
-    def propose(self, proposer: Proposer, parent: str) -> Made:
+    def propose(self, proposer: Proposer, parent: str) -> ProposedEdit:
         """Let a proposer edit a scratch copy of the parent."""
-        if patience(proposer):  # beside us, so that a Ctrl-C finds what it has cost
+        if max_seconds(proposer):  # beside us, so that a Ctrl-C finds what it has cost
             self.begin(proposer, parent)
             made = self.take(parent)
             assert made is not None  # of this very parent
             return made
         brief = self.brief(parent)
-        with self.bench.exported(parent, self.paths.workspace) as (workspace, _):
+        with self.evaluator.exported(parent, self.paths.workspace) as (workspace, _):
             proposal = proposer.propose(workspace, brief)
-            return Made(parent, self.collect(workspace), proposal, proposer.name)
+            return ProposedEdit(parent, self.collect(workspace), proposal, proposer.name)
 
     def brief(self, parent: str) -> Brief:
         """What a proposer is told that starts from a commit."""
@@ -127,9 +127,9 @@ class Desk:
         fresh()
         workspace = self.paths.workspace / self.git.prefix
         brief = self.brief(parent)
-        self._ahead = Ahead(parent, workspace, proposer, brief, fresh, self._goes_on)
+        self._ahead = PendingProposal(parent, workspace, proposer, brief, fresh, self._goes_on)
 
-    def take(self, parent: str) -> Made | None:
+    def take(self, parent: str) -> ProposedEdit | None:
         """What was begun ahead, as an edit of `parent`; None when there is nothing, or no use.
 
         Waits until it is made; raises what its proposer raised. What Ctrl-C ends meanwhile is
@@ -144,7 +144,7 @@ class Desk:
             edit = self.collect(ahead.workspace)
         finally:
             remove_tree(self.paths.workspace)
-        made = Made(ahead.parent, edit, proposal, ahead.proposer.name)
+        made = ProposedEdit(ahead.parent, edit, proposal, ahead.proposer.name)
         if parent == ahead.parent:
             return made
         carried = self._carried(made, parent)
@@ -163,7 +163,7 @@ class Desk:
             self._spend(ahead.proposer.name, *ahead.cost)
             remove_tree(self.paths.workspace)
 
-    def _carried(self, made: Made, parent: str) -> Made | None:
+    def _carried(self, made: ProposedEdit, parent: str) -> ProposedEdit | None:
         """An edit of one commit as an edit of another, by three-way merge of each file."""
         if isinstance(made.edit, OSError) or made.proposal.again:
             return replace(made, parent=parent)
@@ -198,7 +198,7 @@ class Desk:
 
 
 @dataclass
-class Ahead:
+class PendingProposal:
     """A proposal in the making, in a thread of its own. Its brief was made before.
 
     While nobody waits for it, one that fails because the other side is busy, and cost nothing, is
@@ -237,7 +237,7 @@ class Ahead:
 
     def end(self, within: float) -> None:
         """Have it ended, and wait for that at most so many seconds."""
-        self.brief.unwanted.set()
+        self.brief.cancelled.set()
         self._awaited.set()
         self._ended.wait(within)
 
@@ -272,7 +272,7 @@ class Ahead:
     def _tries_again(self, failed: ProposalFailed, limit: float) -> bool:
         """Whether to ask again, once that makes sense: what costs money is the loop's to decide."""
         free = not (failed.cost_usd or failed.tokens)
-        if failed.kind != "busy" or not free or not patience(self.proposer):
+        if failed.kind != "busy" or not free or not max_seconds(self.proposer):
             return False
         wait = max(SHORTEST, (failed.retry_after or 0.0) + random.uniform(0, limit))
         return not self._awaited.wait(max(0.0, wait - failed.ago)) and self.wanted()
@@ -288,11 +288,11 @@ def read_steering(paths: StudyPaths) -> str:
 def last_crash(ledger: Ledger, paths: StudyPaths, withheld: int = -1) -> str:
     """The end of the last finished trial's log, if it crashed and was no stranger's code."""
     last = next(iter(_finished(ledger)[-1:]), None)
-    if last is None or last.status is not Status.CRASH or not last.attempts or last.is_foreign:
+    if last is None or last.status is not Status.CRASH or not last.runs or last.is_foreign:
         return ""
     if last.number == withheld:
         return ""
-    log = paths.log(last.number, last.attempts[-1].number)
+    log = paths.log(last.number, last.runs[-1].number)
     return "\n".join(tail(log, CRASH_LINES))[-CRASH_CHARACTERS:]
 
 

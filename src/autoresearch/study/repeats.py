@@ -17,7 +17,7 @@ Files = Mapping[str, bytes]
 Lines = frozenset[tuple[str, str]]  # (path, code without white space)
 
 
-class Echoes:
+class Repeats:
     """Tells a candidate's new lines from those that recent discards wrote."""
 
     def __init__(self, files: Callable[[str], Files]) -> None:

@@ -10,27 +10,27 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch.errors import EndAsked, RunFailed
-from autoresearch.evaluation.evaluator import ALL_SETS, VALIDATION, Bench
+from autoresearch.evaluation.evaluator import ALL_SETS, VALIDATION, Evaluator
 from autoresearch.evaluation.jobs import cache_folder
-from autoresearch.evaluation.parsing import measured, out_of_bounds, ran
+from autoresearch.evaluation.parsing import out_of_bounds, parse_run, run_of
 from autoresearch.executors import Executor
 from autoresearch.executors.processes import machine_load
 from autoresearch.files import write_whole
 from autoresearch.lab.task import Task
-from autoresearch.proposers import Proposal, Proposer, patience
+from autoresearch.proposers import Proposal, Proposer, max_seconds
 from autoresearch.store import artefacts
 from autoresearch.store.disk_space import Reserve
 from autoresearch.store.git import Git
 from autoresearch.store.heartbeat import Stage, beat
-from autoresearch.store.ledger import Attempt, Ledger, State, Status, Trial
+from autoresearch.store.ledger import Ledger, Run, State, Status, Trial
 from autoresearch.store.locks import alone
 from autoresearch.store.paths import StudyPaths
 from autoresearch.store.results import results_tsv
 from autoresearch.store.rows import from_trials
 from autoresearch.store.simplicity import fingerprint, size
-from autoresearch.strategies import PROVER, Look, Strategy, Verdict
-from autoresearch.study.proposing import PARTING, Desk, Edit, Made
-from autoresearch.study.repeats import Echoes
+from autoresearch.strategies import PROVER, RunRequest, Strategy, Verdict
+from autoresearch.study.proposing import PARTING, Edit, ProposedEdit, Workspaces
+from autoresearch.study.repeats import Repeats
 from autoresearch.text import clean_line
 
 NOTE = 500  # characters of a note
@@ -45,7 +45,7 @@ MEASURING = "measuring.lock"  # in the cache folder
 class Measured:
     """One run beside the record, and its score on each set that it was asked for."""
 
-    attempt: Attempt
+    attempt: Run
     scores: Mapping[str, float]
 
 
@@ -75,13 +75,15 @@ class Study:
         self.ledger = ledger
         self.paths = paths
         self.strategy = strategy
-        self.bench = Bench(task, git, paths, executor)
-        self.desk = Desk(task, git, ledger, paths, self.bench)
+        self.evaluator = Evaluator(task, git, paths, executor)
+        self.workspaces = Workspaces(task, git, ledger, paths, self.evaluator)
         self.reserve = Reserve(paths.reserve)
-        self.echoes = Echoes(self._files)
+        self.repeats = Repeats(self._files)
         self.on_stage: Callable[[Stage], None] = _ignore
         self.on_trial: Callable[[Trial], None] = _ignore
-        self.offered: Callable[[str], Made | None] = _ignore  # an edit of a commit, from elsewhere
+        self.offered: Callable[[str], ProposedEdit | None] = (
+            _ignore  # an edit of a commit, from elsewhere
+        )
         self.tried: Callable[[Trial, str], str] = _nobody  # why a trial's commit need not run
         self.measuring = False  # something runs that is worth waiting for
         self.ending = False  # a person wants an end after the run under way
@@ -95,27 +97,27 @@ class Study:
         """
         if self.ledger.best() is None:
             return self.baseline()
-        if (tip := self.strategy.unproven(self.ledger)) is not None:
+        if (tip := self.strategy.due_confirmation(self.ledger)) is not None:
             return self.prove(tip)
         parent = self.ask()
         trial = self._enter(self.offered(parent) or self.propose(proposer, parent))
-        if trial.state is State.COMMITTED and not self.desk.busy and ahead():
-            self.desk.begin(proposer, self.ask())
+        if trial.state is State.COMMITTED and not self.workspaces.busy and ahead():
+            self.workspaces.begin(proposer, self.ask())
         return self._finish(trial)
 
     def ask(self) -> str:
         """The commit that the next candidate starts from."""
         return self.strategy.select(self.ledger)
 
-    def propose(self, proposer: Proposer, parent: str) -> Made:
+    def propose(self, proposer: Proposer, parent: str) -> ProposedEdit:
         """An edit of the parent: the one that was begun ahead, or a new one."""
-        limit = max(PROPOSE_LIMIT, patience(proposer) + PARTING)
+        limit = max(PROPOSE_LIMIT, max_seconds(proposer) + PARTING)
         self._begin(Stage("propose", len(self.ledger), proposer.name), limit)
-        return self.desk.take(parent) or self.desk.propose(proposer, parent)
+        return self.workspaces.take(parent) or self.workspaces.propose(proposer, parent)
 
     def tell(self, parent: str, edit: Edit, proposal: Proposal, by: str) -> Trial:
         """Commit an edit, run, measure, judge and record it; move the branch if it is kept."""
-        return self._finish(self._enter(Made(parent, edit, proposal, by)))
+        return self._finish(self._enter(ProposedEdit(parent, edit, proposal, by)))
 
     def baseline(self) -> Trial:
         """Run the unedited lab: the number that all others are compared with."""
@@ -128,7 +130,7 @@ class Study:
                 f"The baseline runs, and is refused: {trial.reason}. "
                 "Mend the lab or its task.toml, commit it, and run again."
             )
-        log = self.paths.log(trial.number, len(trial.attempts) - 1)
+        log = self.paths.log(trial.number, len(trial.runs) - 1)
         raise RunFailed(
             f"The baseline does not run ({trial.reason}): {trial.detail or 'no output'}. "
             f"Its log: {log}. Mend the lab, commit it, and run again."
@@ -143,19 +145,19 @@ class Study:
 
     def close(self) -> Trial | None:
         """Prove what is still open, when nothing new will follow."""
-        tip = self.strategy.unproven(self.ledger, last=True)
+        tip = self.strategy.due_confirmation(self.ledger, last=True)
         return None if tip is None else self.prove(tip)
 
     def closing_seconds(self) -> float:
         """About how long `close` would take now."""
-        if self.strategy.unproven(self.ledger, last=True) is None:
+        if self.strategy.due_confirmation(self.ledger, last=True) is None:
             return 0.0
         return PROOF_RUNS * self.usual_seconds()
 
     def usual_seconds(self) -> float:
         """About how long a run takes."""
         baseline = self.ledger.kept()[0]
-        return baseline.seconds / len(baseline.attempts)
+        return baseline.seconds / len(baseline.runs)
 
     @property
     def paused(self) -> bool:
@@ -234,7 +236,7 @@ class Study:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return self.ledger.add(Trial(0, parent, words, by, created=now, cost_usd=cost_usd), tokens)
 
-    def _enter(self, made: Made) -> Trial:
+    def _enter(self, made: ProposedEdit) -> Trial:
         """Into the record: a row, and a commit if there is something that could run."""
         told = made.proposal
         trial = self._add(made.parent, told.note, made.by, told.cost_usd, told.tokens)
@@ -260,7 +262,7 @@ class Study:
             return self._pin(trial, commit, tree) if again else self._refuse(trial, "no_change")
         if earlier := self.ledger.tried(fingerprint(self._files(commit))):
             return self._skip(trial, commit, tree, f"duplicate of #{earlier.number}")
-        trial = self.echoes.noted(trial, commit, edit, self.ledger, NOTE)
+        trial = self.repeats.noted(trial, commit, edit, self.ledger, NOTE)
         if reason := self.tried(trial, commit):
             return self._skip(trial, commit, tree, reason)
         return self._pin(trial, commit, tree)
@@ -289,19 +291,19 @@ class Study:
         """committed → running → ran: one attempt, in a clean export."""
         look = self._look(trial)
         trial = self.ledger.advance(trial, State.RUNNING)
-        number = len(trial.attempts)
+        number = len(trial.runs)
         seed = int(self.ledger.facts["seed"]) + 1000 * trial.number + _seed(look)
         log = self.paths.log(trial.number, number)
         stage = Stage("run", trial.number, trial.note, log, again=_again(look, number))
         with self._quiet(trial.number):
             self._begin(stage, self.task.budget.timeout)
             load = machine_load()
-            execution = self.bench.run(look.commit or trial.commit, self.base, log, seed)
+            execution = self.evaluator.run(look.commit or trial.commit, self.base, log, seed)
         if execution.ending == "suspended":  # the machine slept: its clock says nothing
             return trial
-        attempt = ran(number, seed, execution, self.task.source)
+        attempt = run_of(number, seed, execution, self.task.source)
         attempt = replace(attempt, commit=look.commit, role=look.role, load=load)
-        return self.ledger.add_attempt(trial, attempt)
+        return self.ledger.add_run(trial, attempt)
 
     def _quiet(self, number: int | None) -> contextlib.AbstractContextManager[None]:
         """Where time is measured: while no other such run is under way on this machine."""
@@ -313,10 +315,10 @@ class Study:
 
         return alone(cache_folder() / MEASURING, wait)
 
-    def _look(self, trial: Trial) -> Look:
+    def _look(self, trial: Trial) -> RunRequest:
         """What is to be run now; after a kill it is what was asked for before."""
         asked = self.strategy.judge(trial, self.ledger).look
-        return asked or Look(draw=len(trial.attempts))
+        return asked or RunRequest(draw=len(trial.runs))
 
     def measure(self, commit: str, seed: int, log: Path, *, holdout: bool = False) -> Measured:
         """Run any commit once more, beside the record: nothing of it enters the ledger."""
@@ -324,17 +326,17 @@ class Study:
         sets = ALL_SETS if holdout else VALIDATION
         with self._quiet(None):
             self._begin(stage, self.task.budget.timeout)
-            execution = self.bench.run(commit, self.base, log, seed, sets)
-        verdict = self.bench.verdict(log)
-        attempt = measured(ran(0, seed, execution, self.task.source), log, self.task, verdict)
+            execution = self.evaluator.run(commit, self.base, log, seed, sets)
+        verdict = self.evaluator.verdict(log)
+        attempt = parse_run(run_of(0, seed, execution, self.task.source), log, self.task, verdict)
         return Measured(attempt, verdict.scores if verdict else {})
 
     def _measure(self, trial: Trial) -> Trial:
         """ran → judged: what the attempt's log is worth."""
-        attempt = trial.attempts[-1]
+        attempt = trial.runs[-1]
         log = self.paths.log(trial.number, attempt.number)
-        found = measured(attempt, log, self.task, self.bench.verdict(log))
-        return self.ledger.judge_attempt(trial, found)
+        found = parse_run(attempt, log, self.task, self.evaluator.verdict(log))
+        return self.ledger.measure_run(trial, found)
 
     def _judge(self, trial: Trial) -> Trial:
         """judged → decided; or running again, when the strategy wants another look."""
@@ -363,7 +365,7 @@ class Study:
         log = self.paths.trial(trial.number) / "checks.log"
         with self._quiet(trial.number):
             self._begin(Stage("check", trial.number, trial.note, log), self.task.checks.timeout)
-            return self.bench.passes_checks(trial.commit, log)
+            return self.evaluator.passes_checks(trial.commit, log)
 
     def _ratchet(self, trial: Trial) -> Trial:
         """decided → applied: the branch moves, if it is a keep, from where the ledger left it."""
@@ -394,12 +396,12 @@ def restore_files(git: Git, task: Task, commit: str, replaced: Path | None = Non
     return changed
 
 
-def _seed(look: Look) -> int:
+def _seed(look: RunRequest) -> int:
     """Within a trial: no run shares its seed with what it is compared with."""
     return 2 * look.draw + bool(look.commit)
 
 
-def _again(look: Look, number: int) -> str:
+def _again(look: RunRequest, number: int) -> str:
     """What a further run is for, in words."""
     if number == 0:
         return ""

@@ -12,7 +12,7 @@ from typing import Any
 from autoresearch.errors import VerifyError
 from autoresearch.files import write_whole
 from autoresearch.lab.metric import Metric
-from autoresearch.store.extra_runs import ABLATED, VERIFIED, Gain, Run, add_run, read_runs
+from autoresearch.store.extra_runs import ABLATED, VERIFIED, ExtraRun, Gain, add_run, read_runs
 from autoresearch.store.ledger import Ledger, Trial
 from autoresearch.strategies import PROVER
 from autoresearch.strategies.claims import baseline, claimed_gain
@@ -88,7 +88,7 @@ def verify(study: Study, seeds: int) -> Verified:
     return found
 
 
-def verified(ledger: Ledger, best: Trial, pairs: Sequence[tuple[Run, Run]]) -> Verified:
+def verified(ledger: Ledger, best: Trial, pairs: Sequence[tuple[ExtraRun, ExtraRun]]) -> Verified:
     """What such pairs of runs, baseline and best, say."""
     metric = ledger.metric
     names = [name for name in pairs[0][0].scores if all(name in r.scores for p in pairs for r in p)]
@@ -137,7 +137,7 @@ def repeats(ledger: Ledger) -> Noise | None:
     """How far runs of one commit lie apart, whenever in the study each was made."""
     groups: dict[str, list[float]] = {}
     for trial in ledger.trials():
-        for attempt in trial.attempts:
+        for attempt in trial.runs:
             if attempt.value is not None:
                 groups.setdefault(attempt.commit or trial.commit, []).append(attempt.value)
     repeated = [values for values in groups.values() if len(values) > 1]
@@ -161,7 +161,7 @@ def _ends(study: Study) -> tuple[Trial, Trial]:
 
 def _pairs(
     study: Study, old: str, new: str, seeds: int, *, holdout: bool = False
-) -> Iterator[tuple[Run, Run]]:
+) -> Iterator[tuple[ExtraRun, ExtraRun]]:
     """(old, new), once each on every seed, in the order A-B-B-A; known runs are not made again."""
     base = int(study.ledger.facts["seed"]) + FRESH
     for turn in range(seeds):
@@ -170,7 +170,7 @@ def _pairs(
         yield _usable(found[old]), _usable(found[new])
 
 
-def _known(study: Study, commit: str, seed: int, holdout: bool) -> Run:
+def _known(study: Study, commit: str, seed: int, holdout: bool) -> ExtraRun:
     tree = study.git.tree(commit)
     for run in read_runs(study.paths.again):
         enough = not holdout or study.task.source != "judge" or "holdout" in run.scores
@@ -179,15 +179,15 @@ def _known(study: Study, commit: str, seed: int, holdout: bool) -> Run:
     return add_run(study.paths.again, _measured(study, commit, seed, holdout=holdout))
 
 
-def _measured(study: Study, commit: str, seed: int, *, holdout: bool = False) -> Run:
+def _measured(study: Study, commit: str, seed: int, *, holdout: bool = False) -> ExtraRun:
     tree = study.git.tree(commit)
     log = study.paths.again / f"{tree[:12]}-{seed}" / "run.log"
     found = study.measure(commit, seed, log, holdout=holdout)
     attempt = found.attempt
-    return Run(tree, seed, attempt.value, dict(found.scores), attempt.reason, attempt.seconds)
+    return ExtraRun(tree, seed, attempt.value, dict(found.scores), attempt.reason, attempt.seconds)
 
 
-def _usable(run: Run) -> Run:
+def _usable(run: ExtraRun) -> ExtraRun:
     if run.value is None:
         raise VerifyError(
             f"The run of {run.tree[:12]} on seed {run.seed} has no number ({run.reason}). "
@@ -196,14 +196,14 @@ def _usable(run: Run) -> Run:
     return run
 
 
-def _compared(metric: Metric, name: str, pairs: Sequence[tuple[Run, Run]]) -> Compared:
+def _compared(metric: Metric, name: str, pairs: Sequence[tuple[ExtraRun, ExtraRun]]) -> Compared:
     both = [(_score(old, name), _score(new, name)) for old, new in pairs]
     gain = Gain.of([metric.gain(new, old) for old, new in both])
     old, new = (fmean(side) for side in zip(*both, strict=True))
     return Compared(name or metric.name, old, new, gain)
 
 
-def _score(run: Run, name: str) -> float:
+def _score(run: ExtraRun, name: str) -> float:
     assert run.value is not None
     return run.scores[name] if name else run.value
 

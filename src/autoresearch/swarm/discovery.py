@@ -19,7 +19,7 @@ from autoresearch.store.paths import StudyPaths
 from autoresearch.swarm.hub_protocol import Seen, best_first, is_commit, passes, seen, whole
 from autoresearch.swarm.mirror_commits import FACT
 from autoresearch.swarm.outbox import Outbox
-from autoresearch.swarm.settings import Settings
+from autoresearch.swarm.settings import SwarmSettings
 
 MOST = 64 << 20  # bytes of one commit of others
 MAX_FILE = 1 << 20  # bytes of one editable file
@@ -64,7 +64,7 @@ class View:
 
 
 @dataclass
-class Scout:
+class Discovery:
     """Looks and fetches, in the courier's thread. `base` is the commit that the study began at."""
 
     client: HubClient
@@ -72,7 +72,7 @@ class Scout:
     paths: StudyPaths
     task: Task
     outbox: Outbox
-    settings: Settings
+    settings: SwarmSettings
     base: str
     tiers: Mapping[str, str] = field(default_factory=dict)
     agent: str = ""

@@ -12,7 +12,7 @@ from agenthub.client import HubError, is_hash
 from agenthub.client.hub_client import HubClient, Patience
 from autoresearch.errors import AutoResearchError
 from autoresearch.lab.metric import Metric
-from autoresearch.swarm.settings import Settings
+from autoresearch.swarm.settings import SwarmSettings
 
 SENDING = Patience(silence=30, whole=60, transfer=600, tries=2, waiting=5)
 ASKING = Patience(silence=3, whole=5, transfer=5, tries=1)  # while the loop waits for the answer
@@ -49,9 +49,9 @@ class Seen:
         return self.mean if self.replicated and self.mean is not None else self.value
 
 
-def client_of(settings: Settings, patience: Patience) -> HubClient:
+def client_of(settings: SwarmSettings, max_seconds: Patience) -> HubClient:
     """A client of one's own: each thread has one."""
-    return HubClient(settings.url, settings.key, settings.project, patience)
+    return HubClient(settings.url, settings.key, settings.project, max_seconds)
 
 
 def seen(rows: Any) -> list[Seen]:

@@ -15,8 +15,8 @@ from autoresearch.proposers import Proposal
 from autoresearch.store.ledger import FOREIGN, STEP, Status, Trial
 from autoresearch.store.simplicity import fingerprint
 from autoresearch.strategies import PROVER
-from autoresearch.strategies.confirmation import Confirm
-from autoresearch.study.proposing import Made
+from autoresearch.strategies.confirmation import SequentialConfirmation
+from autoresearch.study.proposing import ProposedEdit
 from autoresearch.study.study import Study
 from autoresearch.swarm.discovery import MET, MIXED, WHOLE, Found
 from autoresearch.swarm.outbox import Outbox
@@ -33,14 +33,14 @@ class Idea:
     files: Mapping[str, bytes]
     mixed: bool
 
-    def made(self, parent: str, metric: str) -> Made:
+    def made(self, parent: str, metric: str) -> ProposedEdit:
         """The idea as a proposal. Its words are ours: numbers and a hash."""
         seen = self.found.seen
         told = f"{metric} {seen.worth:.6f} there, {seen.verdict}"
         note = (
             f"{'mixed with' if self.mixed else 'taken from'} the hub's {seen.commit[:12]} ({told})"
         )
-        return Made(parent, self.files, Proposal(note), FOREIGN + seen.agent)
+        return ProposedEdit(parent, self.files, Proposal(note), FOREIGN + seen.agent)
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Ideas:
 
     study: Study
     outbox: Outbox
-    patience: int  # own trials without a gain, after which ideas are mixed in
+    max_seconds: int  # own trials without a gain, after which ideas are mixed in
     quiet: int = field(default=0, init=False)  # such trials by now
     wait: int = field(default=0, init=False)  # own trials until the next idea
     misses: int = field(default=0, init=False)  # ideas in a row that led nowhere
@@ -82,7 +82,7 @@ class Ideas:
                 files = quieted(each.files, self._ours(parent))
                 if files is not None and self._is_new(files, parent):
                     return Idea(each, files, mixed=False)
-        return self._mixed(found, parent) if self.quiet >= self.patience else None
+        return self._mixed(found, parent) if self.quiet >= self.max_seconds else None
 
     def _mixed(self, found: tuple[Found, ...], parent: str) -> Idea | None:
         for each in found:
@@ -125,7 +125,7 @@ class Ideas:
 
 def standing(study: Study) -> tuple[float, float]:
     """What the tip is believed to be worth, and how far two runs of one commit lie apart."""
-    if isinstance(study.strategy, Confirm):
+    if isinstance(study.strategy, SequentialConfirmation):
         at = study.strategy.standing(study.ledger)
         sign = -1.0 if study.task.metric.direction == "minimize" else 1.0
         return sign * at.level.value, at.noise.sd

@@ -17,7 +17,7 @@ from autoresearch.errors import AutoResearchError, SwarmError, TaskError
 from autoresearch.executors.probe import probe
 from autoresearch.lab.task import Task
 from autoresearch.store.ledger import State, Status, Trial
-from autoresearch.study.proposing import Made
+from autoresearch.study.proposing import ProposedEdit
 from autoresearch.study.study import Study
 from autoresearch.swarm.discovery import Duty
 from autoresearch.swarm.hub_protocol import ASKING, Seen, check_ruler, client_of, passes, whole
@@ -26,8 +26,8 @@ from autoresearch.swarm.mirror_commits import as_body
 from autoresearch.swarm.outbox import Outbox, outbox_path
 from autoresearch.swarm.priors import held_now, tried_before
 from autoresearch.swarm.replication import Again
-from autoresearch.swarm.settings import Settings
-from autoresearch.swarm.sync_thread import Courier, Ground, project_of, whoami
+from autoresearch.swarm.settings import SwarmSettings
+from autoresearch.swarm.sync_thread import StudyContext, SyncThread, project_of, whoami
 
 UPTO, CLAIM, TAKEN = "upto", "claim:", "taken:"
 CLAIM_SECONDS = (900, 14_400)  # of a claim, at least and at most
@@ -38,7 +38,7 @@ MOST_TAKEN = 5  # candidates in a row that the hub's word alone keeps from being
 Note = Callable[[str], None]
 
 
-def check_hub(task: Task, settings: Settings, note: Note) -> None:
+def check_hub(task: Task, settings: SwarmSettings, note: Note) -> None:
     """Errors that only a person can mend, before anything begins; a hub that is away is none."""
     client = client_of(settings, ASKING)
     try:
@@ -51,7 +51,7 @@ def check_hub(task: Task, settings: Settings, note: Note) -> None:
 
 
 @contextlib.contextmanager
-def joined(study: Study, settings: Settings, note: Note) -> Iterator[Member]:
+def joined(study: Study, settings: SwarmSettings, note: Note) -> Iterator[Member]:
     """Within: the study publishes and hears of others; the loop is to call `between`."""
     if len(study.base) != 40:
         raise TaskError(
@@ -63,13 +63,13 @@ def joined(study: Study, settings: Settings, note: Note) -> Iterator[Member]:
     study.paths.hubs.mkdir(exist_ok=True, mode=0o700)
     with contextlib.closing(Outbox(path)) as outbox:
         outbox.remember(url=settings.url, project=settings.project)
-        ground = Ground(study.git, study.paths, study.task, study.base, path)
-        member = Member(study, settings, note, outbox, Courier(ground, settings, note))
+        ground = StudyContext(study.git, study.paths, study.task, study.base, path)
+        member = Member(study, settings, note, outbox, SyncThread(ground, settings, note))
         member.begin()
         try:
             yield member
         except BaseException:
-            member.end(patience=2.0)
+            member.end(max_seconds=2.0)
             raise
         member.end(settings.parting)
 
@@ -78,25 +78,25 @@ class Member:
     """Listens to a study and speaks for it."""
 
     def __init__(
-        self, study: Study, settings: Settings, note: Note, outbox: Outbox, courier: Courier
+        self, study: Study, settings: SwarmSettings, note: Note, outbox: Outbox, courier: SyncThread
     ) -> None:
         self.study = study
         self.settings = settings
         self.note = note
         self.outbox = outbox
         self.courier = courier
-        self.ideas = Ideas(study, outbox, settings.patience)
+        self.ideas = Ideas(study, outbox, settings.max_seconds)
         self.again = Again(study, outbox, settings)
         self._client: HubClient = client_of(settings, ASKING)
         self._idea: Idea | None = None  # the one that is being entered
         self._passed = 0  # candidates in a row that were not run, on the hub's word
         self._deaf = 0.0  # until when no claim is asked for: the hub did not answer the last one
-        self._before = (study.on_trial, study.desk.others, study.offered, study.tried)
+        self._before = (study.on_trial, study.workspaces.others, study.offered, study.tried)
 
     def begin(self) -> None:
         """Listen from now on; what was finished before is told as well."""
         study = self.study
-        study.on_trial, study.desk.others = self.heard, self.others
+        study.on_trial, study.workspaces.others = self.heard, self.others
         if may_run_strangers(study):
             study.offered = self.offered
         else:
@@ -108,11 +108,11 @@ class Member:
         self._post()
         self.courier.start()
 
-    def end(self, patience: float) -> None:
+    def end(self, max_seconds: float) -> None:
         """Send what can be sent soon; the rest waits on disk for the next session."""
         study = self.study
-        study.on_trial, study.desk.others, study.offered, study.tried = self._before
-        self.courier.stop(self.outbox, patience)
+        study.on_trial, study.workspaces.others, study.offered, study.tried = self._before
+        self.courier.stop(self.outbox, max_seconds)
         if left := self.outbox.count():
             self.note(f"{left} letters wait for the hub; they are sent when the study goes on.")
 
@@ -128,7 +128,7 @@ class Member:
             elif self.again.is_due() and not self.courier.away:
                 self.courier.want()
 
-    def offered(self, parent: str) -> Made | None:
+    def offered(self, parent: str) -> ProposedEdit | None:
         """An edit that somebody else's commit suggests, when there is a good one."""
         self._idea = None
         with self._safely():

@@ -60,7 +60,7 @@ class Letter:
 
 
 @dataclass(frozen=True)
-class Standing:
+class OutboxStatus:
     """What a person wants to know of an outbox."""
 
     url: str
@@ -182,11 +182,11 @@ class Outbox:
                 self._db.execute("ROLLBACK")
             raise
 
-    def standing(self) -> Standing:
+    def standing(self) -> OutboxStatus:
         """Where it stands."""
         query = "SELECT said FROM letter WHERE state = 'refused' ORDER BY seq DESC LIMIT 1"
         row, last = self._db.execute(query).fetchone(), self.fact("last")
-        return Standing(
+        return OutboxStatus(
             url=self.fact("url"),
             project=self.fact("project"),
             agent=self.fact("agent"),
@@ -197,7 +197,7 @@ class Outbox:
         )
 
 
-def standings(folder: Path) -> list[Standing]:
+def standings(folder: Path) -> list[OutboxStatus]:
     """Of all hubs that a study was joined to."""
     found = []
     for path in sorted(folder.glob("*.db")):

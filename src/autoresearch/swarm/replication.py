@@ -6,11 +6,11 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autoresearch.store.extra_runs import Run, add_run, read_runs
+from autoresearch.store.extra_runs import ExtraRun, add_run, read_runs
 from autoresearch.study.study import Study
 from autoresearch.swarm.discovery import Duty, fulfil, give_back
 from autoresearch.swarm.outbox import Outbox
-from autoresearch.swarm.settings import Settings
+from autoresearch.swarm.settings import SwarmSettings
 
 SPENT = "replicated seconds"
 MOST_SEED = 2**31
@@ -23,7 +23,7 @@ class Again:
 
     study: Study
     outbox: Outbox
-    settings: Settings
+    settings: SwarmSettings
     own: float = field(default=0.0, init=False)  # seconds of the study's trials
 
     def __post_init__(self) -> None:
@@ -56,13 +56,13 @@ class Again:
         told = ", ".join(f"{value:.6f}" for value in known)
         return f"Result {duty.result} of the hub was run again: {told}."
 
-    def _once(self, duty: Duty, folder: Path) -> Run:
+    def _once(self, duty: Duty, folder: Path) -> ExtraRun:
         """One run, on a seed that whoever claims the result cannot have prepared for."""
         seed = secrets.randbelow(MOST_SEED)
         attempt = self.study.measure(duty.commit, seed, folder / str(seed) / "run.log").attempt
         spent = float(self.outbox.fact(SPENT, "0")) + attempt.seconds
         self.outbox.note(SPENT, f"{spent:.3f}")
-        run = Run(duty.tree, seed, attempt.value, {}, attempt.reason, attempt.seconds)
+        run = ExtraRun(duty.tree, seed, attempt.value, {}, attempt.reason, attempt.seconds)
         return add_run(folder, run)
 
     def _usual(self) -> float:

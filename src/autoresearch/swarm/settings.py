@@ -17,7 +17,7 @@ _LONGEST = 63
 
 
 @dataclass(frozen=True)
-class Settings:
+class SwarmSettings:
     """What a person says of it."""
 
     url: str
@@ -27,7 +27,7 @@ class Settings:
     replicate: float = 0.1  # share of the time that goes into running others' results again
     platform: str = ""  # empty: found out
     runs: int = 3  # of one replication: fewer cannot refute where the noise is not known
-    patience: int = 8  # own trials without a keep or a step, after which an idea is mixed in
+    max_seconds: int = 8  # own trials without a keep or a step, after which an idea is mixed in
     look: float = 60.0  # seconds between two looks at what others found
     parting: float = 20.0  # seconds to send what waits when the session ends
     agent: str = ""  # whose key it is; empty: only the hub knows

@@ -21,11 +21,11 @@ from autoresearch.errors import AutoResearchError, GitError, LedgerError
 from autoresearch.lab.task import Task
 from autoresearch.store.git import Git
 from autoresearch.store.paths import StudyPaths
-from autoresearch.swarm.discovery import Duty, Scout, View
+from autoresearch.swarm.discovery import Discovery, Duty, View
 from autoresearch.swarm.hub_protocol import SENDING, check_ruler, client_of, is_agent, passes
 from autoresearch.swarm.mirror_commits import Shadows
 from autoresearch.swarm.outbox import Letter, Outbox
-from autoresearch.swarm.settings import Settings
+from autoresearch.swarm.settings import SwarmSettings
 
 FIRST, LONGEST = 1.0, 300.0  # seconds of the first pause while the hub is away, and of any
 PAGE = 200  # of our newest results, to see whether one arrived
@@ -34,7 +34,7 @@ MOST_TOLD = 100  # different things that a session says of its hub
 
 
 @dataclass(frozen=True)
-class Ground:
+class StudyContext:
     """What it needs to know of a study. Nothing of it belongs to the loop's thread."""
 
     git: Git
@@ -45,11 +45,11 @@ class Ground:
 
 
 @dataclass
-class Courier:
+class SyncThread:
     """Works from `start` to `stop`; what it finds is for the loop to read."""
 
-    ground: Ground
-    settings: Settings
+    ground: StudyContext
+    settings: SwarmSettings
     note: Callable[[str], None]
     view: View = field(default_factory=View, init=False)
     away: bool = field(default=False, init=False)
@@ -86,11 +86,11 @@ class Courier:
         self._wanted.clear()
         self.hurry()
 
-    def stop(self, outbox: Outbox, patience: float) -> None:
+    def stop(self, outbox: Outbox, max_seconds: float) -> None:
         """Send what waits, as far as it goes in so many seconds, and end."""
         self._leaving.set()
         self.hurry()
-        ends = time.monotonic() + patience
+        ends = time.monotonic() + max_seconds
         while outbox.count() and self._thread.is_alive() and time.monotonic() < ends:
             if self.away or self.stuck:
                 break
@@ -129,7 +129,7 @@ class Courier:
 
     def _errand(self, outbox: Outbox) -> Errand:
         ground, client = self.ground, client_of(self.settings, SENDING)
-        scout = Scout(
+        scout = Discovery(
             client, ground.git, ground.paths, ground.task, outbox, self.settings, ground.base
         )
         shadows = Shadows(ground.git, outbox, ground.paths)
@@ -146,7 +146,7 @@ class Courier:
         self.stuck = False
         errand.outbox.contact()
 
-    def _look(self, scout: Scout) -> None:
+    def _look(self, scout: Discovery) -> None:
         """See what is new; what the hub will not tell us is no reason to send it nothing."""
         try:
             self.view = scout.look()
@@ -157,7 +157,7 @@ class Courier:
             self._say(f"The hub does not answer a question: {error}")
         self._looked = time.monotonic()
 
-    def _promise(self, scout: Scout) -> None:
+    def _promise(self, scout: Discovery) -> None:
         """Have a result ready to be run again, when one is wanted or was promised before."""
         if self.settings.replicate <= 0 or self.ready is not None:
             return
@@ -212,7 +212,7 @@ class Errand:
     client: HubClient
     outbox: Outbox
     shadows: Shadows
-    scout: Scout
+    scout: Discovery
     refused: Callable[[Letter, Exception], None]
     stopping: threading.Event
     agent: str = ""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Response
 
 from agenthub.errors import BadInput, Missing
-from agenthub.git.policy import Limits
+from agenthub.git.policy import PushLimits
 from agenthub.records.board import Board
 from agenthub.records.projects import DEFAULT, Rules
 from agenthub.server.api.v2_bodies import (
@@ -184,7 +184,7 @@ def _given(body: Change) -> dict[str, Any]:
     found = {name: getattr(body, name) for name in names if getattr(body, name) is not None}
     if "protected" in found:
         found["protected"] = tuple(found["protected"])
-    known = {field.name for field in dataclasses.fields(Limits)}
+    known = {field.name for field in dataclasses.fields(PushLimits)}
     unknown = sorted(set(found.get("limits", ())) - known)
     if unknown:
         raise BadInput(f"{shown(unknown[0])} is no limit. There are {', '.join(sorted(known))}.")

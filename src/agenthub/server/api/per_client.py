@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from agenthub.errors import TooMany
 from agenthub.records.buckets import address_subject
-from agenthub.records.hub import Settings
+from agenthub.records.hub import HubSettings
 
 LOOPBACK = ("127.", "::ffff:127.")
 LEAST = 64  # connections that an address may have, however few there may be in all
@@ -43,7 +43,7 @@ class Addresses:
     settings holds for it, too.
     """
 
-    def __init__(self, settings: Settings, proxies: Sequence[str] = ()) -> None:
+    def __init__(self, settings: HubSettings, proxies: Sequence[str] = ()) -> None:
         said = settings.connections_each
         each = max(LEAST, settings.connections // 8) if said is None else said
         self._shares = Shares(each)

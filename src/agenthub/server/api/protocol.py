@@ -13,14 +13,14 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from agenthub.errors import BadInput, HubError, Unavailable
-from agenthub.records.hub import MIB, Settings
+from agenthub.records.hub import MIB, HubSettings
 from agenthub.server.api.per_client import Addresses
 
 
 class Protocol(H11Protocol):
     """One connection. Whoever lets it wait too long is cut off, and costs nothing meanwhile."""
 
-    settings = Settings()
+    settings = HubSettings()
     unread: ClassVar[dict[Protocol, None]] = {}  # who does not read fast enough; longest first
     addresses = Addresses(settings)
     _inside = ""  # whose connection it is, where that counts
@@ -149,7 +149,7 @@ class Protocol(H11Protocol):
         self.transport.close()
 
 
-def protocol(settings: Settings, proxies: Sequence[str] = ()) -> type[Protocol]:
+def protocol(settings: HubSettings, proxies: Sequence[str] = ()) -> type[Protocol]:
     """The protocol of a hub with these settings, behind these proxies."""
     own = {"settings": settings, "unread": {}, "addresses": Addresses(settings, proxies)}
     return type("Protocol", (Protocol,), own)

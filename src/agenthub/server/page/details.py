@@ -21,7 +21,7 @@ from agenthub.server.page.parts import (
     table,
     verdict,
 )
-from agenthub.server.page.reading import COUNT, Member, member
+from agenthub.server.page.reading import COUNT, AgentRow, member
 from agenthub.server.page.sections import badges, commits_table, post, trust
 from agenthub.validation import check_agent, clean
 
@@ -265,14 +265,14 @@ def agent_page(hub: Hub, space: Space, name: str) -> Html:
     )  # fmt: skip
 
 
-def _known(hub: Hub, space: Space, name: str) -> Member:
+def _known(hub: Hub, space: Space, name: str) -> AgentRow:
     found = member(hub, space.project.id, check_agent(name))
     if found is None:
         raise Missing(f"There is no agent {name} here.")
     return found
 
 
-def _agent_facts(found: Member) -> Html:
+def _agent_facts(found: AgentRow) -> Html:
     pairs: list[tuple[str, object]] = [
         ("here since", moment(found.agent.created)),
         ("commits here", about(found.commits, COUNT)),

@@ -17,7 +17,7 @@ REST = 1.0  # seconds between two messages to one page
 LONGEST = 1800.0  # seconds that one page is held; it comes back by itself
 
 
-class Pulse:
+class LiveUpdates:
     """The open pages of one application, on its event loop."""
 
     def __init__(self, database: Database, stopping: asyncio.Event | None = None) -> None:

@@ -18,7 +18,7 @@ class _Place:
     page: str = ""
 
 
-class Shelf:
+class PageCache:
     """The last pages; one that many ask for is made once."""
 
     def __init__(self) -> None:

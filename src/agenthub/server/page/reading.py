@@ -67,7 +67,7 @@ class Corner:
 
 
 @dataclass(frozen=True)
-class Member:
+class AgentRow:
     """An agent of the project, in numbers."""
 
     agent: Agent
@@ -89,7 +89,7 @@ class Overview:
     waiting: tuple[Waiting, ...]
     corners: tuple[Corner, ...]
     quiet: tuple[Channel, ...]  # channels not shown among the corners
-    members: tuple[Member, ...]
+    members: tuple[AgentRow, ...]
 
 
 def state(database: Database) -> str:
@@ -252,7 +252,7 @@ def _members(
     commits: Sequence[Commit],
     results: Sequence[Dot],
     corners: Sequence[Corner],
-) -> tuple[Member, ...]:
+) -> tuple[AgentRow, ...]:
     """Who was seen last, the busiest of them first."""
     posts = [post.agent for corner in corners for post in corner.posts]
     seen = [c.agent for c in commits] + [r.agent for r in results] + posts
@@ -262,7 +262,7 @@ def _members(
     return tuple(each for each in found if each is not None)
 
 
-def member(hub: Hub, project: int, name: str) -> Member | None:
+def member(hub: Hub, project: int, name: str) -> AgentRow | None:
     """An agent in numbers: commits of this project, results and verdicts of the whole hub."""
 
     def count(table: str, where: str, *values: object) -> int:
@@ -278,4 +278,4 @@ def member(hub: Hub, project: int, name: str) -> Member | None:
         for verdict in ("confirmed", "refuted", "inconclusive")
     )
     commits = count("commits", "project = ? AND agent = ?", project, name)
-    return Member(agent, commits, Trust(count("results", "agent = ?", name), *verdicts))
+    return AgentRow(agent, commits, Trust(count("results", "agent = ?", name), *verdicts))

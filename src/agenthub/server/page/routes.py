@@ -14,9 +14,9 @@ from agenthub.records.hub import HOUR, Hub, Space
 from agenthub.records.projects import DEFAULT, Project
 from agenthub.server.api.context import TheHub, address_of
 from agenthub.server.page import details, document, reading
-from agenthub.server.page.live_updates import Pulse
+from agenthub.server.page.live_updates import LiveUpdates
 from agenthub.server.page.markup import Html
-from agenthub.server.page.page_cache import Shelf
+from agenthub.server.page.page_cache import PageCache
 from agenthub.server.page.parts import nothing
 
 router = APIRouter(include_in_schema=False)
@@ -211,19 +211,19 @@ def _change(request: Request, hub: Hub, space: Space, sha: str) -> Html:
         return nothing(error.message)
 
 
-def _shelf(request: Request) -> Shelf:
+def _shelf(request: Request) -> PageCache:
     state = request.app.state
     if not hasattr(state, "page_shelf"):
-        state.page_shelf = Shelf()
+        state.page_shelf = PageCache()
     found = state.page_shelf
-    assert isinstance(found, Shelf)
+    assert isinstance(found, PageCache)
     return found
 
 
-def _pulse(request: Request, hub: Hub) -> Pulse:
+def _pulse(request: Request, hub: Hub) -> LiveUpdates:
     state = request.app.state
     if not hasattr(state, "page_pulse"):
-        state.page_pulse = Pulse(hub.database, getattr(state, "stopping", None))
+        state.page_pulse = LiveUpdates(hub.database, getattr(state, "stopping", None))
     found = state.page_pulse
-    assert isinstance(found, Pulse)
+    assert isinstance(found, LiveUpdates)
     return found

@@ -26,8 +26,8 @@ from agenthub.server.page.reading import (
     COUNT,
     RECENT,
     TIER_COUNT,
+    AgentRow,
     Corner,
-    Member,
     Overview,
     Tier,
     Waiting,
@@ -342,7 +342,7 @@ def agents(view: Overview) -> Html:
     return section("agents", "Agents", body)
 
 
-def _member(slug: str, member: Member) -> Html:
+def _member(slug: str, member: AgentRow) -> Html:
     return html(
         '<tr><td class="who">{who}{badges}</td><td class="n">{commits}</td><td class="n">{results}'
         '</td><td class="n">{confirmed}</td><td class="n">{refuted}</td>'
@@ -355,14 +355,14 @@ def _member(slug: str, member: Member) -> Html:
     )  # fmt: skip
 
 
-def badges(member: Member) -> Html:
+def badges(member: AgentRow) -> Html:
     """What the hub's admin says of an agent."""
     found = [' <span class="badge keep">runner</span>'] * member.agent.runner
     found += [' <span class="badge crash">disabled</span>'] * member.agent.disabled
     return Html("".join(found))
 
 
-def trust(member: Member) -> Html:
+def trust(member: AgentRow) -> Html:
     """A bar, and the share in words."""
     if member.verdicts.share is None:
         return Html('<span class="none">no verdict yet</span>')

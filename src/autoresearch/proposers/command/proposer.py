@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from autoresearch.errors import ProposerError
-from autoresearch.executors import Execution, Executor, Job, Limits
+from autoresearch.executors import Execution, Executor, Job, JobLimits
 from autoresearch.executors.probe import make_executor
 from autoresearch.files import remove_tree
-from autoresearch.proposers import Brief, Ground, Proposal, ProposalFailed
+from autoresearch.proposers import AgentContext, Brief, Proposal, ProposalFailed
 from autoresearch.proposers.command.events import Heard, hear
 from autoresearch.proposers.command.failures import complaints, kind_of, kind_told, retry_after
 from autoresearch.proposers.command.presets import Preset
@@ -57,10 +57,10 @@ class CommandProposer:
     the agent is not installed or none of its keys is set.
     """
 
-    def __init__(self, preset: Preset, ground: Ground | None = None) -> None:
+    def __init__(self, preset: Preset, ground: AgentContext | None = None) -> None:
         self.name = preset.name
         self._preset = preset
-        self._ground = ground or Ground()
+        self._ground = ground or AgentContext()
         self._program = installed(preset)
         self._keys = keys(preset)
         self._executor = self._ground.executor
@@ -72,7 +72,7 @@ class CommandProposer:
             )
 
     @property
-    def patience(self) -> float:
+    def max_seconds(self) -> float:
         """Seconds that one session may take."""
         return self._preset.seconds
 
@@ -87,7 +87,7 @@ class CommandProposer:
             before = editable_state(workspace, brief.editable)
             fixed = fixed_state(workspace, brief.editable)
             self._prepare(site, workspace, brief)
-            ended = self._run(site, workspace, brief.unwanted)
+            ended = self._run(site, workspace, brief.cancelled)
             heard = hear(self._preset, site.log, self._output(site))
             changed = editable_state(workspace, brief.editable) != before
             others = _changed(fixed, fixed_state(workspace, brief.editable))
@@ -164,7 +164,7 @@ class CommandProposer:
             self._executor = make_executor(self._ground.policy, home.parent if home else None)
         return self._executor
 
-    def _run(self, site: Site, workspace: Path, unwanted: threading.Event) -> Execution:
+    def _run(self, site: Site, workspace: Path, cancelled: threading.Event) -> Execution:
         """The agent, inside the script that watches it, inside the executor."""
         preset, env = self._preset, self._env(site, workspace)
         script = Path(__file__).with_name("acp.py" if preset.format == "acp" else "attend.py")
@@ -175,14 +175,14 @@ class CommandProposer:
             log=site.log,
             timeout=preset.seconds + (GRACE if preset.format == "acp" else 0.0),
             env=env,
-            limits=Limits(disk=int(preset.disk_mb * MIB), processes=500),
+            limits=JobLimits(disk=int(preset.disk_mb * MIB), processes=500),
             readable=(
                 script, site.order, site.brief, *program_folders(self._program), *preset.readable
             ),
             writable=(site.home,),
             network=preset.network,
             env_allowed=tuple(name for name in env if name != "TMPDIR"),  # a sandbox has its own
-            unwanted=unwanted,
+            cancelled=cancelled,
         )  # fmt: skip
         return self._place().run(job)
 

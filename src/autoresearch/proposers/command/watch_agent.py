@@ -103,13 +103,13 @@ def attend(argv: list[str], silence: float, meter: Meter) -> dict[str, object]:
 
 
 def pump(
-    selector: selectors.BaseSelector, waiting: dict[int, bytes], patience: float, meter: Meter
+    selector: selectors.BaseSelector, waiting: dict[int, bytes], max_seconds: float, meter: Meter
 ) -> bool:
     """Pass on what is there, line by line, so that two streams do not tear each other's."""
     any_bytes = False
     if not selector.get_map():
-        time.sleep(patience / 10)
-    for key, _ in selector.select(patience) if selector.get_map() else ():
+        time.sleep(max_seconds / 10)
+    for key, _ in selector.select(max_seconds) if selector.get_map() else ():
         try:
             chunk = os.read(key.fd, 1 << 16)
         except BlockingIOError:

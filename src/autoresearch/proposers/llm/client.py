@@ -15,7 +15,7 @@ from autoresearch.errors import ProposerError
 from autoresearch.proposers import ProposalFailed
 from autoresearch.proposers.llm import prices
 from autoresearch.proposers.llm.failures import refused
-from autoresearch.proposers.llm.settings import PREFIX, Settings, redact
+from autoresearch.proposers.llm.settings import PREFIX, LLMSettings, redact
 
 LARGEST = 4 << 20  # bytes of a reply, headers aside
 NO_KEY = "none"  # what local servers are sent
@@ -49,7 +49,7 @@ class TooLate(Unbounded):
 class Client:
     """A connection to one server, as a context manager. It never retries: the loop decides that."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: LLMSettings) -> None:
         self.settings = settings
         self._key = settings.key()
         self._sdk = load_sdk()

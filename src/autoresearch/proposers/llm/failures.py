@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 
 from autoresearch.proposers import Kind, ProposalFailed
-from autoresearch.proposers.llm.settings import PREFIX, Settings, redact
+from autoresearch.proposers.llm.settings import PREFIX, LLMSettings, redact
 
 WAIT = frozenset({408, 409, 425, 429})  # and all from 500 on
 BROKE = ("insufficient_quota", "billing_not_active", "billing_hard_limit_reached")
@@ -18,7 +18,7 @@ SAID = 300  # characters of a server's own words
 
 
 def refused(
-    settings: Settings, key: str, status: int, headers: Mapping[str, str], body: object
+    settings: LLMSettings, key: str, status: int, headers: Mapping[str, str], body: object
 ) -> ProposalFailed:
     """The failure that an HTTP status, and what came with it, amounts to."""
     kind = _kind(status, json.dumps(body, default=str).lower())
@@ -52,7 +52,7 @@ def _kind(status: int, body: str) -> Kind:
     return "busy" if status in WAIT or status >= 500 else "stop"
 
 
-def _advice(settings: Settings, status: int, kind: Kind) -> str:
+def _advice(settings: LLMSettings, status: int, kind: Kind) -> str:
     """What a person can do."""
     if kind != "stop":
         return ""

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from autoresearch.proposers.llm.settings import Settings
+from autoresearch.proposers.llm.settings import LLMSettings
 
 CHARACTERS = 3  # of a prompt to a token, when it must be guessed: fewer than there are
 
@@ -38,18 +38,18 @@ def read_usage(told: object) -> Usage | None:
     return Usage(asked, said, min(cached or 0, asked))
 
 
-def cost(settings: Settings, usage: Usage | None) -> float:
+def cost(settings: LLMSettings, usage: Usage | None) -> float:
     """US dollars of an answered call."""
     known = price(settings, usage) if usage else None
     return settings.max_usd_per_call if known is None else known
 
 
-def most(settings: Settings, characters: int) -> float | None:
+def most(settings: LLMSettings, characters: int) -> float | None:
     """About the most that a call may cost with a prompt of this length; None when unknown."""
     return price(settings, Usage(characters // CHARACTERS + 1, settings.max_tokens))
 
 
-def price(settings: Settings, usage: Usage) -> float | None:
+def price(settings: LLMSettings, usage: Usage) -> float | None:
     """US dollars by genai-prices: what the server's own provider takes, else what the model's does.
 
     With a cap of zero a person says that calls to their own server cost nothing.

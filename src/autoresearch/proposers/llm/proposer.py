@@ -10,7 +10,7 @@ from autoresearch.files import read_regular
 from autoresearch.proposers import Brief, Proposal, ProposalFailed
 from autoresearch.proposers.llm import edits, prompt
 from autoresearch.proposers.llm.client import Answer, Client, Message, load_sdk
-from autoresearch.proposers.llm.settings import Settings, from_environment
+from autoresearch.proposers.llm.settings import LLMSettings, from_environment
 from autoresearch.proposers.llm.syntax import syntax_problems
 
 TURNS = 3  # the first, and two corrections
@@ -51,14 +51,14 @@ class LLMProposer:
 
     name = "llm"
 
-    def __init__(self, model: str = "", settings: Settings | None = None) -> None:
+    def __init__(self, model: str = "", settings: LLMSettings | None = None) -> None:
         self.settings = settings or from_environment(model)
         self.owed = 0.0  # dollars that the talk under way may have cost
         self.settings.key()  # a missing key is said now, not at midnight
         load_sdk()
 
     @property
-    def patience(self) -> float:
+    def max_seconds(self) -> float:
         """Seconds that all turns may take."""
         return TURNS * self.settings.timeout
 
@@ -85,7 +85,7 @@ class LLMProposer:
                 self.owed = spent.usd + client.owed(messages)
                 answer = _ask(client, messages, spent)
                 draft = read_draft(answer, before)
-                if not draft.problems or brief.unwanted.is_set():
+                if not draft.problems or brief.cancelled.is_set():
                     return draft
                 messages += prompt.correction(answer.text, draft.problems)
         return self._given_up(draft, spent)

@@ -24,7 +24,7 @@ SHORT = 8  # a key below this length is no secret, and its letters stand everywh
 
 
 @dataclass(frozen=True)
-class Settings:
+class LLMSettings:
     """One model on one server."""
 
     model: str
@@ -58,7 +58,7 @@ class Settings:
         return key
 
 
-def from_environment(model: str = "", environ: Mapping[str, str] = os.environ) -> Settings:
+def from_environment(model: str = "", environ: Mapping[str, str] = os.environ) -> LLMSettings:
     """The settings that variables give; ProposerError for one that cannot be used."""
     model = model or environ.get(f"{PREFIX}MODEL", "").strip()
     if not model:
@@ -67,14 +67,14 @@ def from_environment(model: str = "", environ: Mapping[str, str] = os.environ) -
             f"Another server than OpenAI's is {PREFIX}BASE_URL=http://127.0.0.1:11434/v1"
         )
     base_url, key_env = _server(environ)
-    return Settings(
+    return LLMSettings(
         model=model,
         base_url=base_url,
         key_env=key_env,
-        max_usd_per_call=_number(environ, "MAX_USD_PER_CALL", Settings.max_usd_per_call, 0),
-        max_tokens=int(_number(environ, "MAX_TOKENS", Settings.max_tokens, 1)),
-        timeout=_number(environ, "TIMEOUT", Settings.timeout, 0.1),
-        context_bytes=int(_number(environ, "CONTEXT_BYTES", Settings.context_bytes, 0)),
+        max_usd_per_call=_number(environ, "MAX_USD_PER_CALL", LLMSettings.max_usd_per_call, 0),
+        max_tokens=int(_number(environ, "MAX_TOKENS", LLMSettings.max_tokens, 1)),
+        timeout=_number(environ, "TIMEOUT", LLMSettings.timeout, 0.1),
+        context_bytes=int(_number(environ, "CONTEXT_BYTES", LLMSettings.context_bytes, 0)),
     )
 
 

@@ -25,7 +25,7 @@ from autoresearch.store.ledger.schema import (
     UPGRADES,
     VERSION,
 )
-from autoresearch.store.ledger.trial import NEXT, Attempt, Spend, State, Status, Trial
+from autoresearch.store.ledger.trial import NEXT, Run, Spend, State, Status, Trial
 
 
 class Ledger:
@@ -72,18 +72,18 @@ class Ledger:
             self._update(later, trial.state)
         return later
 
-    def add_attempt(self, trial: Trial, attempt: Attempt) -> Trial:
+    def add_run(self, trial: Trial, attempt: Run) -> Trial:
         """Write that an attempt ended; its number is read from the log later."""
-        later = _stepped(trial, State.RAN, attempts=(*trial.attempts, attempt))
+        later = _stepped(trial, State.RAN, runs=(*trial.runs, attempt))
         with self._transaction():
             row = (trial.number, *_attempt_row(attempt))
             self._insert("attempt", ("trial", *ATTEMPT_COLUMNS), row)
             self._update(later, trial.state)
         return later
 
-    def judge_attempt(self, trial: Trial, attempt: Attempt) -> Trial:
+    def measure_run(self, trial: Trial, attempt: Run) -> Trial:
         """Write what the last attempt was worth."""
-        later = _stepped(trial, State.JUDGED, attempts=(*trial.attempts[:-1], attempt))
+        later = _stepped(trial, State.JUDGED, runs=(*trial.runs[:-1], attempt))
         names = ", ".join(f'"{name}" = ?' for name in ATTEMPT_COLUMNS)
         with self._transaction():
             self._db.execute(
@@ -242,13 +242,13 @@ class Ledger:
         for row in self._select(f"SELECT {columns} {chosen}", *values):
             yield _trial(dict(zip(TRIAL_COLUMNS, row, strict=True)), attempts.get(row[0], []))
 
-    def _attempts(self, trials: str, *values: object) -> dict[int, list[Attempt]]:
+    def _attempts(self, trials: str, *values: object) -> dict[int, list[Run]]:
         """The attempts of those trials whose numbers a query gives, by trial."""
         columns = ", ".join(f'"{name}"' for name in ATTEMPT_COLUMNS)
         query = (
             f"SELECT trial, {columns} FROM attempt WHERE trial IN ({trials}) ORDER BY trial, number"
         )
-        found: dict[int, list[Attempt]] = {}
+        found: dict[int, list[Run]] = {}
         for number, *row in self._select(query, *values):
             found.setdefault(number, []).append(_attempt(tuple(row)))
         return found
@@ -303,18 +303,18 @@ def _stepped(trial: Trial, state: State, **changes: Any) -> Trial:
     return replace(trial, state=state, **changes)
 
 
-def _trial(row: dict[str, Any], attempts: list[Attempt]) -> Trial:
+def _trial(row: dict[str, Any], attempts: list[Run]) -> Trial:
     row["state"] = State(row["state"])
     row["status"] = Status(row["status"]) if row["status"] else None
-    return Trial(**row, attempts=tuple(attempts))
+    return Trial(**row, runs=tuple(attempts))
 
 
-def _attempt(row: tuple[Any, ...]) -> Attempt:
+def _attempt(row: tuple[Any, ...]) -> Run:
     fields = dict(zip(ATTEMPT_COLUMNS, row, strict=True))
-    return Attempt(**fields | {"numbers": json.loads(fields["numbers"])})
+    return Run(**fields | {"numbers": json.loads(fields["numbers"])})
 
 
-def _attempt_row(attempt: Attempt) -> tuple[Any, ...]:
+def _attempt_row(attempt: Run) -> tuple[Any, ...]:
     numbers = json.dumps(dict(attempt.numbers), sort_keys=True)
     return tuple(
         numbers if name == "numbers" else getattr(attempt, name) for name in ATTEMPT_COLUMNS

@@ -48,7 +48,7 @@ _DECIDE = (CLAIM, PROOF)  # runs on fresh seeds that nothing was chosen by: what
 
 
 @dataclass(frozen=True)
-class Attempt:
+class Run:
     """One run of a candidate's command."""
 
     number: int  # from 0, within its trial
@@ -94,15 +94,15 @@ class Trial:
     reason: str = ""
     created: str = ""  # UTC, ISO 8601
     cost_usd: float = 0.0
-    attempts: tuple[Attempt, ...] = ()
+    runs: tuple[Run, ...] = ()
     lines: int | None = None  # of the editable files, more (or fewer) than its parent has
     nodes: int | None = None  # of their syntax trees, likewise
     code: str = ""  # fingerprint of the editable files; equal for equal code
 
     @property
-    def own(self) -> tuple[Attempt, ...]:
+    def own(self) -> tuple[Run, ...]:
         """The runs of its own commit; the others are of what it is compared with."""
-        return tuple(a for a in self.attempts if a.commit in ("", self.commit))
+        return tuple(a for a in self.runs if a.commit in ("", self.commit))
 
     @property
     def word(self) -> str:
@@ -121,7 +121,7 @@ class Trial:
     @property
     def is_skipped(self) -> bool:
         """Whether it ended before it ran: a duplicate, no change, a faulty edit."""
-        return self.status is Status.CRASH and not self.attempts
+        return self.status is Status.CRASH and not self.runs
 
     @property
     def is_foreign(self) -> bool:
@@ -153,7 +153,7 @@ class Trial:
     @property
     def seconds(self) -> float:
         """Wall clock of all attempts together."""
-        return sum(attempt.seconds for attempt in self.attempts)
+        return sum(attempt.seconds for attempt in self.runs)
 
     @property
     def detail(self) -> str:

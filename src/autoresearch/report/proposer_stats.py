@@ -12,7 +12,7 @@ NOISE_ARM = "noop"  # the control that changes nothing
 
 
 @dataclass(frozen=True)
-class Arm:
+class ProposerStats:
     """What one proposer tried, gained and cost. Gains are in the metric's unit; more is better."""
 
     proposer: str
@@ -38,7 +38,7 @@ class Arm:
 HEAD = ("proposer", "trials", "kept", "gain", "a trial", "dollars", "tokens", "a dollar")
 
 
-def arm_cells(arm: Arm) -> tuple[str, ...]:
+def arm_cells(arm: ProposerStats) -> tuple[str, ...]:
     """A row under `HEAD`."""
     name = plain(arm.proposer) + (" (control)" if arm.control else "")
     return (
@@ -53,7 +53,7 @@ def arm_cells(arm: Arm) -> tuple[str, ...]:
     )
 
 
-def arm_lines(arms: Sequence[Arm]) -> list[str]:
+def arm_lines(arms: Sequence[ProposerStats]) -> list[str]:
     """For a terminal: a table, its head first; one proposer is a line."""
     if len(arms) < 2:
         return [arm_line(arm) for arm in arms]
@@ -65,7 +65,7 @@ def arm_lines(arms: Sequence[Arm]) -> list[str]:
     return [line.rstrip() for line in lines] + noise_remark(arms)
 
 
-def arm_line(arm: Arm) -> str:
+def arm_line(arm: ProposerStats) -> str:
     """`offline: 12 trials, 3 kept, gain +0.012000 (+0.001000 a trial)`, and what it cost."""
     trials = f"{arm.trials} trial{'' if arm.trials == 1 else 's'}"
     told = f"{plain(arm.proposer)}: {trials}, {arm.kept} kept, gain {signed(arm.gain)}"
@@ -76,7 +76,7 @@ def arm_line(arm: Arm) -> str:
     return told + (f", {arm.tokens:,} tokens" if arm.tokens else "")
 
 
-def noise_remark(arms: Sequence[Arm]) -> list[str]:
+def noise_remark(arms: Sequence[ProposerStats]) -> list[str]:
     """What the control that changes nothing says of the others."""
     for arm in arms:
         if arm.proposer == NOISE_ARM and arm.per_trial is not None:
