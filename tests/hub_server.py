@@ -176,7 +176,7 @@ def _started(data: Path, words: str, cwd: Path | None, errors: IO[str]) -> Itera
 def settings(**words: Any) -> str:
     """Words for `serving`: an admin key, and settings."""
     inner = ", ".join(f"{name}={value!r}" for name, value in words.items())
-    return f"admin_key={ADMIN!r}, settings=Settings({inner})"
+    return f"admin_key={ADMIN!r}, settings=HubSettings({inner})"
 
 
 def together(count: int, verb: Callable[[int], T]) -> list[T]:

@@ -92,7 +92,7 @@ class Person:
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A hub that listens, for all tests of this file."""
-    words = f"admin_key={ADMIN!r}, settings=Settings(registrations_per_hour=1000)"
+    words = f"admin_key={ADMIN!r}, settings=HubSettings(registrations_per_hour=1000)"
     with serving(tmp_path_factory.mktemp("hub"), words) as server:
         yield server
 
@@ -229,7 +229,9 @@ def test_pushes_are_thin_and_attempts_stay_off_the_frontier(hub: Server, ada: Pe
 def test_a_long_history_goes_in_slices(tmp_path: Path) -> None:
     """More commits than one push may have, merges among them, all arrive; what is too large alone
     is told."""
-    caps = f"admin_key={ADMIN!r}, settings=Settings(limits=Limits(commits=60, blob_bytes=9000))"
+    caps = (
+        f"admin_key={ADMIN!r}, settings=HubSettings(limits=PushLimits(commits=60, blob_bytes=9000))"
+    )
     with serving(tmp_path / "data", caps) as server:
         gil = Person(tmp_path / "gil", server.url, "gil").joined()
         gil.repo.git("fast-import", "--quiet", stdin=_woven(200))

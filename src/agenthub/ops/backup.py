@@ -34,7 +34,6 @@ from agenthub.records.copies import (
 __all__ = [
     "Exported",
     "Imported",
-    "Problem",
     "backup",
     "backup_into",
     "check",

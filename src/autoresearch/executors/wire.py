@@ -16,7 +16,7 @@ _LISTS = ("readable", "writable")
 def encode(job: Job, level: Level) -> bytes:
     """One line."""
     fields = {item.name: getattr(job, item.name) for item in dataclasses.fields(job)}
-    del fields["unwanted"]  # the harness looks at that
+    del fields["cancelled"]  # the harness looks at that
     fields |= {name: str(fields[name]) for name in _PATHS}
     fields |= {name: list(map(str, fields[name])) for name in _LISTS}
     fields |= {"env": dict(job.env), "limits": dataclasses.asdict(job.limits)}

@@ -119,9 +119,9 @@ class Witness(Protocol):
 def max_seconds(proposer: object) -> float:
     """Seconds that one proposal may take; 0 where it takes a moment, and is not made ahead.
 
-    A proposer says so by an attribute `patience`; the default is a moment.
+    A proposer says so by an attribute `max_seconds`; the default is a moment.
     """
-    return float(getattr(proposer, "patience", 0.0))
+    return float(getattr(proposer, "max_seconds", 0.0))
 
 
 def owed(proposer: object) -> float:

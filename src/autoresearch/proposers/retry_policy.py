@@ -29,7 +29,7 @@ class RetryPolicy:
     stop      ends it
     refusal   begins anew at once, and counts as the others do
     others    count, and so does a proposal that brings nothing to run; the `renew`-th in a row
-              begins anew, each `give_way`-th lets the next proposer try; where there is none, the
+              begins anew, each `rotate`-th lets the next proposer try; where there is none, the
               `pause`-th and each after it pauses, ever longer
     """
 

@@ -49,7 +49,7 @@ def _inert(note: str) -> str:
 
 
 def _trial(trial: Trial) -> dict[str, Any]:
-    record = {f.name: getattr(trial, f.name) for f in fields(trial) if f.name != "attempts"}
+    record = {f.name: getattr(trial, f.name) for f in fields(trial) if f.name != "runs"}
     derived = {"value": trial.value, "memory_gb": trial.memory_gb, "seconds": trial.seconds}
     attempts = [_attempt(attempt) for attempt in trial.runs]
     return {name: _json(v) for name, v in (record | derived).items()} | {"attempts": attempts}

@@ -8,7 +8,7 @@ from autoresearch.registry import resolve
 from autoresearch.strategies import Strategy
 
 STRATEGIES = {
-    "confirm": "autoresearch.strategies.confirmation:Confirm",
+    "confirm": "autoresearch.strategies.confirmation:SequentialConfirmation",
     "greedy": "autoresearch.strategies.greedy:Greedy",
 }
 

@@ -167,7 +167,7 @@ class CommandProposer:
     def _run(self, site: Site, workspace: Path, cancelled: threading.Event) -> Execution:
         """The agent, inside the script that watches it, inside the executor."""
         preset, env = self._preset, self._env(site, workspace)
-        script = Path(__file__).with_name("acp.py" if preset.format == "acp" else "attend.py")
+        script = Path(__file__).with_name("acp.py" if preset.format == "acp" else "watch_agent.py")
         words = [sys.executable, "-I", "-S", str(script), str(site.order)]
         job = Job(
             command=f"exec {shlex.join(words)}",

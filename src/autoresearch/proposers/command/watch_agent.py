@@ -1,6 +1,6 @@
 """Runs an agent inside the sandbox: no input, whole lines of output, and an end to silence.
 
-A script of its own that needs nothing but Python: `python -I -S attend.py order.json`. The order
+A script of its own that needs nothing but Python: `python -I -S watch_agent.py order.json`. The order
 holds `argv`, and what may be taken: `silence` in seconds without a byte, `turns`, `usd`; `counted`
 says which events tell of these. Whatever the agent left running is killed by who started this.
 """
@@ -72,7 +72,7 @@ def amount(value: Any) -> float:
     return float(value) if good else 0.0
 
 
-def attend(argv: list[str], silence: float, meter: Meter) -> dict[str, object]:
+def watch_agent(argv: list[str], silence: float, meter: Meter) -> dict[str, object]:
     """Run the agent; what there is to say of its end."""
     try:
         agent = subprocess.Popen(
@@ -136,7 +136,7 @@ def say(text: bytes) -> None:
 def main() -> None:
     """Read the order, run the agent, and say in a last line how it ended."""
     order = json.loads(Path(sys.argv[1]).read_text())
-    end = attend(order["argv"], order["silence"], Meter(order))
+    end = watch_agent(order["argv"], order["silence"], Meter(order))
     say(json.dumps({"type": "autoresearch", **end}).encode() + b"\n")
 
 
