@@ -24,7 +24,6 @@ import pytest
 
 from agenthub.cli import COMMANDS, ah
 from agenthub.client.hub_client import HubClient
-from autoresearch.cli import cli
 from hub_server import ADMIN, Repo, Server, serving
 
 NUMBERS = itertools.count(1)
@@ -655,11 +654,6 @@ def test_every_command_has_an_example(name: str) -> None:
         assert each is not None
         known = {option for parameter in each.params for option in parameter.opts}
         assert "--json" in known or name == "serve", each.name
-
-
-def test_ah_is_autoresearch_hub() -> None:
-    """The same group under both names."""
-    assert cli.get_command(click.Context(cli), "hub") is ah
 
 
 def test_autoresearch_hub_names_ah(capsys: pytest.CaptureFixture[str]) -> None:

@@ -71,7 +71,9 @@ def start(lab: Path, *words: str, **env: str) -> subprocess.Popen[str]:
 
 def _path() -> str:
     """Where our agents are, and what this process itself may be told to import."""
-    return os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+    return os.pathsep.join(
+        filter(None, [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH")])
+    )
 
 
 @contextlib.contextmanager

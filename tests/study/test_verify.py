@@ -254,7 +254,7 @@ def test_a_study_is_told_by_the_rule_it_was_begun_with(
     assert ended.value.code == 1
     (lab / "train.py").write_text(good)
     git(lab, "commit", "-qam", "mended")
-    agent = ("--agent", "test_verify:Lower")
+    agent = ("--agent", "study.test_verify:Lower")
     assert "Ended: 2 of 2" in said(capsys, "run", *agent, "--trials", "2", "--lab", str(lab))
     assert "gain that the study claims: +2.0" in said(
         capsys, "report", "-o", str(lab / "out"), "--lab", str(lab)
