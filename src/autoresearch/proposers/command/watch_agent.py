@@ -1,8 +1,8 @@
 """Runs an agent inside the sandbox: no input, whole lines of output, and an end to silence.
 
 A script of its own that needs nothing but Python: `python -I -S watch_agent.py order.json`. The
-order holds `argv`, and what may be taken: `silence` in seconds without a byte, `turns`, `usd`; `counted`
-says which events tell of these. Whatever the agent left running is killed by who started this.
+order holds `argv`, and what may be taken: `silence` in seconds without a byte, `turns`, `usd`;
+`counted` says which events tell of these. Whatever the agent left running is killed by who started this.
 """
 
 from __future__ import annotations
