@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import select
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agenthub.errors import BadInput, TooLarge, Unavailable
+from agenthub.git.subprocesses import Process
 from agenthub.validation import is_hash
 
 TREE, FILE, PROGRAM = "40000", "100644", "100755"
@@ -100,10 +100,10 @@ class Reader:
     It is started when first asked, and anew after it died or fell silent. Threads take turns.
     """
 
-    def __init__(self, start: Callable[[], subprocess.Popen[bytes]], seconds: float = 30) -> None:
+    def __init__(self, start: Callable[[], Process], seconds: float = 30) -> None:
         self._start = start
         self._seconds = seconds  # to wait for one answer
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self._pending = b""
         self._ends = 0.0
         self._turn = threading.Lock()

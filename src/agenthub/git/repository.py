@@ -11,7 +11,6 @@ import functools
 import logging
 import os
 import secrets
-import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -35,18 +34,20 @@ from agenthub.git.objects import (
 )
 from agenthub.git.refusals import refused
 from agenthub.git.subprocesses import (
+    GIT,
     Child,
     Ended,
     Leash,
-    bare_env,
+    Process,
+    clean_env,
     file_of,
     run,
     sandbox_works,
     sandboxed,
+    start_answering,
 )
 from agenthub.validation import clean_line, is_hash, shown
 
-GIT = "git"
 OLDEST = (2, 36)  # cat-file --batch-command
 HAVES = 1_000  # commits of a fetcher that are looked at
 CUT = "… cut: {seen:,} bytes are shown, the rest is not. Ask for one file of it by its path.\n"
@@ -263,7 +264,7 @@ class Repository:
             if lock is None:
                 return  # a repack goes on that a killed process began
             command = [GIT, "repack", "--geometric=2", "-d", "-q", "-n", "--write-midx"]
-            ended = run(command, self._env(), self.settings.repacking, keep=(lock,))
+            ended = run(command, self._env(), self.settings.repacking, inherit=(lock,))
         self._reader.close()  # the next one sees the new packs at once
         _check(ended, "repack the repository")
 
@@ -295,33 +296,20 @@ class Repository:
         return Child([GIT, *arguments], {**self._env(), **env}, leash, stdin)
 
     def _env(self, held: Quarantine | None = None) -> dict[str, str]:
-        """Nothing of ours but PATH, and nobody's configuration but the repository's own."""
-        env = {
-            **bare_env(),
-            "GIT_DIR": str(self.folder),
-            "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_CONFIG_GLOBAL": os.devnull,
-            "GIT_ATTR_NOSYSTEM": "1",
-            "GIT_NO_REPLACE_OBJECTS": "1",
-            "GIT_TERMINAL_PROMPT": "0",
-            "GIT_ALLOW_PROTOCOL": "none",
-        }
-        if held is not None:
-            env["GIT_OBJECT_DIRECTORY"] = str(held.objects)
-            env["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = str(self.folder / "objects")
-        return env
-
-    def _start_reader(self, held: Quarantine | None) -> subprocess.Popen[bytes]:
-        leash = self.settings.reading if held is not None else self.settings.sending
-        unlimited = Leash(cpu=1 << 30, memory=leash.memory)
-        return subprocess.Popen(
-            [*(unlimited if held is None else leash).words(), GIT, "cat-file", "--batch-command"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=self._env(held),
-            cwd="/",
+        """The environment of a git on this repository, which sees a quarantine's objects first."""
+        if held is None:
+            return clean_env(self.folder)
+        return clean_env(
+            self.folder,
+            GIT_OBJECT_DIRECTORY=str(held.objects),
+            GIT_ALTERNATE_OBJECT_DIRECTORIES=str(self.folder / "objects"),
         )
+
+    def _start_reader(self, held: Quarantine | None) -> Process:
+        leash = self.settings.reading
+        if held is None:  # it lives as long as the hub, so its CPU time is not limited
+            leash = Leash(cpu=1 << 30, memory=self.settings.sending.memory)
+        return start_answering([GIT, "cat-file", "--batch-command"], self._env(held), leash)
 
     def _sandboxed(self, folder: Path) -> list[str]:
         if self.settings.sandbox == "off":
@@ -407,7 +395,7 @@ def _with_output(leash: Leash, output: int) -> Leash:
 
 @functools.cache
 def _check_version() -> None:
-    ended = run([GIT, "version"], bare_env(), Leash(seconds=20))
+    ended = run([GIT, "version"], clean_env(), Leash(seconds=20))
     words = ended.out.decode(errors="replace").split()
     numbers = [
         int(part) for part in (words[2].split(".")[:2] if len(words) > 2 else []) if part.isdigit()
