@@ -59,8 +59,8 @@ def read_object_count(stream: BinaryIO) -> int:
     start = stream.read(12)
     if len(start) < 12 or start[:4] != b"PACK":
         raise BadInput(
-            f"The bundle ends in its header: {len(start)} bytes follow that are no pack. "
-            "Send the whole file."
+            f"The push ends before its pack: {len(start)} bytes follow that are no pack. "
+            "Send all of it."
         )
     return int(struct.unpack(">I", start[8:])[0])
 

@@ -77,8 +77,8 @@ class NewCommit:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What was found in a push that is fine."""
+class Examined:
+    """What an acceptable push holds."""
 
     new: tuple[NewCommit, ...]  # parents first
     text_bytes: int  # of all files it brings
@@ -92,7 +92,7 @@ def examine(
     stored: Stored,
     limits: PushLimits,
     protected: Protected,
-) -> Judged:
+) -> Examined:
     """Judge the objects `names` of a push; HubError says what is wrong with it.
 
     `known` tells which commits the index has, `stored` what the repository has already.
@@ -113,7 +113,7 @@ def examine(
         )
     rows = [_row(sha, commit, trees.touched(commit, protected)) for sha, commit in new.items()]
     _check_protected(rows, protected)
-    return Judged(tuple(rows), sum(i.size for i in infos.values() if i.kind == "blob"))
+    return Examined(tuple(rows), sum(i.size for i in infos.values() if i.kind == "blob"))
 
 
 # ---- sizes and commits -------------------------------------------------------------------------

@@ -196,18 +196,21 @@ class Index:
         agent: str,
         role: str = FRONTIER,
         *,
+        frontier: Collection[str] = (),
         size: int = 0,
         quotas: tuple[int | None, int | None] = (None, None),
         admin: bool = False,
     ) -> None:
-        """`size` bytes are counted with what is recorded; `quotas` of the agent, the project.
+        """Commits get `role`; those that a head in `frontier` reaches are on the frontier anyway.
 
-        What others have pushed is promoted by an `admin` only, or by building on it.
+        `size` bytes are counted with what is recorded; `quotas` are the agent's and the project's.
+        An attempt of another agent is promoted by an `admin`, or by building on it.
         """
         self._db = database
         self._project = project
         self._agent = agent
         self._role = role
+        self._frontier = frozenset(frontier)
         self._size = size
         self._quotas = quotas
         self._admin = admin
@@ -228,24 +231,36 @@ class Index:
         """
         with self._db.write() as connection:
             there = self.known([commit.sha for commit in new])
-            for commit in new:
-                if commit.sha in there:
-                    self._promote_known(connection, commit.sha)
-                else:
-                    self._add(connection, commit)
+            for role, several in self._by_role(new):
+                for commit in several:
+                    if commit.sha not in there:
+                        self._add(connection, commit, role)
+                    elif role == FRONTIER:
+                        self._promote_known(connection, commit.sha)
+                self._announce(role, [commit for commit in several if commit.sha not in there])
             self._count_bytes()
-            self._tell([commit for commit in new if commit.sha not in there])
             admit()
 
     def promote(self, sha: str) -> bool:
-        """Put an attempt of one's own, and those it builds on, on the frontier; whether it was
-        one."""
+        """Put an attempt of the agent's own, and what it builds on, on the frontier.
+
+        False when it is none.
+        """
         with self._db.write() as connection:
             return self._promote_known(connection, sha)
 
+    def _by_role(self, new: Sequence[NewCommit]) -> list[tuple[str, list[NewCommit]]]:
+        """New commits of the frontier, then attempts; parents stay before their children."""
+        reached = {commit.sha for commit in new} if self._role == FRONTIER else {*self._frontier}
+        for commit in reversed(new):  # children first
+            if commit.sha in reached:
+                reached.update(commit.parents)
+        return [
+            (FRONTIER, [commit for commit in new if commit.sha in reached]),
+            (ATTEMPT, [commit for commit in new if commit.sha not in reached]),
+        ]
+
     def _promote_known(self, connection: Connection, sha: str) -> bool:
-        if self._role != FRONTIER:
-            return False
         query = (
             "SELECT seq FROM commits WHERE project = ? AND sha = ? AND role = 'attempt' "
             "AND (? OR agent = ?)"
@@ -256,7 +271,7 @@ class Index:
             self._events.append("promote", sha, self._agent, self._project)
         return row is not None
 
-    def _add(self, connection: Connection, commit: NewCommit) -> None:
+    def _add(self, connection: Connection, commit: NewCommit, role: str) -> None:
         parents = list(dict.fromkeys(commit.parents))
         if not parents:
             Projects(self._db).admit_root(self._project, commit.sha)
@@ -275,7 +290,7 @@ class Index:
         connection.executemany("INSERT INTO edges VALUES (?, ?, ?)", edges)
         query = "UPDATE projects SET commits = commits + 1, attempts = attempts + 1 WHERE id = ?"
         connection.execute(query, (self._project,))
-        if self._role == FRONTIER:
+        if role == FRONTIER:
             self._promote(connection, [seq])
 
     def _parent(self, commit: NewCommit, sha: str) -> int:
@@ -323,10 +338,10 @@ class Index:
             quotas.add(f"agent:{self._agent}", self._size, each)
             quotas.add(f"project:{self._project}", self._size, all_)
 
-    def _tell(self, new: Sequence[NewCommit]) -> None:
-        """One event for each head of what is new."""
+    def _announce(self, role: str, new: Sequence[NewCommit]) -> None:
+        """Append one event for each head of what is new."""
         inner = {parent for commit in new for parent in commit.parents}
-        kind = "commit" if self._role == FRONTIER else ATTEMPT
+        kind = "commit" if role == FRONTIER else ATTEMPT
         for commit in new:
             if commit.sha not in inner:
                 self._events.append(kind, commit.sha, self._agent, self._project)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from agenthub.errors import Unavailable
 from agenthub.files import remove_tree
-from agenthub.git.ingest import NewCommit, Pushed, receive
+from agenthub.git.ingest import Announced, Pushed, receive
 from agenthub.git.policy import Protected, PushLimits
 from agenthub.git.repository import GitSettings, Repository
 from agenthub.records.agents import Accounts, Caller, read_pepper
@@ -133,10 +133,10 @@ class Hub:
         self, caller: Caller, bundle: Path, slug: str = DEFAULT, role: str = FRONTIER,
         *, counted: bool = False,
     ) -> Pushed:  # fmt: skip
-        """Take a bundle in, whole or not at all; results that were waiting for it find it.
+        """Take a bundle in, whole or not at all; results that named its commits get them.
 
         `role` is "frontier", or "attempt" for what was tried and put aside. `counted` says that
-        `count_push` and `count_bytes` were asked already, while the bundle came in.
+        `count_push` and `count_bytes` were called already, while the bundle came in.
         """
         caller.need("push")
         if not counted:
@@ -144,27 +144,52 @@ class Hub:
             self.count_bytes(caller, bundle.stat().st_size)
         space = self.space(slug)
         index = self.index(caller, space, role, bundle.stat().st_size)
-        pushed = receive(
-            *(bundle, space.repository, index, self.limits(space), self.protected(space)),
-            lambda new: self.settle(space, new),
-        )
+        pushed = self._receive(space, index, bundle)
         if role == FRONTIER:
-            for head in pushed.heads:
-                index.promote(head)
+            self._promote(index, pushed.heads)
         return pushed
 
-    def settle(self, space: Space, new: Sequence[NewCommit]) -> None:
-        """What follows from new commits, in their transaction: posted hashes come to mean
-        something."""
-        space.results.settle([commit.sha for commit in new])
+    def push_refs(
+        self, caller: Caller, body: Path, slug: str, announced: Announced, frontier: Sequence[str]
+    ) -> Pushed:
+        """Take a push by git in, as `push` takes a bundle; it was counted while it came in.
 
-    def index(self, caller: Caller, space: Space, role: str = FRONTIER, size: int = 0) -> Index:
+        Commits that the `frontier` heads reach go to the frontier, all others are attempts.
+        """
+        caller.need("push")
+        space = self.space(slug)
+        size = body.stat().st_size
+        index = self.index(caller, space, ATTEMPT, size, frontier=frontier)
+        pushed = self._receive(space, index, body, announced)
+        self._promote(index, frontier)
+        return pushed
+
+    def _receive(
+        self, space: Space, index: Index, body: Path, announced: Announced | None = None
+    ) -> Pushed:
+        return receive(
+            *(body, space.repository, index, self.limits(space), self.protected(space)),
+            lambda new: space.results.settle([commit.sha for commit in new]),
+            announced,
+        )
+
+    def _promote(self, index: Index, heads: Sequence[str]) -> None:
+        """Heads may have been known before, as attempts."""
+        with self.database.write():
+            for head in heads:
+                index.promote(head)
+
+    def index(
+        self, caller: Caller, space: Space, role: str = FRONTIER, size: int = 0,
+        *, frontier: Sequence[str] = (),
+    ) -> Index:  # fmt: skip
         """The project's commits, to add to on behalf of an agent."""
         assert role in (FRONTIER, ATTEMPT), role
         quotas = (self.settings.agent_quota_mb, self.settings.project_quota_mb)
         each, whole = (int(megabytes * MIB) for megabytes in quotas)
         return Index(
             *(self.database, space.project.id, caller.agent, role),
+            frontier=frontier,
             size=size,
             quotas=(each, whole),
             admin="admin" in caller.scopes,
