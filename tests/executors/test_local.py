@@ -18,8 +18,8 @@ import pytest
 
 from autoresearch.errors import ExecutorError
 from autoresearch.executors import Execution, Job
+from autoresearch.executors.bounded_log import LOG_HEAD, LOG_TAIL
 from autoresearch.executors.local import LocalExecutor
-from autoresearch.executors.supervisor import LOG_HEAD, LOG_TAIL
 
 LONG = 60.0  # seconds: a test that waits so long has failed
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs a child subreaper")

@@ -37,11 +37,11 @@ class Bench:
         """One proposal by an agent whose turn is this."""
         script(self.root / "tools" / "bin", "speaker", acp_program(sys.executable, turn, hello))
         mine = {"command": ["speaker"], "format": "acp", **changed}
-        ground = AgentContext(
+        context = AgentContext(
             home=self.root / "state" / "agent", executor=self.executor, agents={"speaker": mine}
         )
         brief = Brief("Make the score small.", ("train.py",), "c0")
-        return make_proposer("speaker", ground=ground).propose(self.workspace, brief)
+        return make_proposer("speaker", context=context).propose(self.workspace, brief)
 
     def train(self) -> str:
         """The editable file as it stands."""
@@ -184,10 +184,10 @@ def test_an_agent_that_is_not_executable_in_there_is_said(bench: Bench) -> None:
     tools = bench.root / "tools" / "bin"
     script(tools, "gone", "#!/no/such/interpreter\n")
     mine = {"command": ["gone"], "format": "acp"}
-    ground = AgentContext(
+    context = AgentContext(
         bench.root / "state" / "agent", executor=bench.executor, agents={"gone": mine}
     )
-    proposer = make_proposer("gone", ground=ground)
+    proposer = make_proposer("gone", context=context)
     with pytest.raises(ProposalFailed, match="cannot start") as caught:
         proposer.propose(bench.workspace, Brief("x", ("train.py",), "c0"))
     assert caught.value.kind == "stop"

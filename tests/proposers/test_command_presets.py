@@ -60,7 +60,7 @@ def test_a_lab_adds_agents_and_sets_harmless_things_of_others() -> None:
 @pytest.mark.parametrize("key", ["env", "command", "passes", "keys", "install"])
 def test_a_lab_cannot_turn_a_known_agent_to_its_own_ends(key: str) -> None:
     """It could send somebody's key where it likes."""
-    with pytest.raises(ProposerError, match=rf"codex\.{key} is not for a lab to set"):
+    with pytest.raises(ProposerError, match=rf"codex\.{key} cannot be set by a lab"):
         load_presets({"codex": {key: {}}})
 
 
@@ -122,6 +122,6 @@ def test_an_agent_is_made_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     tools = tmp_path / "tools" / "bin"
     script(tools, "mine", "#!/bin/sh\n")
     monkeypatch.setenv("PATH", first_on_path(tools))
-    made = make_proposer("mine", ground=AgentContext(agents={"mine": MINE}))
+    made = make_proposer("mine", context=AgentContext(agents={"mine": MINE}))
     assert isinstance(made, CommandProposer)
     assert made.name == "mine"

@@ -56,8 +56,8 @@ class Bench:
     def proposer(self, agent: str = "codex", **changed: object) -> CommandProposer:
         """A proposer of that agent, which is a stand-in."""
         preset = replace(load_presets()[agent], **{"model": "m/m", **changed})  # type: ignore[arg-type]
-        ground = AgentContext(home=self.root / "state" / "agent", executor=self.executor)
-        return CommandProposer(preset, ground)
+        context = AgentContext(home=self.root / "state" / "agent", executor=self.executor)
+        return CommandProposer(preset, context)
 
     def play(
         self,
@@ -131,7 +131,7 @@ def test_exit_code_0_without_an_edit_is_no_proposal(agent: str, bench: Bench) ->
     failed = failure(lambda: bench.play(agent, act="pass"))
     assert failed.kind == "empty"
     assert failed.tokens == TOKENS
-    assert "no editable file was changed" in str(failed)
+    assert "it changed no editable file" in str(failed)
 
 
 def test_a_failing_exit_code_with_an_edit_is_a_proposal(bench: Bench) -> None:
@@ -231,7 +231,7 @@ def test_too_many_bytes_are_a_fault(bench: Bench) -> None:
     act = EDIT + "\nwith open('big', 'wb') as f:\n    for _ in range(100): f.write(b'x' * 2**20)"
     proposal = bench.play(act=act + "\ntime.sleep(60)", disk_mb=20.0)
     assert proposal.fault == "disk"
-    assert "took more disk" in proposal.note
+    assert "exceeded its limit of disk" in proposal.note
 
 
 def test_bytes_in_its_home_count_as_well(bench: Bench) -> None:
@@ -346,9 +346,9 @@ def test_renew_asks_for_another_beginning_once(bench: Bench) -> None:
     proposer = bench.proposer()
     proposer.renew()
     proposer.propose(bench.workspace, BRIEF)
-    assert "begin differently" in bench.train()
+    assert "start differently" in bench.train()
     proposer.propose(bench.workspace, BRIEF)
-    assert "begin differently" not in bench.train()
+    assert "start differently" not in bench.train()
 
 
 def test_an_error_never_shows_a_key(bench: Bench) -> None:

@@ -155,10 +155,10 @@ def test_a_proof_is_no_turn_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("controls", "said"),
     [
-        ("noop", "'noop' is no proposer and weight.*noop=0.1,random=0.1"),
-        ("noop=0.6,random=0.5", r"1\.1 of all trials leave none to the agent"),
+        ("noop", "'noop' is not a proposer and a weight.*noop=0.1,random=0.1"),
+        ("noop=0.6,random=0.5", r"1\.1 of all trials leaves none for the agent"),
         ("nop=0.1", 'did you mean "noop"'),
-        ("noop=0", "is no proposer and weight"),
+        ("noop=0", "is not a proposer and a weight"),
     ],
 )
 def test_controls_that_cannot_be_are_explained(controls: str, said: str) -> None:

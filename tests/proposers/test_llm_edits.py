@@ -6,9 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch.proposers.llm.edits import Block, apply, parse
-from autoresearch.proposers.llm.nearest import nearest_lines
-from autoresearch.proposers.llm.syntax import syntax_problems
+from autoresearch.proposers.llm.edits import Block, apply, nearest_lines, parse, syntax_problems
 
 FILE = "LR = 0.1\nWIDTH = 64\n\n\ndef train():\n    step(LR)\n"
 ONE = ["train.py"]
@@ -173,7 +171,7 @@ def test_what_is_written_as_blocks_is_read_as_blocks(kept: list[tuple[str, list[
 def test_a_miss_shows_the_nearest_lines() -> None:
     """The model sees what really stands there, blanks included, so that it can quote it."""
     said = problem(search("train.py", "def train():\n  step(LR)", "pass"))
-    assert "does not stand there" in said
+    assert "does not occur in the file" in said
     assert "\ndef train():\n    step(LR)" in said
     assert "step(LR)" in problem(search("train.py", "    stop(LR)", "pass"))
 
@@ -181,12 +179,14 @@ def test_a_miss_shows_the_nearest_lines() -> None:
 def test_a_search_that_fits_twice_is_refused_with_the_places() -> None:
     """Overlapping places count as well."""
     said = problem(search("train.py", "a\na", "b"), "a\na\na\n")
-    assert "stands there 2 times (lines 1, 2)" in said
+    assert "occurs 2 times (lines 1, 2)" in said
 
 
 def test_part_of_a_line_is_no_match() -> None:
     """Lines are whole: `LR = 0.1` is not found in `LR = 0.10`."""
-    assert "does not stand there" in problem(search("train.py", "LR = 0.1", "x"), "LR = 0.10\n")
+    assert "does not occur in the file" in problem(
+        search("train.py", "LR = 0.1", "x"), "LR = 0.10\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -224,10 +224,10 @@ def test_one_bad_block_leaves_nothing_of_the_good_ones() -> None:
     ("reply", "note"),
     [
         ("**NOTE:** wider\n", "wider"),
-        ("Note: x\x1b[31m y\u202e\n", "x [31m y"),
+        ("Note: x\x1b[31m y\u202e\n", "x y"),
         ("\n```\nI make it wider.\n", "I make it wider."),
         ("", ""),
-        ("NOTE: " + "w" * 1000, "w" * 300),
+        ("NOTE: " + "w" * 1000, "w" * 299 + "…"),
     ],
 )
 def test_the_note_is_one_printable_line(reply: str, note: str) -> None:

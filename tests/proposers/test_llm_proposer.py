@@ -113,7 +113,7 @@ def test_a_miss_is_returned_with_the_nearest_lines(tmp_path: Path) -> None:
     proposal, server = propose(tmp_path, says(MISS), says(GOOD))
     assert (tmp_path / "train.py").read_text() == TRAIN.replace("0.1", "0.2")
     assert (proposal.cost_usd, proposal.tokens) == (2 * CAP, 300)
-    assert "does not stand there" in told(server, 1)
+    assert "does not occur in the file" in told(server, 1)
     assert "LR = 0.1" in told(server, 1)
     roles = [message["role"] for message in server.requests[1].messages]
     assert roles == ["system", "user", "assistant", "user"]
@@ -138,10 +138,10 @@ def test_while_a_call_lasts_it_owes_what_that_may_cost(tmp_path: Path) -> None:
         thread = threading.Thread(target=proposer.propose, args=(tmp_path, brief()))
         thread.start()
         while thread.is_alive():
-            seen.append(proposer.owed)
+            seen.append(proposer.pending_cost)
             time.sleep(0.01)
     assert max(seen) == 2 * CAP
-    assert proposer.owed == 0.0
+    assert proposer.pending_cost == 0.0
 
 
 @pytest.mark.parametrize("reply", [MISS, BROKEN, block("LR = 0.1", "LR = 0.1", "the same")])

@@ -17,12 +17,11 @@ from autoresearch.executors.local import LocalExecutor
 from autoresearch.proposers import AgentContext, Brief, Proposal, Proposer, Tried
 from autoresearch.proposers.command import CommandProposer, load_presets
 from autoresearch.proposers.fake import Edit, ScriptedProposer
-from autoresearch.proposers.fallback import Fallback
 from autoresearch.proposers.llm import LLMProposer
 from autoresearch.proposers.llm.settings import LLMSettings
-from autoresearch.proposers.mix import Mix
 from autoresearch.proposers.offline import OfflineProposer
 from autoresearch.proposers.record import Recorder
+from autoresearch.proposers.team import Fallback, Mix
 from model_server import ModelServer, fails, says
 
 # Two constants, four combinations: small enough for every proposer to come to its end.
@@ -74,8 +73,8 @@ def command(place: Place) -> Proposer:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
         patch.setenv("CODEX_API_KEY", "sk-test")
-        ground = AgentContext(home=root / "agent", executor=LocalExecutor())
-        return CommandProposer(load_presets()["codex"], ground)
+        context = AgentContext(home=root / "agent", executor=LocalExecutor())
+        return CommandProposer(load_presets()["codex"], context)
 
 
 def recorded(place: Place) -> Proposer:

@@ -181,14 +181,20 @@ def test_a_recording_is_one_object_a_line_that_a_person_can_read(tmp_path: Path)
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "no recording of proposals"),
-        (b"precious\n", "no recording of proposals"),
-        (b'{"format": "autoresearch proposals 1"}\n{}\n', "line 2: this is no recorded proposal"),
-        (b'{"format": "autoresearch proposals 1"}\n[1]\n', "line 2: this is no recorded proposal"),
+        (b"", "not a recording of proposals"),
+        (b"precious\n", "not a recording of proposals"),
+        (
+            b'{"format": "autoresearch proposals 1"}\n{}\n',
+            "line 2: this is not a recorded proposal",
+        ),
+        (
+            b'{"format": "autoresearch proposals 1"}\n[1]\n',
+            "line 2: this is not a recorded proposal",
+        ),
         (
             b'{"format": "autoresearch proposals 1"}\n{"trial": 1, "parent": "", "proposer": "",'
             b' "files": {}, "proposal": {"note": "", "evil": 1}}\n',
-            "line 2: this is no recorded proposal",
+            "line 2: this is not a recorded proposal",
         ),
     ],
 )

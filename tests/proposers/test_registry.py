@@ -35,8 +35,8 @@ class Demanding(Seedless):
 
 
 class Grounded(Seedless):
-    def __init__(self, ground):
-        self.ground = ground
+    def __init__(self, context):
+        self.context = context
 
 
 class NoProposer:
@@ -74,9 +74,9 @@ def test_a_dotted_path_gives_the_users_class(package: str, separator: str) -> No
 
 def test_a_class_may_ask_for_the_ground(package: str, tmp_path: Path) -> None:
     """Where it may keep things and how to run processes; an empty one when nobody gives any."""
-    ground = AgentContext(home=tmp_path)
-    assert vars(make_proposer(f"{package}.mine:Grounded", ground=ground)) == {"ground": ground}
-    assert vars(make_proposer(f"{package}.mine:Grounded")) == {"ground": AgentContext()}
+    context = AgentContext(home=tmp_path)
+    assert vars(make_proposer(f"{package}.mine:Grounded", context=context)) == {"context": context}
+    assert vars(make_proposer(f"{package}.mine:Grounded")) == {"context": AgentContext()}
 
 
 def test_a_class_without_a_seed_is_made_without_one(package: str) -> None:

@@ -11,15 +11,13 @@ from pathlib import Path
 import pytest
 
 from autoresearch.errors import ProposerError
-from autoresearch.proposers import Brief, Kind, Proposal, ProposalFailed, Tried, Yielding
+from autoresearch.proposers import Brief, Kind, Proposal, ProposalFailed, Rotating, Tried
 from autoresearch.proposers.controls import Controlled
 from autoresearch.proposers.fake import ScriptedProposer, Step
-from autoresearch.proposers.fallback import Fallback
-from autoresearch.proposers.mix import Mix, drawn
 from autoresearch.proposers.record import Recorder
 from autoresearch.proposers.registry import make_proposer
 from autoresearch.proposers.retry_policy import Advice, RetryPolicy
-from autoresearch.proposers.team import YIELD
+from autoresearch.proposers.team import ROTATED_PAUSE, Fallback, Mix, weighted_order
 from llm_server import TRAIN, brief, workspace
 
 ALWAYS = 1000
@@ -94,14 +92,14 @@ def test_what_failed_ones_cost_is_owed_while_the_next_is_asked(tmp_path: Path) -
     owed: list[float] = []
 
     def looks(folder: Path, _: Brief) -> str:
-        owed.append(team.owed)
+        owed.append(team.pending_cost)
         return "done"
 
     team = Fallback(
         [("a", ScriptedProposer([fails("busy", cost=2.0)])), ("b", ScriptedProposer([looks]))]
     )
     assert team.propose(workspace(tmp_path), brief()).cost_usd == 2.0
-    assert (owed, team.owed) == ([2.0], 0.0)
+    assert (owed, team.pending_cost) == ([2.0], 0.0)
 
 
 def test_what_a_failed_one_leaves_in_the_way_is_removed(tmp_path: Path) -> None:
@@ -166,12 +164,12 @@ def test_who_gives_way_is_passed_over_for_half_an_hour(
     while not empty.briefs:
         with contextlib.suppress(ProposalFailed):
             team.propose(workspace(tmp_path), brief())
-    assert isinstance(team, Yielding)
+    assert isinstance(team, Rotating)
     advice = Advice(wait=600.0, renew=True, rotate=True)
     assert RetryPolicy().follow(advice, team) == ("b goes on", 0.0)
     assert [team.propose(workspace(tmp_path), brief()).note for _ in range(9)] == ["done"] * 9
     assert team.rotate() is None  # that would leave nobody
-    clock.now += YIELD
+    clock.now += ROTATED_PAUSE
     tried = len(empty.briefs)
     while len(empty.briefs) == tried:
         with contextlib.suppress(ProposalFailed):
@@ -264,7 +262,7 @@ def test_a_mix_draws_by_weight_the_same_for_the_same_trial(tmp_path: Path) -> No
 
 def test_the_draw_is_the_same_on_every_machine() -> None:
     """A seed's order is part of what a recorded study means."""
-    first = [drawn([0.7, 0.3], f"42:{n}:0")[0] for n in range(12)]
+    first = [weighted_order([0.7, 0.3], f"42:{n}:0")[0] for n in range(12)]
     assert first == [0, 0, 0, 1, 0, 0, 1, 1, 0, 0, 1, 1]
 
 
@@ -296,20 +294,20 @@ def test_a_mix_and_a_list_are_made_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("mix:offline", r"'offline' is no proposer and weight.*mix:offline=0\.7,llm=0\.3"),
-        ("mix:", "is no proposer and weight"),
-        ("mix:offline=0", "is no proposer and weight"),
-        ("mix:offline=-1", "is no proposer and weight"),
-        ("mix:offline=nan", "is no proposer and weight"),
-        ("mix:offline=inf", "is no proposer and weight"),
-        ("mix:=1", "is no proposer and weight"),
+        ("mix:offline", r"'offline' is not a proposer and a weight.*mix:offline=0\.7,llm=0\.3"),
+        ("mix:", "is not a proposer and a weight"),
+        ("mix:offline=0", "is not a proposer and a weight"),
+        ("mix:offline=-1", "is not a proposer and a weight"),
+        ("mix:offline=nan", "is not a proposer and a weight"),
+        ("mix:offline=inf", "is not a proposer and a weight"),
+        ("mix:=1", "is not a proposer and a weight"),
         ("mix:ofline=1", 'did you mean "offline"'),
         ("offline,", "a name is missing"),
         ("offline,ofline", 'did you mean "offline"'),
         ("lm:gpt", "No proposer is named 'lm' .did you mean \"llm\""),
         ("mx:offline=1", 'did you mean "mix"'),
         ("offline:fast", "takes nothing after a colon: 'fast'"),
-        ("llm:", "'llm' and a colon stands its model"),
+        ("llm:", "The name of a model is missing after llm:"),
     ],
 )
 def test_a_name_that_is_none_is_explained(name: str, said: str) -> None:

@@ -169,7 +169,7 @@ def _proposer(
 ) -> Proposer:
     """Who proposes: an agent, written down on request, or a recording of one."""
     if replay is None:
-        made = make_proposer(agent, seed=seed, ground=ground)
+        made = make_proposer(agent, seed=seed, context=ground)
         made = with_controls(made, control, seed, ground) if control else made
         return made if record is None else Recorder(made, record)
     if record is not None:

@@ -27,7 +27,7 @@ from autoresearch.proposers import (
     Proposer,
     Witness,
     max_seconds,
-    owed,
+    pending_cost,
 )
 from autoresearch.store.git import Git
 from autoresearch.store.ledger import Ledger, Spend, Status, Trial
@@ -247,7 +247,7 @@ class PendingProposal:
         told = self._proposal or self._error
         if isinstance(told, (Proposal, ProposalFailed)):
             return told.cost_usd, told.tokens
-        return owed(self.proposer), 0
+        return pending_cost(self.proposer), 0
 
     def _work(self) -> None:
         try:
