@@ -227,9 +227,8 @@ class CommandProposer:
             **{name: text.replace("{key}", first) for name, text in self._preset.env.items()},
             "HOME": str(site.home),
             "TMPDIR": str(site.root / "tmp"),
-            "GIT_CEILING_DIRECTORIES": str(
-                workspace.resolve().parent
-            ),  # the lab's repository is above
+            # the lab's repository is above
+            "GIT_CEILING_DIRECTORIES": str(workspace.resolve().parent),
         }
 
     def _output_file(self, site: Site) -> Path | None:
