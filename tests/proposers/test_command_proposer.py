@@ -411,7 +411,7 @@ def test_codex_gives_its_own_sandbox_up_where_ours_stands(boxed: Bench) -> None:
 
 
 @pytest.mark.parametrize("policy", ["off", "auto"])
-def test_a_ground_without_a_home_is_a_temporary_one(policy: str, bench: Bench) -> None:
+def test_a_context_without_a_home_is_a_temporary_one(policy: str, bench: Bench) -> None:
     """For use from Python, without a study."""
     stand_in(bench.tools, "codex", good("codex"))
     proposer = CommandProposer(load_presets()["codex"], AgentContext(policy=policy))  # type: ignore[arg-type]

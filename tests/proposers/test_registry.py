@@ -34,7 +34,7 @@ class Demanding(Seedless):
         self.key = key
 
 
-class Grounded(Seedless):
+class WithContext(Seedless):
     def __init__(self, context):
         self.context = context
 
@@ -72,11 +72,13 @@ def test_a_dotted_path_gives_the_users_class(package: str, separator: str) -> No
     assert vars(made) == {"seed": 7}
 
 
-def test_a_class_may_ask_for_the_ground(package: str, tmp_path: Path) -> None:
+def test_a_class_may_take_the_context(package: str, tmp_path: Path) -> None:
     """Its constructor gets the context; an empty one when the caller gives none."""
     context = AgentContext(home=tmp_path)
-    assert vars(make_proposer(f"{package}.mine:Grounded", context=context)) == {"context": context}
-    assert vars(make_proposer(f"{package}.mine:Grounded")) == {"context": AgentContext()}
+    assert vars(make_proposer(f"{package}.mine:WithContext", context=context)) == {
+        "context": context
+    }
+    assert vars(make_proposer(f"{package}.mine:WithContext")) == {"context": AgentContext()}
 
 
 def test_a_class_without_a_seed_is_made_without_one(package: str) -> None:
