@@ -21,9 +21,8 @@ def read_regular(path: Path, limit: int | None = None) -> bytes:
             content = stream.read() if limit is None else stream.read(limit + 1)
     finally:
         os.close(descriptor)
-    if (
-        limit is not None and len(content) > limit
-    ):  # checked after reading: a file may grow meanwhile
+    # checked after reading: a file may grow meanwhile
+    if limit is not None and len(content) > limit:
         size = max(found.st_size, len(content))
         raise OSError(f"{path} has {size:,} bytes; at most {limit:,} are allowed")
     return content

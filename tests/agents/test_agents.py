@@ -1,4 +1,4 @@
-"""Real coding agents in real studies, against a model that says what a script tells it."""
+"""Real coding agents in real studies, against a scripted model."""
 
 from __future__ import annotations
 

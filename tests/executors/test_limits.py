@@ -41,7 +41,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 
 
 def test_too_much_memory(place: Place) -> None:
-    """A command over its memory is killed; what it took is told."""
+    """A command over its memory limit is killed; its peak is reported."""
     ended = place.python_run(
         "import time\nx = bytearray(b'x') * 300_000_000\ntime.sleep(600)",
         limits=JobLimits(memory=100 * MIB),
@@ -213,7 +213,7 @@ def test_a_process_that_took_the_id_later_is_spared(tmp_path: Path, wrong: str) 
 
 @pytest.mark.parametrize("text", [None, "", "{}", "[]", '{"boot": 1, "supervisor": 3}', "\0"])
 def test_a_broken_file_kills_nothing(tmp_path: Path, text: str | None) -> None:
-    """No file, or one that says nothing, is no leftover."""
+    """A missing or broken file kills nothing."""
     if text is not None:
         (tmp_path / FILE).write_text(text)
     assert kill_leftover(tmp_path / FILE) is False

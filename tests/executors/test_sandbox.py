@@ -74,7 +74,7 @@ def test_what_does_not_exist_cannot_be_shown(place: Place, tmp_path: Path) -> No
 
 
 def test_what_nobody_may_read_is_named(place: Place, tmp_path: Path) -> None:
-    """As root a job is nobody: data closed to others is our error, with the way out."""
+    """Under root a job has another user: data that it cannot read is an error with the remedy."""
     if os.geteuid():
         pytest.skip("only root drops to another user")
     (tmp_path / "data").mkdir(mode=0o700)
@@ -95,7 +95,7 @@ def test_the_environment_is_an_allow_list(place: Place) -> None:
 
 
 def test_it_is_somebody_with_a_name(place: Place) -> None:
-    """Programs that ask who they run as get an answer; it is not root, and has no powers."""
+    """Programs can look up their user; it is not root and has no capabilities."""
     command = "import getpass, os, pwd; print(pwd.getpwuid(os.getuid()).pw_name, os.getuid() == 0)"
     assert place.run(f"'{sys.executable}' -c '{command}'; grep -E 'Cap|NoNew' /proc/self/status").ok
     name, *powers = place.said()
@@ -114,7 +114,7 @@ def test_a_network_when_it_is_allowed(place: Place) -> None:
 
 
 def test_only_three_descriptors_are_open(place: Place) -> None:
-    """Nothing of what the harness and the supervisor hold open is there."""
+    """No open file of the harness or the supervisor is inherited."""
     assert place.run("ls /proc/self/fd").ok
     assert place.said() == ["0", "1", "2", "3"]  # 3 is the listing itself
 
@@ -141,7 +141,7 @@ def test_semaphores_and_shared_memory_work(place: Place) -> None:
 
 
 def test_memory_folders_have_a_size(place: Place) -> None:
-    """/tmp and /dev/shm end where they are meant to, and hold nothing of the machine's."""
+    """/tmp and /dev/shm have their limits, and hold no files of the machine."""
     limits = JobLimits(memory=64 * 2**20)
     place.run(
         "ls -A /tmp /dev/shm; for f in /tmp /dev/shm; do "
@@ -159,6 +159,6 @@ def test_it_ends_when_asked_before_it_began(place: Place) -> None:
 
 
 def test_many_short_jobs_all_end_alike(place: Place) -> None:
-    """Started and ended thirty times, it says the same each time."""
+    """Thirty runs in a row end alike."""
     ends = [place.run("true", LONG) for _ in range(30)]
     assert {(ended.ending, ended.exit_code, ended.leftovers) for ended in ends} == {("exit", 0, 0)}

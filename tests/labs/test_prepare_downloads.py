@@ -42,7 +42,7 @@ def test_hf_endpoint(lab: Lab, shop: Shop) -> None:
 
 
 def test_a_cut_connection_is_resumed(lab: Lab, shop: Shop) -> None:
-    """After a cut, the rest is asked for by Range, in the same run."""
+    """After a cut connection, the rest is requested by Range, in the same run."""
     shop.faults[TINY.train[0]] = [("cut", 700), ("cut", 300)]
     lab.ok(*tiny(shop))
     assert shop.asked(TINY.train[0]) == ["", "bytes=700-", "bytes=1000-"]
@@ -155,7 +155,7 @@ def test_a_file_too_large_for_the_disk(lab: Lab, shop: Shop) -> None:
 
 
 def test_no_network(lab: Lab) -> None:
-    """Where nobody answers, the line says so and names the ways out."""
+    """Without an answer, the message says so and names the remedies."""
     server = http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
     port = server.server_port
     server.server_close()

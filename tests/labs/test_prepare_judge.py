@@ -164,7 +164,7 @@ def test_bf16_logits_are_scored_in_float32(ready: Lab, monkeypatch: pytest.Monke
 def test_one_judge_scores_once(
     ready: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """After the score the judge is gone: a second submission finds nobody."""
+    """After the score the judge has ended: a second submission fails."""
     pytest.importorskip("torch")
     _, judge = ready.judge(monkeypatch)
     score(judge, Uniform(judge.vocab_size))
@@ -222,7 +222,7 @@ def test_judge_without_data(
 def test_holdout_text_is_scored_and_not_told(
     ready: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """With AUTORESEARCH_SETS the verdict has both sets' scores; the run is told validation's."""
+    """With AUTORESEARCH_SETS the verdict has both sets' scores; the run gets validation's."""
     torch = pytest.importorskip("torch")
     result = tmp_path / "verdict.json"
     _, judge = ready.judge(
@@ -251,7 +251,7 @@ def test_no_exam_on_changed_data(ready: Lab, name: str) -> None:
 
 
 def test_a_batch_of_one_row_cannot_be_probed(tmp_path: Path, texts: Path) -> None:
-    """EVAL_BATCH_SIZE 1 is refused: causality is asked about by comparing rows."""
+    """EVAL_BATCH_SIZE 1 is rejected: the causality probe compares rows."""
     lab = Lab(tmp_path, DATASET="local", LOCAL_PATH=str(texts), EVAL_BATCH_SIZE=1)
     lab.ok()
     assert "EVAL_BATCH_SIZE is 1" in lab.refused("judge")

@@ -125,7 +125,7 @@ def test_stdlib_is_there() -> None:
 
 
 def test_stdlib_absent(tmp_path: Path) -> None:
-    """A Python that carries no library text is told so."""
+    """A Python without library sources gets an error that says so."""
     with pytest.raises(prepare.Problem, match="carries no library source"):
         list(prepare.stdlib_documents(tmp_path))
 

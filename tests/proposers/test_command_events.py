@@ -22,7 +22,7 @@ def heard(agent: str, text: str | bytes, folder: Path) -> AgentOutput:
 
 @pytest.mark.parametrize("agent", PROGRAMS)
 def test_a_success_is_read_in_every_form(agent: str, tmp_path: Path) -> None:
-    """The note is the line that was asked for, cost and tokens are all there, no error."""
+    """The note is the marked line, cost and tokens are complete, and there is no error."""
     found = heard(agent, good(agent), tmp_path)
     assert (found.note, found.error) == (NOTE, "")
     assert found.tokens == TOKENS
@@ -32,7 +32,7 @@ def test_a_success_is_read_in_every_form(agent: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("agent", PROGRAMS)
 def test_an_error_is_read_in_every_form(agent: str, error: str, tmp_path: Path) -> None:
-    """Its kind says what helps, and what the other side asks for is not lost."""
+    """The failure has its kind, and the wait that the server requested."""
     _, _, kind, after = ERRORS[error]
     found = heard(agent, bad(agent, error), tmp_path)
     assert found.error
@@ -100,7 +100,7 @@ def test_a_missing_log_is_silence(tmp_path: Path) -> None:
     ],
 )
 def test_the_note_is_one_line_of_the_last_words(said: str, note: str) -> None:
-    """The last marked line, else the first that says something; without decoration."""
+    """The last marked line, else the first line with text, without decoration."""
     assert AgentOutput(words=said).note == note
 
 
@@ -155,7 +155,7 @@ def test_kinds_by_words_and_status(words: str, code: int | None, kind: str | Non
 )
 @pytest.mark.parametrize(("spoken", "code"), [(True, 0), (True, 1), (False, 0)])
 def test_what_a_model_or_a_tool_says_is_no_failure(said: str, spoken: bool, code: int) -> None:
-    """Not even in the words of one: an agent that asks and does nothing came with empty hands."""
+    """Even if it uses an error's words: an agent that asks and edits nothing is `empty`."""
     assert error_lines([said], spoken, code) == ""
 
 

@@ -1,4 +1,4 @@
-"""Agents by name: ours, the user's, a lab's; and what is said of a wrong line."""
+"""Agents by name: ours, the user's, a lab's; and the error for a wrong line."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_an_unknown_agent_is_answered_with_the_nearest_and_all() -> None:
 
 
 def test_an_agent_is_made_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the lab's own agents, from the ground that the study gives."""
+    """With the lab's own agents, from the context that the study passes."""
     tools = tmp_path / "tools" / "bin"
     script(tools, "mine", "#!/bin/sh\n")
     monkeypatch.setenv("PATH", first_on_path(tools))

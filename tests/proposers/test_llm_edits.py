@@ -41,7 +41,7 @@ def edited(reply: str, text: str = FILE) -> str:
 
 
 def problem(reply: str, text: str = FILE, editable: tuple[str, ...] = ("train.py",)) -> str:
-    """The one thing that is wrong with a reply; and that nothing came of it."""
+    """The single problem of a reply, which changes no file."""
     parsed = parse(reply, editable)
     applied = apply(parsed.blocks, dict.fromkeys(editable, text))
     assert not (applied.files and applied.problems)
@@ -231,13 +231,13 @@ def test_one_bad_block_leaves_nothing_of_the_good_ones() -> None:
     ],
 )
 def test_the_note_is_one_printable_line(reply: str, note: str) -> None:
-    """However it is written; without one, the first thing said."""
+    """In any style of writing; without a NOTE, the first line with text."""
     assert parse(reply, ONE).note == note
 
 
 @given(wanted=st.lists(LINE, min_size=1), lines=LINES)
 def test_the_nearest_lines_are_lines_of_the_file(wanted: list[str], lines: list[str]) -> None:
-    """In order, from where it says."""
+    """In order, from the line that the message names."""
     first, near = nearest_lines(wanted, lines)
     assert near == lines[first : first + len(near)]
     assert near or not lines

@@ -1,4 +1,4 @@
-"""What every proposer keeps to, whoever wrote it."""
+"""What every proposer promises, checked for each of them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STATES = [("True", "x"), ("False", "y"), ("True", "y")]
 
 @dataclass(frozen=True)
 class Place:
-    """What a proposer under test may need: a folder, and an end for what it starts."""
+    """A folder for a proposer under test, and a stack that ends what it starts."""
 
     stack: contextlib.ExitStack
     folder: Path
@@ -51,7 +51,7 @@ def scripted() -> Proposer:
 
 
 def llm(place: Place) -> Proposer:
-    """A model that says the same three edits, as whole files, and then is busy."""
+    """A model that sends the same three edits, as whole files, and then is busy."""
     texts = [edit.files["train.py"] for edit in edits()]
     replies = [says(f"NOTE: all\n<<<<<<< WHOLE train.py\n{text}>>>>>>> END") for text in texts]
     server = place.stack.enter_context(ModelServer([*replies, fails(500)]))

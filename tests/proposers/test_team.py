@@ -1,4 +1,4 @@
-"""Mixes and lists of proposers: who is asked, who is passed over, and what it cost."""
+"""Mixes and lists of proposers: their order, who is skipped, and the cost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALWAYS = 1000
 
 
 class Clock:
-    """A clock that goes when it is told to."""
+    """A clock that a test sets."""
 
     now = 0.0
 
@@ -55,7 +55,7 @@ def works(note: str = "done") -> Step:
 
 
 def over(_: Path, __: Brief) -> str:
-    """A step of one that has nothing left."""
+    """A step of a proposer with nothing left to try."""
     raise ProposerError("nothing left")
 
 
@@ -66,7 +66,7 @@ def history(length: int) -> Brief:
 
 
 def test_the_first_that_can_proposes(tmp_path: Path) -> None:
-    """In the order of the list; the ledger is told who it was."""
+    """In the order of the list; the ledger records the member."""
     team = Fallback([("a", ScriptedProposer([works("one")])), ("b", ScriptedProposer([]))])
     assert team.name == "fallback"
     proposal = team.propose(workspace(tmp_path), brief())
@@ -74,7 +74,7 @@ def test_the_first_that_can_proposes(tmp_path: Path) -> None:
 
 
 def test_stop_is_out_for_the_session_and_its_half_edit_is_gone(tmp_path: Path) -> None:
-    """The next proposes from clean files, pays what the first cost, and says who is missing."""
+    """The next proposes from clean files; its proposal has the cost of the first and names it."""
     first = ScriptedProposer([fails("stop", cost=0.25)] * ALWAYS)
     clock = Clock()
     team = Fallback([("a", first), ("b", ScriptedProposer([works()] * 2))], clock)
@@ -88,7 +88,7 @@ def test_stop_is_out_for_the_session_and_its_half_edit_is_gone(tmp_path: Path) -
 
 
 def test_what_failed_ones_cost_is_owed_while_the_next_is_asked(tmp_path: Path) -> None:
-    """Who ends the call meanwhile knows of it."""
+    """A caller that ends the call meanwhile can count the cost."""
     owed: list[float] = []
 
     def looks(folder: Path, _: Brief) -> str:
@@ -157,7 +157,7 @@ def test_other_failures_are_the_loops(tmp_path: Path, kind: Kind) -> None:
 def test_who_gives_way_is_passed_over_for_half_an_hour(
     tmp_path: Path, kind: Callable[[list[tuple[str, ScriptedProposer]], Clock], Fallback | Mix]
 ) -> None:
-    """Whose hands stay empty lets the next one try, until there is no next."""
+    """A member without usable proposals is rotated out, until there is no other."""
     empty, clock = ScriptedProposer([fails("empty")] * ALWAYS), Clock()
     team = kind([("a", empty), ("b", ScriptedProposer([works()] * ALWAYS))], clock)
     assert team.rotate() is None  # nobody spoke yet
@@ -248,12 +248,12 @@ def mix(seed: int = 0, *, first: Step | None = None) -> Mix:
 
 
 def notes(made: Mix, folder: Path, lengths: range) -> list[str]:
-    """Who proposed at these trials."""
+    """The members that proposed at these trials."""
     return [made.propose(workspace(folder), history(n)).note for n in lengths]
 
 
 def test_a_mix_draws_by_weight_the_same_for_the_same_trial(tmp_path: Path) -> None:
-    """Whoever restarts at trial 150 draws what would have been drawn; another seed draws anew."""
+    """A restart at trial 150 draws the same members; another seed draws others."""
     whole = notes(mix(), tmp_path, range(100))
     assert 60 < Counter(whole)["a"] < 90
     assert notes(mix(), tmp_path, range(50, 100)) == whole[50:]
@@ -311,7 +311,7 @@ def test_a_mix_and_a_list_are_made_by_name(tmp_path: Path) -> None:
     ],
 )
 def test_a_name_that_is_none_is_explained(name: str, said: str) -> None:
-    """With what was meant, or what it looks like."""
+    """With the nearest name, or an example."""
     with pytest.raises(ProposerError, match=said):
         make_proposer(name)
 

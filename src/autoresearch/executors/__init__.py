@@ -42,15 +42,11 @@ class Job:
     # All below but `limits` and `cancelled` is for sandboxes: without one a job sees all that its
     # user sees.
     limits: JobLimits = JobLimits()
-    readable: tuple[
-        Path, ...
-    ] = ()  # files and folders it may read, besides `folder` and the system's
+    readable: tuple[Path, ...] = ()  # paths it may read, besides `folder` and the system's
     writable: tuple[Path, ...] = ()  # files and folders it may change, besides `folder`
     network: bool = False
     gpu: bool = False
-    env_allowed: tuple[
-        str, ...
-    ] = ()  # names in `env` that are passed into a sandbox, besides the usual ones
+    env_allowed: tuple[str, ...] = ()  # names in `env` that a sandbox lets in, besides the usual
     cancelled: threading.Event | None = None  # once set, the job is killed within about a second
 
 

@@ -109,9 +109,8 @@ class _Channels:
         """The command's exit code, negative for a signal; OSError when it never started."""
         if b"exit-code" not in self._reports.read() and code > 0:
             raise OSError("bubblewrap could not set up the sandbox; the log has its message")
-        return (
-            128 - code if 128 < code <= 192 else code
-        )  # bubblewrap reports a signal as 128 + number
+        # bubblewrap reports a signal as 128 + number
+        return 128 - code if 128 < code <= 192 else code
 
 
 def _options(job: Job, channels: _Channels) -> Iterator[str]:

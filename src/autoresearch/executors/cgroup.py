@@ -18,9 +18,8 @@ class Dialect:
     """File names of one of the two versions of control groups."""
 
     limit: str  # bytes of memory at most
-    swap: tuple[
-        str, str | None
-    ]  # file for the swap limit, and what to write there; None: the limit
+    # file for the swap limit, and what to write there; None: the limit
+    swap: tuple[str, str | None]
     events: str  # file with the line `oom_kill N`
 
 

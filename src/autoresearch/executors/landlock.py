@@ -55,9 +55,8 @@ _PATH_BENEATH = 1
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 2, 4, 8
 TRUNCATE, IOCTL = 1 << 14, 1 << 15
 READ = EXECUTE | READ_FILE | READ_DIR
-FILE = (
-    EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL
-)  # the rights that apply to a path that is not a folder
+# the rights that apply to a path that is not a folder
+FILE = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL
 RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}  # ABI -> number of file rights it knows
 TCP = 3  # bind and connect, from ABI 4
 SCOPES = 3  # abstract Unix sockets and signals, from ABI 6
@@ -105,9 +104,8 @@ def _confine(job: Job, version: int, uid: int | None, writable: list[Path]) -> N
     """In the child, before the command starts; the order matters."""
     set_limits(job.limits)
     prefer_oom_kill()
-    ruleset = _rules_of(
-        job, version, writable
-    )  # before the change of user: root can open more paths
+    # before the change of user: root can open more paths
+    ruleset = _rules_of(job, version, writable)
     if uid is not None:
         switch_user(uid)
         limit_forks(job.limits)
@@ -142,10 +140,8 @@ def _rules(job: Job, writable: list[Path], every: int) -> Iterator[tuple[Path, i
         yield Path(name), READ
     for path in (*interpreter(), *job.readable):
         yield path, READ
-    yield (
-        Path("/proc"),
-        READ | (WRITE_FILE if job.gpu else 0),
-    )  # CUDA writes names of its threads there
+    # CUDA writes names of its threads there
+    yield Path("/proc"), READ | (WRITE_FILE if job.gpu else 0)
     for node in (*(f"/dev/{name}" for name in NODES), *devices(job)):
         yield Path(node), every & ~EXECUTE
     for path in writable:

@@ -25,12 +25,8 @@ class Launch:
     folder: str | None
     confine: Callable[[], None] = nothing  # called in the child, before the command starts
     pass_fds: tuple[int, ...] = ()
-    settle: Callable[[subprocess.Popen[bytes]], None] = (
-        nothing  # called in the supervisor, after the start
-    )
-    check: Callable[[int], int] = field(
-        default=lambda code: code
-    )  # exit code -> the command's own; may raise OSError
+    settle: Callable[[subprocess.Popen[bytes]], None] = nothing  # called here, after the start
+    check: Callable[[int], int] = field(default=lambda code: code)  # exit code -> the command's
 
 
 def plain(job: Job) -> Launch:

@@ -39,15 +39,13 @@ def kill_descendants(child: subprocess.Popen[bytes]) -> int:
             raise OSError(f"its processes cannot be killed: {[pid for pid, _ in _children()]}")
         for pid, group in _children():
             with contextlib.suppress(OSError):
-                os.killpg(
-                    group, signal.SIGKILL
-                )  # all at once, so that none of the group forks meanwhile
+                # all at once, so that none of the group forks meanwhile
+                os.killpg(group, signal.SIGKILL)
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.0005)
-    return ended.count(-signal.SIGKILL) or min(
-        len(ended), 1
-    )  # a process may exit while it is killed
+    # a process may exit while it is killed
+    return ended.count(-signal.SIGKILL) or min(len(ended), 1)
 
 
 def reap(child: subprocess.Popen[bytes], ended: list[int] | None = None) -> bool:

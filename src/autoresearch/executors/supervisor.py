@@ -135,9 +135,8 @@ def _read(descriptor: int) -> bytes | None:
 def main() -> None:
     """Read a job, run it, write the report."""
     for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(
-            stop, lambda *_: None
-        )  # only the harness ends us; unlike SIG_IGN not inherited
+        # only the harness ends us; unlike SIG_IGN not inherited
+        signal.signal(stop, lambda *_: None)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a harness may ignore SIGCHLD; we need it
     with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as stdin:
         line = stdin.readline()  # unbuffered, so that the selector sees the rest

@@ -132,9 +132,8 @@ def numbers(source: str, path: str = "<source>") -> list[Constant]:
         if isinstance(node, ast.Constant) and isinstance(value, int | float):
             start, end = span = _span(source, node)
             text = source[start:end]
-            if text[:1] in _NUMBER and math.isfinite(
-                value
-            ):  # neither True nor a part of an f-string
+            # neither True nor a part of an f-string
+            if text[:1] in _NUMBER and math.isfinite(value):
                 found.append(Constant(f"line {node.lineno}:", value, span, text))
     return sorted(found, key=lambda constant: constant.span)
 

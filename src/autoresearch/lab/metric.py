@@ -14,9 +14,8 @@ Direction = Literal["minimize", "maximize"]
 _NAME = r"[A-Za-z_][\w./-]*"
 _COLON = re.compile(rf"^\s*({_NAME})\s*:\s*(\S+)\s*$")
 _METRIC = re.compile(rf"\bMETRIC\s+({_NAME})\s*=\s*([^\s,]+(?:,\d[^\s,]*)*)")
-_GROUPED = re.compile(
-    r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?"
-)  # 14,200 is one; 1,86 and 0,997 are not
+# 14,200 is one; 1,86 and 0,997 are not
+_GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 
 MOST_NUMBERS = 1000  # names that one log can set; if there are more, the last ones count
 

@@ -55,9 +55,8 @@ class Preset:
     rules: tuple[Rule, ...] = ()
     keys: tuple[str, ...] = ()  # variables that hold keys; one must be set, no others are passed
     passes: tuple[str, ...] = ()  # further variables that are passed where they are set
-    env: Mapping[str, str] = field(
-        default_factory=dict
-    )  # "{key}" stands for the first key that is set
+    # "{key}" stands for the first key that is set
+    env: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)  # written into its HOME
     sandboxed: tuple[str, ...] = ()  # what {guard} stands for inside a sandbox of ours
     bare: tuple[str, ...] = ()  # and outside of one

@@ -32,6 +32,7 @@ from autoresearch.proposers.command.workspace_scan import (
     fixed_state,
     program_folders,
 )
+from autoresearch.text import clean_line
 
 GRACE = 10.0  # seconds after the deadline in which the ACP client may end the agent cleanly
 SECRET = 8  # length from which a key is removed from error messages
@@ -227,9 +228,8 @@ class CommandProposer:
             **{name: text.replace("{key}", first) for name, text in self._preset.env.items()},
             "HOME": str(site.home),
             "TMPDIR": str(site.root / "tmp"),
-            "GIT_CEILING_DIRECTORIES": str(
-                workspace.resolve().parent
-            ),  # the lab's repository is above
+            # the lab's repository is above
+            "GIT_CEILING_DIRECTORIES": str(workspace.resolve().parent),
         }
 
     def _output_file(self, site: Site) -> Path | None:
@@ -259,9 +259,9 @@ class CommandProposer:
     def _failed(
         self, kind: str, output: AgentOutput, words: str, wait: float | None = None
     ) -> ProposalFailed:
-        line = " ".join(words.split())[:300]
         for key in self._keys.values():
-            line = line.replace(key, "***") if len(key) >= SECRET else line
+            words = words.replace(key, "***") if len(key) >= SECRET else words
+        line = clean_line(words, 300)
         if self._is_sandboxed() and MISSING.search(line):
             line += ELSEWHERE.format(name=self.name)
         elif kind == "stop" and self._keys:

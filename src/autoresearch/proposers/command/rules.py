@@ -18,9 +18,7 @@ class Rule:
 
     where: Wanted = field(default_factory=dict)  # all must hold
     unless: Wanted = field(default_factory=dict)  # none may hold
-    match: re.Pattern[str] | None = (
-        None  # for lines of text; its groups have the names of these fields
-    )
+    match: re.Pattern[str] | None = None  # for lines of text; its groups are named like fields
     note: str = ""  # path of text that replaces the text so far
     piece: str = ""  # path of text that is appended
     fresh: bool = False  # drop the text so far

@@ -71,9 +71,8 @@ def _advice(settings: LLMSettings, status: int, kind: Kind) -> str:
 def _message(body: object, key: str) -> str:
     """The server's message as one line, without the key."""
     found = body
-    while (
-        isinstance(found, (dict, list)) and found
-    ):  # {"error": {"message": ...}}, or a list of such
+    # {"error": {"message": ...}}, or a list of such
+    while isinstance(found, (dict, list)) and found:
         if isinstance(found, list):
             found = found[0]
         else:

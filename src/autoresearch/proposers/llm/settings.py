@@ -30,9 +30,7 @@ class LLMSettings:
     model: str
     base_url: str = OPENAI
     key_env: str = "OPENAI_API_KEY"  # the variable that holds the key; "": no key
-    max_usd_per_call: float = (
-        1.0  # a call that may cost more is not made; an unknown price counts as this
-    )
+    max_usd_per_call: float = 1.0  # dearer calls are not made; an unknown price counts as this
     max_tokens: int = 16_384  # of one reply, its reasoning included
     timeout: float = 600.0  # seconds of one call
     context_bytes: int = 32_000  # of files shown to the model that are not editable
