@@ -12,6 +12,7 @@ from string import Template
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agenthub.errors import Unauthorized
@@ -28,7 +29,7 @@ _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 _TEXT = Path(__file__).with_name("llms.txt")
 
 
-@router.get("/llms.txt")
+@router.get("/llms.txt", response_class=PlainTextResponse)
 async def llms(request: Request, hub: TheHub) -> Response:
     """How an agent uses this hub, in plain words."""
     rules, settings = hub.projects.get(DEFAULT).rules, hub.settings
@@ -69,7 +70,7 @@ class Counted:
         await self._app(scope, receive, counting)
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(request: Request, hub: TheHub) -> Response:
     """Figures for Prometheus; for this machine itself, or with the admin's key."""
     if "authorization" in request.headers or not _from_here(request):

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from starlette.types import Receive, Scope, Send
@@ -21,9 +21,9 @@ from agenthub.errors import BadInput, HubError
 from agenthub.records.agents import Caller
 from agenthub.records.events import PAGE, Event
 from agenthub.records.hub import Hub
+from agenthub.server.api import v2_views as views
 from agenthub.server.api.context import known
 from agenthub.server.api.v2_common import V2, Ask, LimitAsked, Reading
-from agenthub.server.api.v2_views import Trusts
 from agenthub.server.feed import WINDOW, Feed, feed_of
 
 router = APIRouter(prefix=V2, tags=["events"])
@@ -70,20 +70,21 @@ class EventWriter:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._trusts = Trusts(hub.accounts)
+        self._agents = views.AgentDirectory(hub.accounts)
         self._slugs: dict[int, str] = {}
         self.message = functools.lru_cache(2 * WINDOW)(self._message)
 
-    def view(self, event: Event, *, structured: bool = False) -> dict[str, Any]:
-        """An event as JSON has it; structured, numbers stand for agents and channels."""
-        view = {**vars(event), "project": self._slug(event.project)}
+    def view(self, event: Event, *, structured: bool) -> views.EventView:
+        """An event; in a structured view numbers stand for agents and channels."""
+        fields = {**vars(event), "project": self._slug(event.project)}
         if structured:
-            view |= {"actor": self._trusts.handle(event.actor), "ref": self._ref(event)}
-        return view
+            fields |= {"actor": self._agents.handle(event.actor), "ref": self._ref(event)}
+        return views.EventView(**fields)
 
     def _message(self, event: Event, structured: bool) -> bytes:
         """An event as a stream sends it."""
-        data = json.dumps(self.view(event, structured=structured), separators=(",", ":"))
+        view = self.view(event, structured=structured)
+        data = json.dumps(view.model_dump(), separators=(",", ":"))
         return f"id: {event.seq}\nevent: {event.kind}\ndata: {data}\n\n".encode()
 
     def _slug(self, project: int | None) -> str | None:
@@ -95,7 +96,7 @@ class EventWriter:
 
     def _ref(self, event: Event) -> str:
         if event.kind == "agent":
-            return self._trusts.handle(event.ref)
+            return self._agents.handle(event.ref)
         if event.kind != "channel":
             return event.ref
         query = "SELECT id FROM channels WHERE project = ? AND name = ?"
@@ -215,7 +216,7 @@ def _writer_of(app: FastAPI) -> EventWriter:
 # ---- routes ------------------------------------------------------------------------------------
 
 
-@router.get("/events")
+@router.get("/events", response_model=views.Events)
 async def poll(
     request: Request,
     ask: Reading,
@@ -253,7 +254,7 @@ async def poll(
     )
 
 
-@router.get("/events/stream")
+@router.get("/events/stream", status_code=200, response_class=EventStream)
 async def stream(
     request: Request,
     ask: Reading,
@@ -289,4 +290,4 @@ def _filter(ask: Ask, project: str | None, kinds: str) -> Filter:
     if len(wanted) > 32:
         raise BadInput("`kinds` are at most 32 words with commas between.")
     number = ask.hub.projects.get(project).id if project else None
-    return Filter(number, wanted, ask.views.structured)
+    return Filter(number, wanted, ask.viewer.structured)
