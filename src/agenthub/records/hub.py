@@ -57,7 +57,6 @@ class HubSettings:
     stranger_seconds: float = 15.0  # for a whole body of somebody without a key
     unread_seconds: float = 30.0  # for a client to read some of what waits for it
     bodies_mb: float = 64.0  # of bodies in memory, and as much of fetches: pushes are in files
-    unread_mb: float = 64.0  # of answers that clients have not read, all together
     finish_seconds: float = 30.0  # for requests under way when the server is told to stop
     public_page: bool = True  # whether anybody may look at the page for people
     limits: PushLimits = field(default_factory=PushLimits)
