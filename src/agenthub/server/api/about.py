@@ -18,8 +18,8 @@ from agenthub.errors import Unauthorized
 from agenthub.records.hub import Hub
 from agenthub.records.projects import DEFAULT
 from agenthub.server.api.context import TheHub, address_of, caller_of
-from agenthub.server.api.events import Feed
 from agenthub.server.api.per_client import is_here
+from agenthub.server.feed import Feed
 
 router = APIRouter(tags=["about"])
 
@@ -102,7 +102,7 @@ def _of_server(request: Request) -> Iterator[str]:
     rows = [(f'{{status="{status}"}}', count) for status, count in sorted(answers.items())]
     yield from _figure("hub_answers_total", "counter", rows)
     feed = getattr(request.app.state, "feed", None)
-    count = feed.subscribers if isinstance(feed, Feed) else 0
+    count = feed.subscribers.taken if isinstance(feed, Feed) else 0
     yield from _figure("hub_subscribers", "gauge", [("", count)])
 
 
