@@ -15,7 +15,7 @@ import pytest
 from agenthub.records.commits import ATTEMPT
 from agenthub.records.hub import HubSettings
 from agenthub.records.projects import Rules
-from agenthub.server.page import document, reading
+from agenthub.server.page import reading, rendering
 from agenthub.validation import clean_line
 from hub_foreign import CORPUS, MARK, Reading
 from hub_page import World, get, infested, made_world, served
@@ -280,8 +280,8 @@ def test_headers_hold_on_every_answer(world: World) -> None:
             assert headers["x-content-type-options"] == "nosniff"
             assert headers["x-frame-options"] == "DENY"
             assert headers["cache-control"] == "no-cache"
-        for name, kind in document.TYPES.items():
-            answer = get(f"{url}/page/{name}?{document.STAMP}")
+        for name, kind in rendering.ASSETS.items():
+            answer = get(f"{url}/page/{name}?{rendering.STAMP}")
             assert (answer.status, answer.headers["content-type"]) == (200, kind)
             assert "immutable" in answer.headers["cache-control"]
 

@@ -11,15 +11,17 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jinja2 import UndefinedError
+from markupsafe import Markup
 
 from agenthub.records.commits import ATTEMPT, FRONTIER, Commit
 from agenthub.records.projects import Rules
 from agenthub.server.page import graph, reading
 from agenthub.server.page.axis import spanned
-from agenthub.server.page.document import address
 from agenthub.server.page.labels import Box, Wish, placed, shortened, width_of
-from agenthub.server.page.markup import Html, about, html, joined, moment, number, safe, visible
 from agenthub.server.page.page_cache import PAGES, PageCache
+from agenthub.server.page.pages import address
+from agenthub.server.page.rendering import about, moment, number, render, visible
 from hub_page import World, made_world
 
 
@@ -187,22 +189,37 @@ def test_tiers_with_replicated_results_come_first(world: World) -> None:
 # ---- text --------------------------------------------------------------------------------------
 
 
-def test_only_html_is_html() -> None:
-    """All else is escaped, in text and in attributes; what looks like a place is none."""
-    assert html("<p>{x}</p>", x="<b>&\"'") == "<p>&lt;b&gt;&amp;&quot;&#x27;</p>"
-    assert html("<p>{x}</p>", x=Html("<b>")) == "<p><b></p>"
-    assert html("{x}", x="{y} {0}") == "{y} {0}"
-    assert joined(["<", Html("<br>"), None, 3], Html(", ")) == "&lt;, <br>, , 3"
-    assert safe("a\x00b\u202ec") == "abc"
+def test_templates_clean_and_escape_all_text() -> None:
+    """In text and in attributes; only Markup stays as it is; what looks like a place is none."""
+    bare = {"slug": "", "projects": (), "live": False, "status": 404}
+
+    def page(heading: object, title: str = "") -> str:
+        found = render("trouble.html", title=title, heading=heading, message="", **bare)
+        return found.split("<h1>")[1].split("</h1>")[0]
+
+    assert page("<b>&\"'") == "&lt;b&gt;&amp;&#34;&#39;"
+    assert page(Markup("<b>")) == "<b>"
+    assert page("{{ slug }} {% raw %} {y} {0}") == "{{ slug }} {% raw %} {y} {0}"
+    assert (page("a\x00b\u202ec"), page(None), page(3)) == ("abc", "", "3")
+    made = render("start.html", **bare | {"slug": '"><b', "live": True}, title="", heading="",
+                  cursor=1, address="")  # fmt: skip
+    assert 'data-events="/p/&#34;&gt;&lt;b/events"' in made
+    with pytest.raises(UndefinedError, match="message"):
+        render("trouble.html", title="", heading="", **bare)
+
+
+def test_code_shows_what_hides_in_it() -> None:
+    """Invisible characters by their numbers; the rest is escaped."""
     assert visible("a\u202e<\x1b") == 'a<b class="odd">U+202E</b>&lt;<b class="odd">U+001B</b>'
+    assert visible("\tüx < 1") == "\tüx &lt; 1"
 
 
 def test_times_and_numbers_have_no_limits() -> None:
     """Times that no calendar has, numbers of any size."""
     assert ">2023-11-14 22:13</time>" in moment(1_700_000_000)
     assert moment(2**62) == moment(-1) == "<span>no date</span>"
-    assert [number(v) for v in (0.9697, -2.0, 1e-9, 12345.67, 1e300, math.nan)] == [
-        "0.969700", "−2.000000", "1.00000e−09", "12,345.7", "1.00000e+300", "–",
+    assert [number(v) for v in (0.9697, -2.0, 1e-9, 12345.67, 1e300, math.nan, None)] == [
+        "0.969700", "−2.000000", "1.00000e−09", "12,345.7", "1.00000e+300", "–", "–",
     ]  # fmt: skip
     assert (about(3, 10), about(10, 10), about(2000, 2000)) == ("3", "10+", "2,000+")
 
@@ -244,4 +261,3 @@ def test_a_page_is_made_once_for_many_readers() -> None:
     for other in range(PAGES):
         shelf.get(f"other {other}", "1", lambda: "x")
     assert shelf.get("a", "2", make) == "page 3"
-    assert shelf.get("", "2", make) == "page 4" and shelf.get("", "2", make) == "page 5"
