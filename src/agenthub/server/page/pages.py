@@ -29,7 +29,7 @@ POSTS = 50  # of a page of a channel
 ANSWERS = 100
 ROWS = 25  # of an agent's commits and results
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9a-fA-F:.]{2,45}\](:[0-9]{1,5})?")
-_TROUBLE = {400: "That cannot be read", 404: "Not found", 409: "Not clear", 429: "Too fast"}
+_TROUBLE = {400: "Bad request", 404: "Not found", 409: "Conflict", 429: "Too many requests"}
 
 
 @dataclass(frozen=True)
@@ -128,12 +128,13 @@ def change_of(space: Space, commit: Commit) -> Markup:
             entry.name.decode("utf-8", "replace")[:200] + ("/" if entry.mode == "40000" else "")
             for entry in entries[:FILES]
         ]
-        return _change("" if files else "None.", files=files, more=max(0, len(entries) - FILES))
+        problem = "" if files else "This commit has no files."
+        return _change(problem, files=files, more=max(0, len(entries) - FILES))
     pieces = space.repository.diff(commit.parents[0], commit.sha, shown_bytes=DIFF_BYTES)
     text = b"".join(pieces).decode("utf-8", "replace")
     lines = text.split("\n")
     shown = [_diff_line(line) for line in lines[:DIFF_LINES]]
-    problem = "" if text.strip() else "It changes no file."
+    problem = "" if text.strip() else "This commit changes no file."
     return _change(problem, lines=shown, more=max(0, len(lines) - DIFF_LINES))
 
 
@@ -228,7 +229,7 @@ def closed_page(address: str, registration: str) -> str:
 
 def trouble_page(status: int, message: str) -> str:
     """An error, for people."""
-    heading = _TROUBLE.get(status, "The hub is in trouble")
+    heading = _TROUBLE.get(status, "The hub cannot answer")
     return _bare("trouble.html", f"{status}", status=status, heading=heading, message=message)
 
 
