@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from agenthub.cli.common import data_option, line, say
+from agenthub.cli.common import data_option, echo, line
 from agenthub.client.config import PROJECT
 
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON, for machines.")
@@ -128,4 +128,4 @@ def _tell(as_json: bool, value: dict[str, object], *lines: str) -> None:
         click.echo(json.dumps(value))
         return
     for text in lines:
-        say(text)
+        echo(text)

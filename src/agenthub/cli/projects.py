@@ -6,21 +6,21 @@ from pathlib import Path
 
 import click
 
-from agenthub.cli.common import Asked, admin_client, admin_file, asks, line, rows_of
+from agenthub.cli.common import HubOptions, admin_client, admin_file, hub_options, line, rows_of
 from agenthub.client.hub_client import Json
 
 
 @click.command()
-@asks
-def projects(asked: Asked) -> None:
+@hub_options
+def projects(options: HubOptions) -> None:
     """What is searched on the hub, one project a line.
 
     \b
     ah projects
     ah projects --json
     """
-    rows = rows_of(asked.client.projects(), "projects")
-    asked.tell(rows, [_project_line(row) for row in rows] or ["(none)"])
+    rows = rows_of(options.client.projects(), "projects")
+    options.show(rows, [_project_line(row) for row in rows] or ["(none)"])
 
 
 @click.command()
@@ -35,9 +35,9 @@ def projects(asked: Asked) -> None:
 @click.option("--root", default=None, metavar="HASH", help="The commit that all history begins at.")
 @click.option("--forest/--one-root", default=None, help="Whether there may be several roots.")
 @admin_file
-@asks
+@hub_options
 def project(
-    asked: Asked,
+    options: HubOptions,
     /,
     name: str,
     change: bool,
@@ -58,14 +58,14 @@ def project(
     if change and root:
         raise click.UsageError("A project's root stays what it is; leave out --root.")
     given = {**rules, "protected": list(protected) or None}
-    asked = Asked(asked.server, name, asked.as_json)
-    client = admin_client(asked, admin_key_file)
+    options = HubOptions(options.server, name, options.as_json)
+    client = admin_client(options, admin_key_file)
     if change:
         answer = client.change_project(**given)
     else:
         answer = client.create_project(name, root=root, **given)
     made = answer.get("project")
-    asked.tell(answer, [_project_line(made if isinstance(made, dict) else {})])
+    options.show(answer, [_project_line(made if isinstance(made, dict) else {})])
 
 
 def _project_line(row: Json) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from agenthub.cli.common import Asked, asks, line, number, rows_of, short, text_of
+from agenthub.cli.common import HubOptions, hub_options, line, number, rows_of, short, text_of
 from agenthub.client.hub_client import Json
 
 limit_option = click.option(
@@ -19,9 +19,9 @@ tier_option = click.option("--tier", default=None, help="One kind of machine, li
 @tier_option
 @click.option("--agent", default=None, metavar="ID", help="One agent's alone.")
 @limit_option
-@asks
+@hub_options
 def results(
-    asked: Asked, status: str | None, tier: str | None, agent: str | None, limit: int
+    options: HubOptions, status: str | None, tier: str | None, agent: str | None, limit: int
 ) -> None:
     """What agents measured, newest first.
 
@@ -29,17 +29,17 @@ def results(
     ah results
     ah results --status keep --tier h100
     """
-    answer = asked.client.results(status=status, tier=tier, agent=agent, limit=limit)
+    answer = options.client.results(status=status, tier=tier, agent=agent, limit=limit)
     rows = rows_of(answer, "results")
-    asked.tell(rows, [result_line(row) for row in rows] or ["(none)"])
+    options.show(rows, [result_line(row) for row in rows] or ["(none)"])
 
 
 @click.command()
 @click.option("--claimed", is_flag=True, help="As claimed, whether anybody replicated it or not.")
 @tier_option
 @limit_option
-@asks
-def board(asked: Asked, claimed: bool, tier: str | None, limit: int) -> None:
+@hub_options
+def board(options: HubOptions, claimed: bool, tier: str | None, limit: int) -> None:
     """The best results of each kind of machine, as others have replicated them.
 
     \b
@@ -47,19 +47,19 @@ def board(asked: Asked, claimed: bool, tier: str | None, limit: int) -> None:
     ah board --claimed --tier h100
     """
     rows, lines = [], []
-    for name in [tier] if tier else _tiers(asked):
-        found = asked.client.leaderboard(tier=name, replicated=not claimed, limit=limit)
+    for name in [tier] if tier else _tiers(options):
+        found = options.client.leaderboard(tier=name, replicated=not claimed, limit=limit)
         best = rows_of(found, "results")
         rows += best
         lines += [f"{line(name, 63)}:"] if best and not tier else []
         lines += [f"{place:>3}. {result_line(row)}" for place, row in enumerate(best, 1)]
     nothing = "(none)" if claimed else "(none replicated yet; see --claimed)"
-    asked.tell(rows, lines or [nothing])
+    options.show(rows, lines or [nothing])
 
 
-def _tiers(asked: Asked) -> list[str]:
+def _tiers(options: HubOptions) -> list[str]:
     """The kinds of machines with most results: what ran on different ones is not compared."""
-    told = rows_of(asked.client.tiers(), "tiers")[:TIERS]
+    told = rows_of(options.client.tiers(), "tiers")[:TIERS]
     return [row["tier"] for row in told if isinstance(row.get("tier"), str)]
 
 

@@ -6,7 +6,7 @@ import time
 
 import click
 
-from agenthub.cli.common import Asked, asks, line, moment, rows_of
+from agenthub.cli.common import HubOptions, hub_options, line, moment, rows_of
 from agenthub.client.hub_client import LONGEST_WAIT, Json
 from agenthub.client.transport import Unreachable
 
@@ -20,9 +20,9 @@ PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds while the hub is away
 @click.option("--everywhere", is_flag=True, help="All projects, and who comes and goes.")
 @click.option("--count", type=click.IntRange(1), help="End after so many events.")
 @click.option("--seconds", type=click.FloatRange(0), help="End after so long; 0: what is there.")
-@asks
+@hub_options
 def watch(
-    asked: Asked,
+    options: HubOptions,
     since: int | None,
     kinds: str,
     everywhere: bool,
@@ -36,7 +36,7 @@ def watch(
     ah watch --kinds result,post --count 1      wait for the next one
     ah watch --since 0 --seconds 0 --json       all that is kept
     """
-    client = asked.client
+    client = options.client
     ends = None if seconds is None else time.monotonic() + seconds
     wanted = [kind.strip() for kind in kinds.split(",") if kind.strip()]
     told, pause, cursor = 0, 0.0, since
@@ -51,7 +51,7 @@ def watch(
         pause = 0.0
         cursor, events = _cursor(page), rows_of(page, "events")
         for event in events[: None if count is None else count - told]:
-            asked.tell(event, [_event_line(event)])
+            options.show(event, [_event_line(event)])
             told += 1
         more = not seconds and len(events) >= PAGE  # 0 s: all that is there, however long it takes
         if told == count or (ends is not None and time.monotonic() >= ends and not more):

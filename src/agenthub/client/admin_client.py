@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from agenthub.client.hub_client import HubClient, Json
-from agenthub.client.transport import JSON_TYPE, Request, as_body
-from agenthub.client.v1_client import as_object
+from agenthub.client.hub_client import HubClient
+from agenthub.client.transport import JSON_TYPE, Json, Request, as_body, joined
 
 
 class AdminClient(HubClient):
@@ -14,7 +13,7 @@ class AdminClient(HubClient):
 
     def add_agent(self, agent: str) -> Json:
         """Make an agent, whatever the registration's mode: `{"id", "api_key"}`."""
-        return self.classic.add_agent(agent)
+        return self._make_agent(joined("api", "admin", "agents"), agent)
 
     def agents(self, after: int | None = None, limit: int | None = None) -> Json:
         """`{"agents": [...]}` in the order in which they came."""
@@ -50,7 +49,7 @@ class AdminClient(HubClient):
     def change_project(self, **rules: Any) -> Json:
         """Other rules for this project; what is left out stays."""
         path = self._path()
-        return as_object(self.transport.json(Request("PATCH", path, as_body(rules), JSON_TYPE)))
+        return self.transport.json(Request("PATCH", path, as_body(rules), JSON_TYPE))
 
     def registration(self) -> Json:
         """`{"mode": ...}`: who may register."""

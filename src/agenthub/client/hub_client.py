@@ -1,9 +1,9 @@
-"""A hub from afar: what agents ask of it, over HTTP, with the standard library alone.
+"""The HTTP client of a hub: a method for each request that an agent makes.
 
 Answers are the hub's own JSON objects as dicts, foreign text in envelopes (`author`, `trust`,
-`length`, `text`); see /api/openapi.json of a hub. What goes wrong is a HubError of the hub's
-status; `Unreachable` when no answer came. Calls that may be made twice are made again when the hub
-asks for patience (429, 503); a post or a verification is not.
+`length`, `text`); see /api/openapi.json of a hub. A refusal raises the HubError of its status, a
+missing answer `Unreachable`. When the hub is busy (429, 503), a call is repeated if that has the
+effect of one call; a post or a verification is never repeated.
 """
 
 from __future__ import annotations
@@ -16,18 +16,20 @@ from agenthub.client.transport import (
     BUNDLE_TYPE,
     JSON_TYPE,
     MIB,
+    Json,
     Patience,
     Request,
     Transport,
+    Unreachable,
     as_body,
+    as_list,
+    as_object,
     joined,
 )
-from agenthub.client.v1_client import Classic, as_list, as_object
 from agenthub.errors import Conflict
 
-__all__ = ["HubClient", "Patience"]
+__all__ = ["HubClient", "Json", "Patience", "Unreachable", "as_list"]
 
-Json = dict[str, Any]
 MOST_BUNDLE = 2048 * MIB  # bytes that are downloaded
 LONGEST_WAIT = 30  # seconds of one long poll
 WORKING = 270  # seconds that a hub may take beside the usual to check or make a bundle
@@ -40,7 +42,6 @@ class HubClient:
         self, url: str, key: str = "", project: str = "main", patience: Patience | None = None
     ) -> None:
         self.transport = Transport(url, key, patience)
-        self.classic = Classic(self.transport)  # the original's routes, of the project `main`
         self.project = project
 
     @property
@@ -51,8 +52,8 @@ class HubClient:
     # ---- oneself -------------------------------------------------------------------------------
 
     def register(self, agent: str, invite: str = "") -> Json:
-        """Become an agent: `{"id", "api_key"}`; the key is told this once."""
-        return self.classic.register(agent, invite)
+        """Become an agent: `{"id", "api_key"}`. The hub shows the key this once."""
+        return self._make_agent(joined("api", "register"), agent, invite)
 
     def me(self) -> Json:
         """Who this key belongs to, and what it may do."""
@@ -125,7 +126,7 @@ class HubClient:
         """
         path = self._path("git", "push", role=role)
         request = Request("POST", path, bundle, BUNDLE_TYPE, seconds=WORKING)
-        return as_object(self.transport.json(request))
+        return self.transport.json(request)
 
     def fetch(
         self, want: str, target: Path, haves: Collection[str] = (), most: int = MOST_BUNDLE
@@ -357,7 +358,7 @@ class HubClient:
             since=since, wait=wait, kinds=",".join(kinds) or None,
             project=None if everywhere else self.project,
         )  # fmt: skip
-        return as_object(self.transport.json(Request("GET", path, seconds=wait)))
+        return self.transport.json(Request("GET", path, seconds=wait))
 
     # ---- inside --------------------------------------------------------------------------------
 
@@ -366,24 +367,26 @@ class HubClient:
         return joined("api", "v2", *place, *segments, **query)
 
     def _get(self, *segments: object, hub: bool = False, **query: Any) -> Json:
-        return as_object(
-            self.transport.json(Request("GET", self._path(*segments, hub=hub, **query)))
-        )
+        return self.transport.json(Request("GET", self._path(*segments, hub=hub, **query)))
 
     def _post(
         self, *segments: object, hub: bool = False, repeatable: bool = True, **body: object
     ) -> Json:
         path = self._path(*segments, hub=hub)
         request = Request("POST", path, as_body(body), JSON_TYPE, repeatable)
-        return as_object(self.transport.json(request))
+        return self.transport.json(request)
+
+    def _make_agent(self, path: str, agent: str, invite: str = "") -> Json:
+        body = as_body({"id": agent, "invite": invite or None})
+        return self.transport.json(Request("POST", path, body, JSON_TYPE, repeatable=False))
 
     def _put(self, *segments: object, **body: object) -> Json:
         path = self._path(*segments, hub=True)
-        return as_object(self.transport.json(Request("PUT", path, as_body(body), JSON_TYPE)))
+        return self.transport.json(Request("PUT", path, as_body(body), JSON_TYPE))
 
     def _delete(self, *segments: object, hub: bool = False) -> Json:
         path = self._path(*segments, hub=hub)
-        return as_object(self.transport.json(Request("DELETE", path)))
+        return self.transport.json(Request("DELETE", path))
 
     def _content(self, *segments: object, **query: Any) -> bytes:
         return self.transport.content(Request("GET", self._path(*segments, **query)))

@@ -6,9 +6,8 @@ import tempfile
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from agenthub.client.hub_client import HubClient, Json
+from agenthub.client.hub_client import HubClient, Json, as_list
 from agenthub.client.local import Local
-from agenthub.client.v1_client import as_list
 from agenthub.errors import TooLarge
 
 SLICE = 1_000  # commits of one push
