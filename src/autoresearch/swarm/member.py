@@ -16,6 +16,7 @@ from agenthub.client.hub_client import HubClient
 from autoresearch.errors import AutoResearchError, SwarmError, TaskError
 from autoresearch.executors.probe import probe
 from autoresearch.lab.task import Task
+from autoresearch.store.heartbeat import Stage
 from autoresearch.store.ledger import State, Status, Trial
 from autoresearch.study.proposing import ProposedEdit
 from autoresearch.study.study import Study
@@ -91,27 +92,24 @@ class Member:
         self._idea: Idea | None = None  # the one that is being entered
         self._passed = 0  # candidates in a row that were not run, on the hub's word
         self._deaf = 0.0  # until when no claim is asked for: the hub did not answer the last one
-        self._before = (study.on_trial, study.workspaces.others, study.offered, study.tried)
 
     def begin(self) -> None:
         """Listen from now on; what was finished before is told as well."""
-        study = self.study
-        study.on_trial, study.workspaces.others = self.heard, self.others
-        if may_run_strangers(study):
-            study.offered = self.offered
-        else:
+        runs = may_run_strangers(self.study)
+        self.study.collaborators.attach(
+            source=self if runs else None, veto=self, peers=self, listener=self
+        )
+        if not runs:
             self.note(
                 "No sandbox here, so code of others is not run. To run it all the same, say "
                 'sandbox = "off" in task.toml.'
             )
-        study.tried = self.tried
         self._post()
         self.courier.start()
 
     def end(self, max_seconds: float) -> None:
         """Send what can be sent soon; the rest waits on disk for the next session."""
-        study = self.study
-        study.on_trial, study.workspaces.others, study.offered, study.tried = self._before
+        self.study.collaborators.detach(self)
         self.courier.stop(self.outbox, max_seconds)
         if left := self.outbox.count():
             self.note(f"{left} letters wait for the hub; they are sent when the study goes on.")
@@ -128,14 +126,14 @@ class Member:
             elif self.again.is_due() and not self.courier.away:
                 self.courier.want()
 
-    def offered(self, parent: str) -> ProposedEdit | None:
+    def offer(self, parent: str) -> ProposedEdit | None:
         """An edit that somebody else's commit suggests, when there is a good one."""
         self._idea = None
         with self._safely():
             self._idea = self.ideas.pick(self.courier.view.found, parent)
         return self._idea.made(parent, self.study.task.metric.name) if self._idea else None
 
-    def tried(self, trial: Trial, commit: str) -> str:
+    def reason(self, trial: Trial, commit: str) -> str:
         """Why a candidate need not run: somebody has tried it, or is trying it. Else claim it."""
         idea, self._idea = self._idea, None
         with self._safely():
@@ -147,15 +145,17 @@ class Member:
                 return self._believed(self._claimed(trial, commit))
         return ""
 
-    def heard(self, trial: Trial) -> None:
+    def on_stage(self, stage: Stage) -> None:
+        """Nothing to do: the hub hears of finished trials alone."""
+
+    def on_trial(self, trial: Trial) -> None:
         """A trial is finished."""
-        self._before[0](trial)
         self.ideas.count(trial)
         self.again.own += trial.seconds
         self._post()
         self.courier.hurry()
 
-    def others(self) -> str:
+    def results(self) -> str:
         """What a proposer is told of others: numbers and hashes, no word of theirs."""
         view, name = self.courier.view, self.study.task.metric.name
         told = [_line(each, name) for each in view.replicated[:SHOWN]]
