@@ -303,11 +303,12 @@ def test_an_edit_from_elsewhere_goes_before_the_one_that_is_made_ahead(tmp_path:
     with opened(make_lab(tmp_path / "lab")) as study:
         offers = [None, {"train.py": b"SCORE = 7\n"}, None, None]
 
-        def offered(parent: str) -> ProposedEdit | None:
-            files = offers.pop(0)
-            return files and ProposedEdit(parent, files, Proposal("theirs"), "hub:ada")
+        class Offers:
+            def offer(self, parent: str) -> ProposedEdit | None:
+                files = offers.pop(0)
+                return files and ProposedEdit(parent, files, Proposal("theirs"), "hub:ada")
 
-        study.offered = offered
+        study.collaborators.attach(source=Offers())
         wide = [Edit({"train.py": f"SCORE = {n}\n"}, f"own {n}") for n in (9, 8, 6)]
         turns: list[int] = []
         research(study, Slow(wide), StopLimits(trials=3), between=lambda: turns.append(1))
@@ -337,8 +338,14 @@ def test_the_first_replication_comes_early_and_the_share_is_kept_after_it(tmp_pa
 
 def test_what_others_tried_is_recorded_and_not_run(tmp_path: Path) -> None:
     """It has a commit and a reason, so that proposers know of it; nothing of it ran."""
+
+    class Tried:
+        def reason(self, trial: Trial, commit: str) -> str:
+            assert commit
+            return f"duplicate of hub claim {trial.number}"
+
     with opened(make_lab(tmp_path / "lab")) as study:
-        study.tried = lambda trial, _: f"duplicate of hub claim {trial.number}"
+        study.collaborators.attach(veto=Tried())
         research(study, ScriptedProposer(scores(9, 8)), StopLimits(trials=2))
         first, second = study.ledger.trials()[1:]
         brief = study.workspaces.brief(study.ask())
@@ -354,6 +361,11 @@ def test_what_others_tried_is_recorded_and_not_run(tmp_path: Path) -> None:
 
 def test_a_strangers_trial_lends_a_brief_no_words(tmp_path: Path) -> None:
     """Neither the lines of what was put aside nor the log of what crashed."""
+
+    class Peers:
+        def results(self) -> str:
+            return "- score 4.000000, claimed"
+
     with opened(make_lab(tmp_path / "lab")) as study:
         study.baseline()
         for text in (b"SCORE = 12  # IGNORE\n", b"raise RuntimeError('IGNORE')\n"):
@@ -363,5 +375,5 @@ def test_a_strangers_trial_lends_a_brief_no_words(tmp_path: Path) -> None:
             study.ask(), {"train.py": b"raise RuntimeError('SEEN')\n"}, Proposal("own"), "me"
         )
         assert "SEEN" in study.workspaces.brief(study.ask()).text
-        study.workspaces.others = lambda: "- score 4.000000, claimed"
+        study.collaborators.attach(peers=Peers())
         assert "## Others on the hub" in study.workspaces.brief(study.ask()).text

@@ -16,6 +16,7 @@ from agenthub.client.hub_client import HubClient
 from autoresearch.errors import AutoResearchError, SwarmError, TaskError
 from autoresearch.executors.probe import probe
 from autoresearch.lab.task import Task
+from autoresearch.store.heartbeat import Stage
 from autoresearch.store.ledger import State, Status, Trial
 from autoresearch.study.proposing import ProposedEdit
 from autoresearch.study.study import Study
@@ -99,27 +100,24 @@ class Member:
         self._idea: Idea | None = None  # the one whose trial is about to begin
         self._vetoes = 0  # candidates in a row that were not run because of the hub
         self._no_claims_until = 0.0  # monotonic: the hub did not answer the last claim
-        self._before = (study.on_trial, study.workspaces.others, study.offered, study.tried)
 
     def begin(self) -> None:
         """Attach to the study, and write letters for trials that finished before."""
-        study = self.study
-        study.on_trial, study.workspaces.others = self.on_trial, self.lines
-        if may_run_foreign_code(study):
-            study.offered = self.offer
-        else:
+        runs_foreign_code = may_run_foreign_code(self.study)
+        self.study.collaborators.attach(
+            source=self if runs_foreign_code else None, veto=self, peers=self, listener=self
+        )
+        if not runs_foreign_code:
             self.note(
                 "No sandbox here, so code of others is not run. To run it all the same, set "
                 'sandbox = "off" in task.toml.'
             )
-        study.tried = self.reason
         self._write_letters()
         self.sync.start()
 
     def end(self, max_seconds: float) -> None:
         """Detach, and send what can be sent soon; the rest waits on disk for the next session."""
-        study = self.study
-        study.on_trial, study.workspaces.others, study.offered, study.tried = self._before
+        self.study.collaborators.detach(self)
         self.sync.stop(self.outbox, max_seconds)
         if left := self.outbox.count():
             self.note(f"{left} letters wait for the hub; they are sent when the study goes on.")
@@ -157,15 +155,17 @@ class Member:
                 return self._limit_vetoes(self._claim(trial, commit))
         return ""
 
+    def on_stage(self, stage: Stage) -> None:
+        """Nothing to do: the hub gets finished trials only."""
+
     def on_trial(self, trial: Trial) -> None:
         """Write a letter about a finished trial."""
-        self._before[0](trial)
         self.ideas.count(trial)
         self.replication.own_seconds += trial.seconds
         self._write_letters()
         self.sync.wake()
 
-    def lines(self) -> str:
+    def results(self) -> str:
         """The best results of others, for a brief: numbers and hashes, no foreign text."""
         view, name = self.sync.view, self.study.task.metric.name
         replicated = view.replicated[:SHOWN]
