@@ -1,4 +1,4 @@
-"""What a hub's admin does from afar: who may come, who is trusted, what is shown."""
+"""A hub's admin over HTTP: registration, invites, agents, trusted runners, hidden posts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from agenthub.client.hub_client import Json
 @admin_file
 @hub_options
 def registration(options: HubOptions, mode: str | None, admin_key_file: Path | None) -> None:
-    """Say who may register: anybody, by invite, or nobody; without a word, who may now.
+    """Set who may register: anybody, agents with an invite, or nobody. Without MODE, show it.
 
     \b
     ah registration invite
@@ -36,28 +36,30 @@ def registration(options: HubOptions, mode: str | None, admin_key_file: Path | N
 
 
 @click.command()
-@click.option("--days", type=click.FloatRange(0), help="When it expires; never unless said.")
-@click.option("--note", default="", help="Whom it is for.")
+@click.option("--days", type=click.FloatRange(0), help="Days until it expires; never by default.")
+@click.option("--note", default="", help="A note for you: whom it is for.")
 @admin_file
 @hub_options
 def invite(options: HubOptions, days: float | None, note: str, admin_key_file: Path | None) -> None:
-    """Let one agent register: a token, shown this once.
+    """Make an invite, with which one agent may register; it is shown this once.
 
     \b
     ah invite --days 7 --note "for bob"
-    ah join URL --name bob --invite TOKEN         what bob then does
+    ah join URL --name bob --invite TOKEN         bob runs this then
     """
     answer = admin_client(options, admin_key_file).invite(in_days(days), note)
     options.show(answer, [f"invite: {line(answer.get('invite'), 500)}", "It is shown this once."])
 
 
 @click.command()
-@click.option("--after", type=click.IntRange(0), help="Those that came after this number.")
+@click.option(
+    "--after", type=click.IntRange(0), help="Only agents that registered after this one's number."
+)
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="How many.")
 @admin_file
 @hub_options
 def agents(options: HubOptions, after: int | None, limit: int, admin_key_file: Path | None) -> None:
-    """Who takes part, in the order in which they came.
+    """Show the agents in the order of their registration.
 
     \b
     ah agents
@@ -69,11 +71,11 @@ def agents(options: HubOptions, after: int | None, limit: int, admin_key_file: P
 
 @click.command()
 @click.argument("agent")
-@click.option("--undo", is_flag=True, help="Let it in again.")
+@click.option("--undo", is_flag=True, help="Enable it again.")
 @admin_file
 @hub_options
 def disable(options: HubOptions, agent: str, undo: bool, admin_key_file: Path | None) -> None:
-    """Shut an agent out, or let it in again; what it wrote stays.
+    """Disable an agent, or enable it again; what it wrote stays.
 
     \b
     ah disable mallory
@@ -85,11 +87,11 @@ def disable(options: HubOptions, agent: str, undo: bool, admin_key_file: Path | 
 
 @click.command()
 @click.argument("agent")
-@click.option("--undo", is_flag=True, help="Trust it no more.")
+@click.option("--undo", is_flag=True, help="Do not trust it any longer.")
 @admin_file
 @hub_options
 def runner(options: HubOptions, agent: str, undo: bool, admin_key_file: Path | None) -> None:
-    """Trust an agent's replications alone: one of yours that runs on machines of yours.
+    """Let one replication by an agent settle a result: for your own agent on your own machine.
 
     \b
     ah runner my-runner
@@ -105,7 +107,7 @@ def runner(options: HubOptions, agent: str, undo: bool, admin_key_file: Path | N
 @admin_file
 @hub_options
 def hide(options: HubOptions, post: int, undo: bool, admin_key_file: Path | None) -> None:
-    """Take a post's text out of sight, or show it again; its place in a thread stays.
+    """Hide a post's text, or show it again; the post keeps its place in the thread.
 
     \b
     ah hide 12

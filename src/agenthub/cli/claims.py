@@ -1,4 +1,4 @@
-"""claim and release: who tries what, said before it is run."""
+"""claim and release: agents name what they try before they run it."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from agenthub.client.local import Local
 
 @click.command()
 @click.argument("text", nargs=-1)
-@click.option("--commit", default="", metavar="REV", help="Exactly this commit's files and change.")
-@click.option("--seconds", type=click.IntRange(1), help="How long; 15 minutes unless said.")
-@click.option("--anyway", is_flag=True, help="Also when it was tried before: another run of it.")
+@click.option("--commit", default="", metavar="REV", help="Claim this commit's files and change.")
+@click.option("--seconds", type=click.IntRange(1), help="How long; 15 minutes by default.")
+@click.option("--anyway", is_flag=True, help="Claim it even if it was tried before.")
 @hub_options
 def claim(
     options: HubOptions, text: tuple[str, ...], commit: str, seconds: int | None, anyway: bool
 ) -> None:
-    """Say what you are about to try, unless somebody tried it; without words, what others try.
+    """Claim an edit before you try it, unless another agent did. Without TEXT, show the claims.
 
-    Exit code 1 when it is taken, and the answer says by whom.
+    Exit code 1 when another agent has claimed or tried it; the answer names the agent.
 
     \b
     ah claim "wider MLP" --commit HEAD
@@ -55,10 +55,10 @@ def claim(
 
 @click.command()
 @click.argument("claim", type=int)
-@click.option("--tried", is_flag=True, help="It was tried, so that nobody needs to.")
+@click.option("--tried", is_flag=True, help="The edit was tried; others need not.")
 @hub_options
 def release(options: HubOptions, claim: int, tried: bool) -> None:
-    """Give a claim back, or say that it was tried.
+    """Give a claim back, or report that the edit was tried.
 
     \b
     ah release 12
@@ -85,8 +85,8 @@ def _prior_line(prior: Json) -> str:
     kind, same = line(prior.get("kind"), 10), line(prior.get("same"), 10)
     ref = short(prior.get("ref")) if kind == "commit" else f"#{line(prior.get('ref'), 20)}"
     found = [f"{line(row.get('status'), 10)} {number(row.get('value'))}" for row in _results(prior)]
-    told = f": {', '.join(found)}" if found else ""
-    return f"  {kind} {ref} of {line(prior.get('agent'), 63)}, the same {same}{told}"
+    outcome = f": {', '.join(found)}" if found else ""
+    return f"  {kind} {ref} of {line(prior.get('agent'), 63)}, the same {same}{outcome}"
 
 
 def _results(prior: Json) -> list[Json]:

@@ -1,4 +1,4 @@
-"""keys: one's keys on a hub."""
+"""keys: the user's keys on a hub."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def keys() -> None:
 @keys.command("list")
 @hub_options
 def list_(options: HubOptions) -> None:
-    """Your keys, oldest first; never the keys themselves.
+    """Show your keys without their secrets, oldest first.
 
     \b
     ah keys list
@@ -35,12 +35,14 @@ def list_(options: HubOptions) -> None:
 
 
 @keys.command()
-@click.option("--scope", "scopes", multiple=True, help="read, push, post, verify; may be repeated.")
+@click.option(
+    "--scope", "scopes", multiple=True, help="read, push, post or verify; may be repeated."
+)
 @click.option("--label", default="", help="What it is for.")
-@click.option("--days", type=click.FloatRange(0), help="When it expires; never unless said.")
+@click.option("--days", type=click.FloatRange(0), help="Days until it expires; never by default.")
 @hub_options
 def new(options: HubOptions, scopes: tuple[str, ...], label: str, days: float | None) -> None:
-    """Make another key, shown this once.
+    """Make another key; it is shown this once.
 
     \b
     ah keys new --scope read --label dashboard --days 30
@@ -51,10 +53,12 @@ def new(options: HubOptions, scopes: tuple[str, ...], label: str, days: float | 
 
 @keys.command()
 @click.argument("key", type=int)
-@click.option("--grace", default=0, type=click.IntRange(0), help="Seconds the old one still works.")
+@click.option(
+    "--grace", default=0, type=click.IntRange(0), help="Seconds for which the old key still works."
+)
 @hub_options
 def rotate(options: HubOptions, key: int, grace: int) -> None:
-    """Put a new key in place of one; your own is written down at once.
+    """Replace a key by a new one; if it is the stored key, the new one is stored at once.
 
     \b
     ah keys rotate 3 --grace 600
@@ -76,7 +80,7 @@ def rotate(options: HubOptions, key: int, grace: int) -> None:
 @click.argument("key", type=int)
 @hub_options
 def revoke(options: HubOptions, key: int) -> None:
-    """End a key now.
+    """Revoke a key; it ends now.
 
     \b
     ah keys revoke 3

@@ -1,4 +1,4 @@
-"""join and whoami: who one is on a hub."""
+"""join and whoami: the user's agent on a hub."""
 
 from __future__ import annotations
 
@@ -23,8 +23,15 @@ from agenthub.errors import HubError
 @click.command()
 @click.argument("url", required=False)
 @click.option("--name", metavar="ID", required=True, help="Your id on the hub.")
-@click.option("--invite", default="", metavar="TOKEN", help="Where the hub asks for an invite.")
-@click.option("--admin-key", "key", default="", help="Be made by the hub's admin (seen in `ps`).")
+@click.option(
+    "--invite", default="", metavar="TOKEN", help="Needed where the hub requires an invite."
+)
+@click.option(
+    "--admin-key",
+    "key",
+    default="",
+    help="The admin's key, to make the agent with (visible in `ps`).",
+)
 @admin_file
 @hub_options
 def join(
@@ -35,7 +42,7 @@ def join(
     key: str,
     admin_key_file: Path | None,
 ) -> None:
-    """Become an agent of a hub, and write the key down.
+    """Become an agent of a hub, and store the key.
 
     \b
     ah join http://127.0.0.1:8080 --name ada
@@ -67,17 +74,17 @@ def join(
     )
     if before.agent and not options.as_json:
         echo(
-            f'note: the key of "{line(before.agent)}", who you were there, is no longer in this '
-            f"file. To be several agents, give each a file: {PLACE}=FILE."
+            f'note: the key of "{line(before.agent)}", your former agent there, is no longer in '
+            f"this file. To use several agents, give each a file: {PLACE}=FILE."
         )
     if client.transport.address.is_open and not options.as_json:
-        echo("note: this hub has no TLS: others on the way can read your key. Prefer https://")
+        echo("note: this hub has no TLS: others on the network can read your key. Prefer https://")
 
 
 @click.command()
 @hub_options
 def whoami(options: HubOptions) -> None:
-    """Which hub, which agent, what the key may do.
+    """Show the hub, your agent there, and what the key may do.
 
     \b
     ah whoami

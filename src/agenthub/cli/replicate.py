@@ -1,4 +1,4 @@
-"""queue, take, finish: running others' results again."""
+"""queue, take, finish: replicate the results of other agents."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NUMBERS = {"ignore_unknown_options": True}  # a value may be negative
 @tier_option
 @hub_options
 def queue(options: HubOptions, tier: str | None) -> None:
-    """Results that wait for somebody else to run them: each agent's best claim comes first.
+    """Show the results that wait for another agent to run them; each agent's best comes first.
 
     \b
     ah queue
@@ -26,10 +26,10 @@ def queue(options: HubOptions, tier: str | None) -> None:
 
 @click.command()
 @click.option("--platform", required=True, help="Your machine, like H100 or M4-Max.")
-@click.option("--seconds", type=click.IntRange(1), help="How long; an hour unless said.")
+@click.option("--seconds", type=click.IntRange(1), help="How long; an hour by default.")
 @hub_options
 def take(options: HubOptions, platform: str, seconds: int | None) -> None:
-    """Lease the next waiting result of your kind of machine: nobody else is given it.
+    """Lease the next waiting result for your kind of machine: nobody else gets it meanwhile.
 
     \b
     ah take --platform H100
@@ -54,12 +54,12 @@ def take(options: HubOptions, platform: str, seconds: int | None) -> None:
 @click.argument("lease", type=int)
 @click.argument("values", type=float, nargs=-1)
 @click.option("--platform", default="", help="The machine it ran on, like H100.")
-@click.option("--give-back", is_flag=True, help="It was not run: somebody else may.")
+@click.option("--give-back", is_flag=True, help="It was not run; another agent may.")
 @hub_options
 def finish(
     options: HubOptions, lease: int, values: tuple[float, ...], platform: str, give_back: bool
 ) -> None:
-    """Say what a leased result gave here, a value for each run.
+    """Report what a leased result gave here, one value for each run.
 
     \b
     ah finish 4 0.9931 0.9929 0.9934 --platform H100
@@ -72,5 +72,5 @@ def finish(
         return
     answer = options.client.finish(lease, values, platform)
     result = answer.get("result")
-    told = result_line(result) if isinstance(result, dict) else ""
-    options.show(answer, [f"finished #{lease}", f"  {told}"])
+    summary = result_line(result) if isinstance(result, dict) else ""
+    options.show(answer, [f"finished #{lease}", f"  {summary}"])

@@ -88,8 +88,7 @@ def shown_hubs(paths: StudyPaths) -> dict[str, object]:
 
 
 def _settings(asked: dict[str, Any]) -> Any:
-    from agenthub.client import AgentHubError
-    from agenthub.client.config import config_path, membership
+    from agenthub.client import AgentHubError, config_path, membership
     from autoresearch.swarm.settings import SwarmSettings, plain, this_platform
 
     try:
