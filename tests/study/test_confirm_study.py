@@ -24,6 +24,7 @@ from autoresearch.proposers.fake import ScriptedProposer
 from autoresearch.store.heartbeat import Stage
 from autoresearch.store.ledger import CLAIM, NOISE, PROOF, STEP, Status
 from autoresearch.strategies.registry import make_strategy
+from autoresearch.study.collaborators import CallbackListener
 from autoresearch.study.loop import StopLimits, research
 from autoresearch.study.opening import open_study, read_study
 from autoresearch.study.study import MEASURING, Study
@@ -326,7 +327,7 @@ def test_where_time_is_measured_runs_wait_for_each_other(tmp_path: Path, cache: 
             if stage.verb == "wait":
                 fcntl.flock(held, fcntl.LOCK_UN)  # type: ignore[call-overload]
 
-        study.on_stage = hear
+        study.collaborators.attach(listener=CallbackListener(on_stage=hear))
         study.baseline()
     assert heard == [("wait", "process 1 of somebody")] + [("run", "baseline")] * 4
 

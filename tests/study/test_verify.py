@@ -21,6 +21,7 @@ from autoresearch.store.ledger import Ledger, Status
 from autoresearch.strategies.claims import claimed_gain, proven_values
 from autoresearch.strategies.greedy import Greedy
 from autoresearch.strategies.registry import make_strategy
+from autoresearch.study.collaborators import CallbackListener
 from autoresearch.study.opening import open_study
 from autoresearch.study.study import Study
 from autoresearch.study.verify import ablate, repeats, replay, verify
@@ -132,7 +133,7 @@ def test_a_replay_agrees_with_what_was_recorded(lab: Path) -> None:
     with open_study(Task.load(lab), "t", Greedy(), LocalExecutor()) as study:
         before = climbed(study).ledger.trials()
         heard: list[Stage] = []
-        study.on_stage = heard.append
+        study.collaborators.attach(listener=CallbackListener(on_stage=heard.append))
         found = replay(study, 2)
         assert [(stage.verb, stage.who) for stage in heard] == [("run", "An earlier commit")]
         assert found.recorded == found.again

@@ -74,7 +74,7 @@ def shown_hubs(paths: StudyPaths) -> dict[str, object]:
     """What status shows: each hub of the study, what waits for it, when it last answered."""
     if not paths.hubs.is_dir():
         return {}
-    from autoresearch.swarm.outbox import OutboxStatus, standings
+    from autoresearch.swarm.outbox import OutboxStatus, outbox_statuses
 
     def line(found: OutboxStatus) -> str:
         last = "never" if found.last is None else f"{duration(time.time() - found.last)} ago"
@@ -83,13 +83,12 @@ def shown_hubs(paths: StudyPaths) -> dict[str, object]:
         where = f"{found.url}, project {found.project}{who}"
         return f"{where}: {found.waiting} letters wait{refused}, last contact {last}"
 
-    told = [line(found) for found in standings(paths.hubs)]
+    told = [line(found) for found in outbox_statuses(paths.hubs)]
     return {"hub": "; ".join(told)} if told else {}
 
 
 def _settings(asked: dict[str, Any]) -> Any:
-    from agenthub.client import AgentHubError
-    from agenthub.client.config import config_path, membership
+    from agenthub.client import AgentHubError, config_path, membership
     from autoresearch.swarm.settings import SwarmSettings, plain, this_platform
 
     try:

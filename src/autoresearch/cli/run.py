@@ -31,6 +31,7 @@ from autoresearch.store.ledger import Trial
 from autoresearch.store.paths import StudyPaths
 from autoresearch.strategies import Strategy
 from autoresearch.strategies.registry import make_strategy
+from autoresearch.study.collaborators import CallbackListener
 from autoresearch.study.loop import StopLimits, research
 from autoresearch.study.opening import begun_with, default_tag, open_study
 from autoresearch.study.overview import pause_told
@@ -259,7 +260,7 @@ def _restored(study: Study, edit: Mapping[str, bytes], outcome: Outcome) -> Outc
 
 @contextlib.contextmanager
 def _watched(study: Study, view: View) -> Iterator[None]:
-    study.on_stage, study.on_trial = view.stage, view.trial
+    study.collaborators.attach(listener=CallbackListener(view.stage, view.trial))
     with view:
         try:
             yield

@@ -17,6 +17,7 @@ from autoresearch.store.extra_runs import Gain
 from autoresearch.store.heartbeat import Stage
 from autoresearch.store.paths import current_tag
 from autoresearch.strategies.registry import make_strategy
+from autoresearch.study.collaborators import CallbackListener
 from autoresearch.study.opening import begun_with, open_study
 from autoresearch.study.study import Study
 from autoresearch.study.verify import Ablated, Replayed, Verified
@@ -95,7 +96,7 @@ def _opened(lab: Path, tag: str | None, *, quiet: bool) -> Iterator[Study]:
         raise LedgerError(f"No study {name or ''} here yet. Start one: autoresearch run")
     with open_study(task, name, make_strategy(rule, task.keep)) as study:
         if not quiet:
-            study.on_stage = _say
+            study.collaborators.attach(listener=CallbackListener(on_stage=_say))
         yield study
 
 
