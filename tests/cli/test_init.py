@@ -149,7 +149,7 @@ def test_every_lab_tells_agents_where_to_begin(tmp_path: Path) -> None:
 
 def test_the_skill_has_the_form_that_agents_ask_for() -> None:
     """A name equal to its folder, and a description of at most 1024 characters."""
-    text = files("autoresearch").joinpath("templates", "skill.md").read_text()
+    text = files("autoresearch.lab").joinpath("templates", "skill.md").read_text()
     head = dict(line.split(": ", 1) for line in text.split("---\n")[1].splitlines())
     assert head["name"] == Path(FOR_AGENTS[3]).parent.name
     assert 100 < len(head["description"]) <= 1024
@@ -159,7 +159,7 @@ def test_the_skill_has_the_form_that_agents_ask_for() -> None:
 @pytest.mark.parametrize("template", ["agents.md", "skill.md", "program.md"])
 def test_what_agents_are_told_to_call_exists(template: str) -> None:
     """Every `autoresearch COMMAND` of a template is a command."""
-    text = files("autoresearch").joinpath("templates", template).read_text()
+    text = files("autoresearch.lab").joinpath("templates", template).read_text()
     told = set(re.findall(r"`autoresearch ([a-z]+)", text))
     assert "try" in told
     assert told <= set(COMMANDS)

@@ -12,8 +12,8 @@ import pytest
 from autoresearch.cli import main
 from autoresearch.lab.metric import Metric
 from autoresearch.lab.task import Task
-from autoresearch.report.attribution import earned, gains_by_trial
-from autoresearch.report.proposer_stats import ProposerStats, arm_line, arm_lines
+from autoresearch.report.attribution import gains_by_trial, proposer_stats
+from autoresearch.report.proposer_stats import ProposerStats, stats_line, stats_lines
 from autoresearch.store.ledger import Ledger, Run, Spend, State, Status, Trial
 from autoresearch.study.opening import read_study
 from strategies.confirmed import Lab
@@ -57,13 +57,13 @@ def test_gains_of_keeps_and_all_costs_are_their_proposers(ledger: Ledger) -> Non
     trial(ledger, "noop", 3.5)
     ledger.spend(Spend("now", "llm", 1.25, 5, None, "busy"))
     ledger.spend(Spend("now", "codex", 2.0, 0, None, "stop"))
-    assert earned(ledger) == (
+    assert proposer_stats(ledger) == (
         ProposerStats("offline", trials=2, kept=1, gain=2.0),
         ProposerStats("llm", trials=2, kept=1, gain=1.0, usd=2.0, tokens=115, control=True),
         ProposerStats("noop", trials=1, control=True),
         ProposerStats("codex", usd=2.0),
     )
-    offline, llm, _, codex = earned(ledger)
+    offline, llm, _, codex = proposer_stats(ledger)
     assert (offline.per_trial, offline.per_usd) == (1.0, None)
     assert (llm.per_trial, llm.per_usd) == (0.5, 0.5)
     assert (codex.per_trial, codex.per_usd) == (None, 0.0)
@@ -75,7 +75,7 @@ def test_a_keep_that_changed_nothing_is_called_false(ledger: Ledger) -> None:
     trial(ledger, "noop", 1.5)
     trial(ledger, "offline", 1.25)
     trial(ledger, "noop", 1.25)
-    told = arm_lines(earned(ledger))
+    told = stats_lines(proposer_stats(ledger))
     assert told[-1] == (
         "noop leaves the code as it is; 1 of its 2 trials was kept, falsely: noise earns +0.250000 "
         "a trial here."
@@ -100,7 +100,7 @@ def test_what_was_proven_together_is_shared_by_what_each_had_shown(ledger: Ledge
     assert [shares[n] / claimed for n in told.steps] == pytest.approx(
         [0.125, 0.375, 0.125, 0.25, 0.125]
     )
-    (arm,) = earned(ledger)
+    (arm,) = proposer_stats(ledger)
     assert (arm.trials, arm.steps, arm.kept) == (6, 5, 5)
     assert arm.gain == pytest.approx(claimed)
 
@@ -111,7 +111,7 @@ def test_steps_that_are_not_proven_earn_nothing(ledger: Ledger) -> None:
     lab = Lab(ledger)
     lab.baseline()
     lab.steps(2)
-    (arm,) = earned(ledger)
+    (arm,) = proposer_stats(ledger)
     assert (arm.trials, arm.steps, arm.kept, arm.gain) == (2, 2, 0, 0.0)
 
 
@@ -121,16 +121,16 @@ def test_without_noise_a_keep_is_its_own_proof(ledger: Ledger) -> None:
     lab = Lab(ledger)
     lab.baseline(0.0, 0.0, 0.0, 0.0)
     lab.edit(2.0, 2.0)
-    (arm,) = earned(ledger)
+    (arm,) = proposer_stats(ledger)
     assert (arm.kept, arm.steps) == (1, 0)
     assert arm.gain == pytest.approx(2.0)
 
 
 def test_a_study_without_a_trial_has_no_arms(ledger: Ledger) -> None:
     """Nor has one that failed before its baseline; what that cost is told."""
-    assert earned(ledger) == ()
+    assert proposer_stats(ledger) == ()
     ledger.spend(Spend("now", "llm", 1.0, 5, None, "stop"))
-    assert arm_lines(earned(ledger)) == [
+    assert stats_lines(proposer_stats(ledger)) == [
         "llm: 0 trials, 0 kept, gain +0.000000, $1.00 (+0.000000 a dollar), 5 tokens"
     ]
 
@@ -138,9 +138,9 @@ def test_a_study_without_a_trial_has_no_arms(ledger: Ledger) -> None:
 def test_one_proposer_is_a_line_and_several_a_table() -> None:
     """Columns stand below each other; where nothing was spent there is a dash."""
     one = ProposerStats("offline", 12, 3, 2, 0.012)
-    assert arm_line(one) == "offline: 12 trials, 2 kept, gain +0.012000 (+0.001000 a trial)"
-    assert arm_lines([one]) == [arm_line(one)]
-    head, *rows = arm_lines([one, ProposerStats("llm", 3, 0, 1, 0.03, 1.5, 12_000, control=True)])
+    assert stats_line(one) == "offline: 12 trials, 2 kept, gain +0.012000 (+0.001000 a trial)"
+    assert stats_lines([one]) == [stats_line(one)]
+    head, *rows = stats_lines([one, ProposerStats("llm", 3, 0, 1, 0.03, 1.5, 12_000, control=True)])
     assert head.split("  ")[0] == "proposer"
     assert len({len(row) for row in (head, *rows)}) == 1
     assert rows[0].split() == [
@@ -182,7 +182,7 @@ def test_a_noop_that_is_climbed_shares_a_proof_and_is_called_false(
     lab = make_lab(tmp_path / "lab", **NOISY)
     call(lab, "run", "--trials", "8", "--control", "noop=0.5", "--agent", "tiny_agents:Climber")
     with read_study(Task.load(lab)) as (ledger, _, repository):
-        arms = {arm.proposer: arm for arm in earned(ledger)}
+        arms = {arm.proposer: arm for arm in proposer_stats(ledger)}
         steps = [t for t in ledger.trials() if t.proposer == "noop" and t.word == "step"]
         assert steps
         for step in steps:

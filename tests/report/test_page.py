@@ -1,4 +1,4 @@
-"""The page: everything is told, nothing is loaded, and nobody's text becomes markup."""
+"""The page: it shows the whole study, loads nothing, and no untrusted text becomes markup."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import base64
 import hashlib
 import json
 import re
+import subprocess
+import sys
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from jinja2 import UndefinedError
 
 from autoresearch.errors import ReportError
 from autoresearch.lab.metric import Metric
 from autoresearch.report.chart import staircase_chart
 from autoresearch.report.draw import svg
-from autoresearch.report.page import page
+from autoresearch.report.page import _templates, page
 from autoresearch.report.story import Story
 from autoresearch.report.write import write_report
 from autoresearch.store.ledger import Status
@@ -137,6 +140,21 @@ def test_nobodys_text_becomes_a_drawing(payload: str) -> None:
     }
     attributes = {name.rpartition("}")[2] for node in root.iter() for name in node.attrib}
     assert not [name for name in attributes if name.startswith("on") or name in LOADING]
+
+
+def test_templates_escape_every_value_and_refuse_unknown_names() -> None:
+    """A template that forgets a filter is still safe; a misspelt name is an error."""
+    templates = _templates()
+    assert templates.from_string("{{ x }}").render(x="<b>\x1b\u202e\ny") == "&lt;b&gt; y"
+    assert "</" not in templates.from_string("{{ x|tojson }}").render(x="</script>")
+    with pytest.raises(UndefinedError):
+        templates.from_string("{{ story.titel }}").render(story=made_story())
+
+
+def test_importing_the_report_does_not_import_jinja2() -> None:
+    """The library is loaded when a page is made."""
+    program = "import sys, autoresearch.report.page; assert 'jinja2' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_no_payload_stands_raw() -> None:

@@ -13,7 +13,7 @@ from report.made import MAXIMIZE, MINIMIZE, made_story, real_results
 def test_the_staircase_of_the_real_file() -> None:
     """It starts at 0.997900, ends at 0.969686, moves 22 times, and its largest step is 0.011859."""
     story = Story("", MINIMIZE, read_tsv(real_results())[1])
-    moved = [s for s in story.standings if s.record and s.before is not None]
+    moved = [s for s in story.positions if s.record and s.before is not None]
     assert story.baseline is not None
     assert story.best is not None
     assert (story.baseline.value, story.best.value, story.best.number) == (0.9979, 0.969686, 118)

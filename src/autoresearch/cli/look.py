@@ -12,8 +12,8 @@ from autoresearch.cli.common import duration, lab_option, number, tag_option
 from autoresearch.cli.joining import shown_hubs
 from autoresearch.evaluation.parsing import tail
 from autoresearch.lab.task import Task
-from autoresearch.report.attribution import earned
-from autoresearch.report.proposer_stats import arm_line
+from autoresearch.report.attribution import proposer_stats
+from autoresearch.report.proposer_stats import stats_line
 from autoresearch.store.artefacts import read_details
 from autoresearch.store.ledger import SCREEN, SKIP, Ledger, Run, Trial
 from autoresearch.store.paths import StudyPaths
@@ -39,14 +39,14 @@ def status(as_json: bool, tag: str | None, lab: Path) -> None:
     """
     task = Task.load(lab)
     with read_study(task, tag) as (ledger, paths, _):
-        facts, arms = _standing(task, ledger, paths), earned(ledger)
+        facts, arms = _standing(task, ledger, paths), proposer_stats(ledger)
     if as_json:
         click.echo(json.dumps(facts | {"proposers": [asdict(arm) for arm in arms]}))
         return
     for name, value in facts.items():
         click.echo(f"{name + ':':<12}{'-' if value is None else value}")
     for at, arm in enumerate(arms):
-        click.echo(f"{'' if at else 'proposers:':<12}{arm_line(arm)}")
+        click.echo(f"{'' if at else 'proposers:':<12}{stats_line(arm)}")
 
 
 def _standing(task: Task, ledger: Ledger, paths: StudyPaths) -> dict[str, object]:

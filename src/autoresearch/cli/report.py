@@ -13,10 +13,10 @@ from autoresearch.files import write_whole
 from autoresearch.lab.metric import Direction, Metric
 from autoresearch.lab.task import Task
 from autoresearch.report import Story, write_report
-from autoresearch.report.attribution import earned
+from autoresearch.report.attribution import proposer_stats
 from autoresearch.report.curves import read_curve
 from autoresearch.report.findings import findings
-from autoresearch.report.proposer_stats import arm_lines
+from autoresearch.report.proposer_stats import stats_lines
 from autoresearch.report.table import staircase
 from autoresearch.store.ledger import Ledger, State, Status, Trial
 from autoresearch.store.paths import StudyPaths
@@ -64,7 +64,7 @@ def report(
     click.echo(staircase(story.rows, story.metric))
     for one in story.findings:
         click.echo(f"  {one.about}: {one.figure}" + (f" ({one.remark})" if one.remark else ""))
-    for line in arm_lines(story.arms):
+    for line in stats_lines(story.proposers):
         click.echo(f"  {line}")
     for path in write_report(story, folder):
         click.echo(f"Wrote {path}")
@@ -87,7 +87,7 @@ def study_story(task: Task, tag: str | None) -> Story:
         )
         truth = findings(ledger, paths.again)
         title = f"{task.name} · {paths.tag}"
-        return Story(title, task.metric, rows, _facts(ledger), truth, earned(ledger))
+        return Story(title, task.metric, rows, _facts(ledger), truth, proposer_stats(ledger))
 
 
 def _curves(trials: list[Trial], paths: StudyPaths) -> dict[int, Curve]:
