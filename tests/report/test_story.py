@@ -1,4 +1,4 @@
-"""Story: the best so far, and the few numbers that sum a study up."""
+"""Story: the best so far, and the few numbers that summarize a study."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_only_kept_rows_move_the_staircase() -> None:
     assert [s.delta for s in climb(rows, MINIMIZE)][:2] == [None, -0.5]
 
 
-def test_a_story_without_numbers_can_be_told() -> None:
+def test_a_story_without_numbers_has_a_headline() -> None:
     """Crashes only, or nothing at all: a sentence, not an error."""
     crashed = Story("", MINIMIZE, [Row(0, "", None, 0, Status.CRASH, "")])
     assert headline(crashed) == "no trial has a usable val_bpb yet"

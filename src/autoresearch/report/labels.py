@@ -52,7 +52,7 @@ class Label:
 
 
 @dataclass(frozen=True)
-class Canvas:
+class Plot:
     """What is drawn already."""
 
     width: float
@@ -72,7 +72,7 @@ class Canvas:
         return Occupancy(self.width, self.height, [Box(x, y, x, y) for x, y in self.dots])
 
 
-def place(points: Sequence[Point], canvas: Canvas) -> tuple[Label, ...]:
+def place(points: Sequence[Point], plot: Plot) -> tuple[Label, ...]:
     """A label for every point that has room for one, in the order of their keys.
 
     Three orders of placing are tried and each is settled; the cheapest result wins.
@@ -83,7 +83,7 @@ def place(points: Sequence[Point], canvas: Canvas) -> tuple[Label, ...]:
         sorted(points, key=lambda p: -p.key),
     ]
     marks = [Box(p.x - 5, p.y - 5, p.x + 5, p.y + 5) for p in points]
-    room = {point.key: _room(point, marks, canvas) for point in points}
+    room = {point.key: _room(point, marks, plot) for point in points}
     results = [_settled(order, room) for order in orders]
     best = min(results, key=lambda placed: _total(points, placed))
     return tuple(label for _, (_, label) in sorted(best.items()))
@@ -140,27 +140,27 @@ def shortened(note: str, limit: int = 40) -> str:
     return (words if len(words) > limit // 2 else cut).rstrip(" ,;:(") + "…"
 
 
-def _room(point: Point, marks: Sequence[Box], canvas: Canvas) -> list[tuple[float, Label]]:
+def _room(point: Point, marks: Sequence[Box], plot: Plot) -> list[tuple[float, Label]]:
     """All places that touch nothing drawn, with their cost, cheapest first."""
     found = []
-    for cost, label in _candidates(point, canvas):
-        blocked = canvas.walls_map.under(label.box) or any(label.box.meets(m) for m in marks)
+    for cost, label in _candidates(point, plot):
+        blocked = plot.walls_map.under(label.box) or any(label.box.meets(m) for m in marks)
         if not blocked:
-            found.append((cost + _crowding(label, canvas), label))
+            found.append((cost + _crowding(label, plot), label))
     return sorted(found, key=lambda item: item[0])
 
 
-def _candidates(point: Point, canvas: Canvas) -> Iterator[tuple[float, Label]]:
-    """All places inside the canvas, each with the cost of its distance."""
-    width, half = text_width(point.text, canvas.size), canvas.size * 0.6
+def _candidates(point: Point, plot: Plot) -> Iterator[tuple[float, Label]]:
+    """All places inside the plot, each with the cost of its distance."""
+    width, half = text_width(point.text, plot.size), plot.size * 0.6
     for step in range(-_FAR, _FAR + 1):
         y = point.y + _STEP * step
-        if not half <= y <= canvas.height - half:
+        if not half <= y <= plot.height - half:
             continue
         for reach in _REACH:
             for side in ("right", "left"):
                 x0 = point.x + reach if side == "right" else point.x - reach - width
-                if x0 >= 2 and x0 + width <= canvas.width - 2:
+                if x0 >= 2 and x0 + width <= plot.width - 2:
                     box = Box(x0, y - half, x0 + width, y + half)
                     cost = _distance(abs(y - point.y), reach) + (10 if side == "left" else 0)
                     yield cost, _label(point, side, box)
@@ -191,14 +191,14 @@ def _clear(label: Label, others: Sequence[Label]) -> bool:
     )
 
 
-def _crowding(label: Label, canvas: Canvas) -> float:
+def _crowding(label: Label, plot: Plot) -> float:
     """The cost of what a place hides: dots under text or leader, walls under the leader."""
     box = label.box
     wide = Box(box.x0 - 4, box.y0 - 4, box.x1 + 4, box.y1 + 4)
-    cost = 30.0 * canvas.dots_map.under(wide)
+    cost = 30.0 * plot.dots_map.under(wide)
     if label.leader is not None:
-        cost += 5.0 * canvas.dots_map.along(label.leader)
-        cost += 8.0 * canvas.walls_map.along(label.leader)
+        cost += 5.0 * plot.dots_map.along(label.leader)
+        cost += 8.0 * plot.walls_map.along(label.leader)
     return cost
 
 

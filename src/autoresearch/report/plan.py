@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from autoresearch.report.labels import Canvas, Label, Point, place, shortened, text_width
+from autoresearch.report.labels import Label, Plot, Point, place, shortened, text_width
 from autoresearch.report.occupancy import Box
 from autoresearch.report.scale import Scale, fit
 from autoresearch.report.story import Position, Story
@@ -87,7 +87,7 @@ class Plan:
         walls = self._walls() + [Box(p.x - 5, p.y - 5, p.x + 5, p.y + 5) for p in rest]
         others = [s for s in self.positions if s.row.status is not Status.KEEP]
         dots = [(self.x(s.row.number), self.y(s)) for s in others]
-        return place(most, Canvas(WIDTH, HEIGHT, LABEL_SIZE, walls, dots))
+        return place(most, Plot(WIDTH, HEIGHT, LABEL_SIZE, walls, dots))
 
     def _walls(self) -> list[Box]:
         """The staircase and the values off the scale, as boxes that no label may touch."""
