@@ -217,8 +217,9 @@ def unquoted(text: str) -> str:
 
 
 def page_prose(text: str) -> Iterator[tuple[int, str]]:
-    """The text of a page, paragraph by paragraph, without its code."""
-    text = re.sub(r"```.*?```", lambda block: "\n" * block[0].count("\n"), text, flags=re.DOTALL)
+    """The text of a page, paragraph by paragraph, without its code and its generated tables."""
+    for data in (r"```.*?```", r"<!-- (\w+) -->\n\|.*?<!-- /\1 -->"):
+        text = re.sub(data, lambda block: "\n" * block[0].count("\n"), text, flags=re.DOTALL)
     text = unquoted(text)
     for block in re.finditer(r"(?:[^\n]+\n?)+", text):
         yield text.count("\n", 0, block.start()) + 1, block[0]
@@ -320,7 +321,7 @@ def test_phrases_are_seen_across_lines_and_not_in_data() -> None:
 
 
 def test_code_on_a_page_is_no_prose() -> None:
-    """Blocks and words in backticks are quoted, not said; lines are counted through them."""
+    """Blocks, words in backticks and generated tables are data; lines are counted through them."""
     text = "A `proof` is\nquoted.\n\n```sh\nah push  # whoever\n```\n\nIt is\nmade anew.\n"
     hits = list(retired_phrases("docs/x.md", page_prose(text), "docs/x.md"))
     assert [(hit.line, hit.text) for hit in hits] == [(9, "anew")]
