@@ -7,38 +7,20 @@ where the repository is. What comes from a hub is checked by git before it is ke
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from subprocess import CompletedProcess
+from typing import IO
 
 from agenthub.errors import BadInput, GitError
 from agenthub.git.bundle import read_header, read_object_count, write_header
+from agenthub.git.subprocesses import clean_git
 from agenthub.validation import check_hash, clean_line, is_hash, shown
 
-GIT = "git"
 FIRST, MOST = 64, 1_000  # commits that a hub is asked about at once
 HAVES = 256  # commits that a hub is told of
 MOST_INPUT = 4 << 30  # bytes of a pack that is taken in
-
-_CONFIG = (
-    "core.hooksPath=/dev/null",
-    "core.fsmonitor=false",
-    "core.bigFileThreshold=1m",
-    "gc.auto=0",
-    "safe.directory=*",
-)
-_ENV = {
-    "HOME": "/nonexistent",
-    "LC_ALL": "C.UTF-8",
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    "GIT_ATTR_NOSYSTEM": "1",
-    "GIT_NO_REPLACE_OBJECTS": "1",
-    "GIT_ALLOW_PROTOCOL": "",
-    "GIT_TERMINAL_PROMPT": "0",
-}
 
 
 @dataclass(frozen=True)
@@ -214,30 +196,19 @@ class Local:
 
     def _spawned(
         self, args: Sequence[str], stdin: bytes | IO[bytes] = b"", stdout: IO[bytes] | None = None
-    ) -> subprocess.CompletedProcess[bytes]:
-        return _spawn(args, self.git_dir, {"GIT_DIR": str(self.git_dir)}, stdin, stdout)
+    ) -> CompletedProcess[bytes]:
+        return _spawn(args, self.git_dir, self.git_dir, stdin, stdout)
 
 
 def _spawn(
     args: Sequence[str],
     folder: Path,
-    env: dict[str, str] | None = None,
+    git_dir: Path | None = None,
     stdin: bytes | IO[bytes] = b"",
     stdout: IO[bytes] | None = None,
-) -> subprocess.CompletedProcess[bytes]:
-    settings = [word for setting in _CONFIG for word in ("-c", setting)]
-    kept = {name: os.environ[name] for name in ("PATH", "TMPDIR") if name in os.environ}
-    given: dict[str, Any] = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin}
+) -> CompletedProcess[bytes]:
     try:
-        return subprocess.run(
-            [GIT, *settings, *args],
-            cwd=folder,
-            env={"PATH": os.defpath, **kept, **_ENV, **(env or {})},
-            stdout=subprocess.PIPE if stdout is None else stdout,
-            stderr=subprocess.PIPE,
-            start_new_session=True,  # a Ctrl-C on the terminal is for us
-            **given,
-        )
+        return clean_git(args, folder, git_dir, stdin, stdout)
     except FileNotFoundError as error:
         raise GitError("git was not found on PATH. Install it, 2.34 or newer.") from error
 
@@ -246,6 +217,6 @@ def _lines(words: Iterable[str]) -> bytes:
     return "".join(f"{word}\n" for word in words).encode()
 
 
-def _said(ended: subprocess.CompletedProcess[bytes]) -> str:
+def _said(ended: CompletedProcess[bytes]) -> str:
     words = ended.stderr.decode(errors="replace").strip()
     return clean_line(words, 400) or f"exit {ended.returncode}"
