@@ -22,11 +22,13 @@ MODULES = [path for path in sorted(SRC.rglob("*.py")) if "labs" not in path.part
 # The glossary names retired words, the changelog has history, `make docs` writes cli.md from src.
 PAGES = [
     path
-    for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/*.md")])
+    for glob in ("*.md", "docs/*.md", "deploy/*.md", "src/**/*.md")
+    for path in sorted(ROOT.glob(glob))
     if path.name not in ("CHANGELOG.md", "glossary.md", "cli.md")
 ]
 NAMED = {str(page.relative_to(ROOT)): page for page in PAGES}
-PAGES_OF_LOOP = tuple(sorted({*NAMED} - {"docs/hub.md", "deploy/README.md"}))
+PAGES_OF_HUB = ("docs/hub.md", "deploy/README.md", "src/agenthub/README.md")
+PAGES_OF_LOOP = tuple(sorted({*NAMED} - {*PAGES_OF_HUB}))
 
 SQL = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP|PRAGMA|WITH)\b")
 LOOP = "autoresearch/"
