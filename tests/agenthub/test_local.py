@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from agenthub.client.local import Local
-from agenthub.errors import BadInput
+from agenthub.errors import BadInput, GitError
 from agenthub.git.bundle import read_header, read_object_count
-from autoresearch.errors import GitError
 from conftest import MakeRepo, Repo
 
 
