@@ -1,10 +1,13 @@
-"""The client: bounded, careful with its key, and right about what a hub says."""
+"""The HTTP client: bounded in time and size, careful with its key, exact about errors."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import socket
+import ssl
 import stat
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,7 +48,7 @@ def jsoned(value: object) -> bytes:
 
 
 def patient(url: str, slept: list[float], **words: Any) -> HubClient:
-    """A client that writes down how long it would have slept."""
+    """A client that records how long it would have slept."""
     client = HubClient(url, "a-key", patience=Patience(**words))
     client.transport._sleep = slept.append
     return client
@@ -55,8 +58,8 @@ def patient(url: str, slept: list[float], **words: Any) -> HubClient:
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_busy_hub_is_asked_again_when_it_says(status: int) -> None:
-    """A repeatable call waits as Retry-After says, and then has its answer."""
+def test_a_call_is_repeated_when_a_busy_hub_allows(status: int) -> None:
+    """A repeatable call waits for Retry-After, and then gets its answer."""
     slept: list[float] = []
     busy = answer({"error": "later"}, status, Retry_After="7")
     with answering(busy, busy, answer({"agent": "ada"})) as script:
@@ -65,8 +68,8 @@ def test_a_busy_hub_is_asked_again_when_it_says(status: int) -> None:
     assert [int(seconds) for seconds in slept] == [7, 7]
 
 
-def test_a_hub_that_stays_busy_is_told_with_its_time() -> None:
-    """Tries and waiting are bounded; what is over is raised as the hub said it."""
+def test_a_hub_that_stays_busy_is_an_error_with_its_retry_after() -> None:
+    """Tries and waiting are bounded; then the hub's own error is raised."""
     slept: list[float] = []
     with answering(answer({"error": "slow down"}, 429, Retry_After="2")) as script:
         with pytest.raises(TooMany, match="slow down") as caught:
@@ -82,8 +85,8 @@ def test_a_hub_that_stays_busy_is_told_with_its_time() -> None:
         assert (late.value.retry_after, len(script.asked)) == (3600, 1)
 
 
-def test_what_may_not_be_done_twice_is_asked_once() -> None:
-    """A post, a result, a lease: the hub may have done it before it said that it is busy."""
+def test_a_call_that_is_not_repeatable_is_made_once() -> None:
+    """A post, a result, a lease: a busy hub may have recorded it all the same."""
     with answering(answer({"error": "busy"}, 503)) as script:
         client = patient(script.url, [])
         calls: list[Callable[[], object]] = [
@@ -99,8 +102,8 @@ def test_what_may_not_be_done_twice_is_asked_once() -> None:
     assert len(script.asked) == len(calls)
 
 
-def test_a_hub_that_is_away_is_told_at_once() -> None:
-    """Nobody listens there: one try, and an error of its own class."""
+def test_a_hub_that_is_away_is_an_error_at_once() -> None:
+    """Nothing listens at the address: one try, and an error of its own class."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     slept: list[float] = []
@@ -114,8 +117,8 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"
 
 
 @pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 2", b"SSH-2.0-x\r\n\r\n", HALF, CHUNKED])
-def test_half_an_answer_is_no_answer(sent: bytes, tmp_path: Path) -> None:
-    """A connection that ends early, or speaks something else: Unreachable, never half the data."""
+def test_half_an_answer_is_unreachable(sent: bytes, tmp_path: Path) -> None:
+    """A connection that ends early or does not speak HTTP: Unreachable, never half the data."""
 
     def play(connection: socket.socket) -> None:
         connection.recv(65_536)
@@ -129,8 +132,8 @@ def test_half_an_answer_is_no_answer(sent: bytes, tmp_path: Path) -> None:
             client.fetch("a" * 40, tmp_path / "bundle")
 
 
-def test_silence_and_trickles_end() -> None:
-    """A hub that says nothing, or a byte now and then for ever, does not hold its caller."""
+def test_a_silent_or_trickling_hub_ends_at_the_deadline() -> None:
+    """No byte at all, or a byte now and then for ever: the call ends all the same."""
 
     def silent(connection: socket.socket) -> None:
         while connection.recv(65_536):
@@ -149,8 +152,8 @@ def test_silence_and_trickles_end() -> None:
                 HubClient(url, "a-key", patience=patience).me()
 
 
-def test_an_upload_that_is_refused_early_is_told_as_it_was_refused(tmp_path: Path) -> None:
-    """The hub answers before it has read all, and hangs up: its reason is what is raised."""
+def test_an_early_refusal_of_an_upload_is_raised_with_its_reason(tmp_path: Path) -> None:
+    """The hub answers before it has read all of the upload: its reason is raised."""
     body = jsoned({"error": "the bundle is too large"})
     head = f"HTTP/1.1 413 X\r\nContent-Length: {len(body)}\r\n\r\n".encode()
 
@@ -171,7 +174,7 @@ def test_an_upload_that_is_refused_early_is_told_as_it_was_refused(tmp_path: Pat
 
 
 def test_no_redirect_is_followed() -> None:
-    """Another address is told, and hears nothing: not even a request without the key."""
+    """The error names the other address, which gets no request, not even one without the key."""
     with answering(answer({"agent": "eve"})) as other:
         for status in (301, 302, 303, 307, 308):
             with answering(answer({}, status, Location=f"{other.url}/x\x1b[2J")) as script:
@@ -183,7 +186,7 @@ def test_no_redirect_is_followed() -> None:
 
 
 def test_answers_are_capped(tmp_path: Path) -> None:
-    """More than the cap is not read, whatever the length says."""
+    """An endless answer ends at the cap."""
 
     def play(connection: socket.socket) -> None:
         connection.recv(65_536)
@@ -207,15 +210,15 @@ STRANGE = [b"[]", b'"x"', b"<html>", b"\xff\xfe", DEEP, b'{"a": NaN}', b"1" * 5_
 
 
 @pytest.mark.parametrize("body", STRANGE, ids=lambda body: repr(body[:8]))
-def test_an_answer_that_is_no_hubs_is_told(body: bytes) -> None:
-    """Another web server, or a broken one: a HubError that says what began the answer."""
+def test_an_answer_that_is_not_a_hubs_is_an_error(body: bytes) -> None:
+    """Another web server, or a broken one: a HubError with the beginning of the answer."""
     with answering((200, {}, body)) as script:
         client = HubClient(script.url, "a-key")
         with pytest.raises(HubError, match="Is it a hub"):
             client.me()
 
 
-def test_errors_are_raised_as_the_hub_means_them() -> None:
+def test_a_refusal_raises_the_error_of_its_status() -> None:
     """Status, message and details; the original's text/plain errors, and pages of proxies."""
     table: list[tuple[tuple[int, dict[str, str], bytes], type[HubError], str]] = [
         (answer({"error": "no"}, 401), Unauthorized, "^no$"),
@@ -252,8 +255,8 @@ def test_errors_are_raised_as_the_hub_means_them() -> None:
         (" http://[::1]:80/a/b// ", "http://[::1]/a/b"),
     ],
 )
-def test_addresses_are_written_one_way(text: str, url: str) -> None:
-    """The same hub is the same text, so that its key is found."""
+def test_addresses_have_one_canonical_form(text: str, url: str) -> None:
+    """The same hub has the same text, so that its key is found."""
     assert parse_address(text).url == url
     assert parse_address(url).url == url
 
@@ -261,23 +264,24 @@ def test_addresses_are_written_one_way(text: str, url: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "hub", "hub:80", "ftp://x", "file:///etc", "http://", "http://a b", "http://x:y", "http://x?q",
-     "http://x#f", "http://a@b", "http://a:key@b", "http://x\r\nHost: y", "http://x:99999", "http://[::1"],
+     "http://x#f", "http://a@b", "http://a:key@b", "http://x\r\nHost: y", "http://x:99999", "http://[::1",
+     "http://a..b", f"http://{'a' * 64}.org"],
 )  # fmt: skip
-def test_what_is_no_address_is_refused(text: str) -> None:
-    """Nothing is guessed, and nothing can be smuggled into a request's lines."""
+def test_an_invalid_address_is_rejected(text: str) -> None:
+    """Nothing is guessed, and nothing can be smuggled into a request's header."""
     with pytest.raises(BadInput):
         Transport(text)
 
 
 @pytest.mark.parametrize("key", ["a b", "a\r\nX: y", "ключ", "a" * 600, "\x00"])
-def test_what_is_no_key_is_refused(key: str) -> None:
-    """A key is one word of ASCII: a header cannot be broken with it."""
+def test_an_invalid_key_is_rejected(key: str) -> None:
+    """A key is one word of ASCII, so that it cannot break a header."""
     with pytest.raises(BadInput, match="key"):
         Transport("http://127.0.0.1:1", key)
 
 
-def test_nothing_leaves_its_place_in_an_address() -> None:
-    """Names go into paths quoted; dots that climb are refused."""
+def test_names_are_quoted_in_paths() -> None:
+    """A name stays one segment of the path; dots that would climb are rejected."""
     with answering(answer({"posts": []})) as script:
         client = HubClient(script.url, "a-key", project="a/../b?c#d")
         client.posts("x/../../admin?limit=9&\r\n", limit=2)
@@ -293,7 +297,7 @@ def test_nothing_leaves_its_place_in_an_address() -> None:
 
 
 def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """HTTP_PROXY is asked for a hub elsewhere, with its own password; never for this machine."""
+    """HTTP_PROXY serves hubs elsewhere, with its own password; never a hub on this machine."""
     for name in ("no_proxy", "NO_PROXY", "https_proxy", "HTTPS_PROXY", "REQUEST_METHOD"):
         monkeypatch.delenv(name, raising=False)
     with answering(answer({"agent": "ada"})) as proxy, answering(answer({"agent": "bob"})) as here:
@@ -305,6 +309,51 @@ def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> 
     assert headers["Proxy-Authorization"] == "Basic dXNlcjpwYXNz"
     assert headers["Authorization"] == "Bearer a-key"
     assert len(here.asked) == 1
+
+
+def test_a_proxy_of_another_kind_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A SOCKS proxy or a wrong port is an error that names the variable."""
+    for name in ("no_proxy", "NO_PROXY", "REQUEST_METHOD"):
+        monkeypatch.delenv(name, raising=False)
+    for proxy in ("socks5://127.0.0.1:1080", "http://127.0.0.1:x", "http://"):
+        monkeypatch.setenv("http_proxy", proxy)
+        with pytest.raises(BadInput, match="HTTP_PROXY"):
+            HubClient("http://hub.test", "a-key").me()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_a_certificate_must_be_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of an unknown authority is rejected; SSL_CERT_FILE adds the authority. Deadlines hold."""
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+         "-nodes", "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(cert, key)
+    trickles = False
+
+    def play(connection: socket.socket) -> None:
+        with server.wrap_socket(connection, server_side=True) as secure:
+            secure.recv(65_536)
+            secure.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + (b"" if trickles else jsoned({"id": 1})))
+            while trickles:
+                secure.sendall(b" ")
+                threading.Event().wait(0.01)
+
+    with raw_server(play) as url:
+        url = url.replace("http://127.0.0.1", "https://localhost")
+        with pytest.raises(HubError, match="cannot be trusted: self-signed certificate"):
+            HubClient(url, "a-key").me()
+        monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+        assert HubClient(url, "a-key").me() == {"id": 1}
+        with pytest.raises(HubError, match="cannot be trusted: IP address mismatch"):
+            HubClient(url.replace("localhost", "127.0.0.1"), "a-key").me()
+        trickles = True
+        with pytest.raises(Unreachable, match="took too long"):
+            HubClient(url, "a-key", patience=Patience(silence=0.3, whole=0.3)).me()
 
 
 # ---- whose key goes where -----------------------------------------------------------------------
@@ -331,7 +380,7 @@ def test_a_key_goes_only_to_its_own_hub(tmp_path: Path) -> None:
         membership("", {"AGENTHUB_CONFIG": str(tmp_path / "none")})
 
 
-def test_an_admins_key_goes_where_it_was_meant_to_go(tmp_path: Path) -> None:
+def test_an_admins_key_goes_only_to_a_hub_named_with_it(tmp_path: Path) -> None:
     """To this machine, or to a hub that is named beside it; not to one that was merely joined."""
     path = tmp_path / "config.json"
     env = {"AGENTHUB_CONFIG": str(path), "AGENTHUB_ADMIN_KEY": "the-admins"}
@@ -366,7 +415,7 @@ def test_the_originals_file_is_read_and_kept_compatible(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["config.json"]
 
 
-def test_a_linked_or_broken_file_is_dealt_with(tmp_path: Path) -> None:
+def test_a_linked_file_stays_a_link_and_a_broken_one_is_replaced(tmp_path: Path) -> None:
     """A link stays a link; what is no JSON is told, and joining again mends it."""
     real, link = tmp_path / "real.json", tmp_path / "link.json"
     real.write_text("{")

@@ -81,11 +81,11 @@ class Local:
         """
         roots = self._list(["rev-list", "--max-parents=0", tip])[:MOST]
         known: set[str] = set()
-        asked: set[str] = set()
+        checked: set[str] = set()
         size = FIRST
-        while rest := self._unknown(tip, known, asked):
-            batch = [*rest[:size], *(roots if not asked else ())]
-            asked.update(batch)
+        while rest := self._unknown(tip, known, checked):
+            batch = [*rest[:size], *(roots if not checked else ())]
+            checked.update(batch)
             known.update(haves(batch))
             if known.isdisjoint(roots):
                 return known
@@ -170,9 +170,9 @@ class Local:
         promised = self._try(["config", "--get-regexp", r"^remote\..*\.promisor$"])
         return not shallow and not promised
 
-    def _unknown(self, tip: str, known: Collection[str], asked: Collection[str]) -> list[str]:
+    def _unknown(self, tip: str, known: Collection[str], checked: Collection[str]) -> list[str]:
         lacking = self.lacking(tip, known)
-        return [commit for commit in reversed(lacking) if commit not in asked]
+        return [commit for commit in reversed(lacking) if commit not in checked]
 
     def _missing(self, commits: Iterable[str]) -> list[str]:
         hashes = [check_hash(commit) for commit in commits]

@@ -176,7 +176,7 @@ class Transport:
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     def _refusal(self, response: httpx2.Response, chunks: Iterator[bytes]) -> HubError:
-        """The error that an answer means: what the hub's JSON says, or the status alone."""
+        """The error that an answer means: the text of the hub's JSON, or the status alone."""
         status = response.status_code
         if 300 <= status < 400:
             elsewhere = shown(response.headers.get("Location") or "nowhere", 200)
@@ -320,9 +320,9 @@ def _checked_key(key: str) -> str:
 
 def _pause(error: HubError, number: int) -> float:
     """Seconds until the next try: what the hub asks for, else longer each time; at random."""
-    asked = getattr(error, "retry_after", None)
-    if isinstance(asked, int) and asked > 0:
-        return asked + random.uniform(0, 0.25)
+    requested = getattr(error, "retry_after", None)
+    if isinstance(requested, int) and requested > 0:
+        return requested + random.uniform(0, 0.25)
     return 0.25 * 2.0**number * random.uniform(0.5, 1.0)
 
 
