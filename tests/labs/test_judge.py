@@ -654,7 +654,7 @@ def test_the_verdict_is_written_whole(make_room: MakeRoom) -> None:
 def test_nobody_listens(tmp_path: Path) -> None:
     """A run without a judge gets an error that names the socket."""
     with pytest.raises(judge.Refused, match="no judge answers at"):
-        judge.reach(str(tmp_path / "nowhere"), max_seconds=0.1)
+        judge.reach(str(tmp_path / "nowhere"), patience=0.1)
 
 
 def test_a_long_path_is_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -665,4 +665,4 @@ def test_a_long_path_is_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(judge.short(str(deep / "judge.sock")))
         server.listen()
-        judge.reach(str(deep / "judge.sock"), max_seconds=1.0).close()
+        judge.reach(str(deep / "judge.sock"), patience=1.0).close()
