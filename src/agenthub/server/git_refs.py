@@ -30,7 +30,7 @@ from agenthub.records.commits import ATTEMPT, FRONTIER, Index
 from agenthub.records.hub import Hub, Space
 
 LEAVES = 200  # refs that are shown
-HAVES = 1_000  # newest commits that a pusher is told of, so that it sends none of them again
+HAVES = 1_000  # newest commits that a pusher learns of, so that it does not send them again
 _CAPABILITIES = "report-status side-band-64k delete-refs atomic ofs-delta object-format=sha1"
 _CONFIG = """[core]
 \trepositoryformatversion = 0
@@ -65,7 +65,7 @@ def refs_of(space: Space) -> dict[str, str]:
 
 
 def advertisement(space: Space, version: str) -> Iterator[bytes]:
-    """What `git clone` and `git fetch` are told first."""
+    """The refs, which `git clone` and `git fetch` read first."""
     if version != "version=2":
         yield packet("# service=git-upload-pack") + FLUSH
     with _view(space.repository, refs_of(space), b"") as view:
@@ -122,7 +122,7 @@ def _sent(
     ):
         yield from child.chunks()
         ended = child.ended()
-    if ended.stopped or ended.code < 0:  # what it refuses it has said to the client
+    if ended.stopped or ended.code < 0:  # a refusal is in what was sent
         raise Unavailable(f"git did not send all of it ({ended.stopped or ended.code}). Try again.")
 
 
@@ -130,7 +130,7 @@ def _sent(
 
 
 def invitation(hub: Hub, space: Space, caller: Caller) -> bytes:
-    """What `git push` is told first: what is here, so that it need not be sent."""
+    """The commits that are here, which `git push` reads first so that it does not send them."""
     rows = hub.database.rows(
         "SELECT sha FROM (SELECT sha FROM commits WHERE project = ?1 ORDER BY seq DESC LIMIT ?3) "
         "UNION SELECT sha FROM (SELECT sha FROM commits WHERE project = ?1 AND agent = ?2 "
@@ -144,9 +144,9 @@ def invitation(hub: Hub, space: Space, caller: Caller) -> bytes:
 
 
 def take(hub: Hub, caller: Caller, slug: str, body: Path) -> bytes:
-    """A push by git, whole or not at all: what git is answered, refusals included.
+    """Take a push by git, whole or not at all; returns the answer to git, refusals included.
 
-    Who calls has counted the push and its bytes. BadInput for what is no push.
+    The caller has counted the push and its bytes. BadInput for what is no push.
     """
     caller.need("push")
     space = hub.space(slug)
@@ -157,8 +157,8 @@ def take(hub: Hub, caller: Caller, slug: str, body: Path) -> bytes:
         pushed = _receive(hub, caller, space, body, request.size, heads)
     except HubError as error:
         return report(request, {command.ref: error.message for command in request.commands})
-    said = f"{len(pushed.new):,} new" if pushed.new else "known already"
-    return report(request, {}, [f"{slug}: {said}, as {caller.agent}"])
+    news = f"{len(pushed.new):,} new" if pushed.new else "known already"
+    return report(request, {}, [f"{slug}: {news}, as {caller.agent}"])
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ def _heads(commands: Sequence[Command], caller: Caller) -> _Heads:
 def _receive(
     hub: Hub, caller: Caller, space: Space, body: Path, start: int, heads: _Heads
 ) -> Pushed:
-    """The line of a bundle's push, for a pack that begins at `start`."""
+    """Check and store a push as a bundle's is, for a pack that begins at `start`."""
     repository, index, size = space.repository, hub.index(caller, space), body.stat().st_size
     limits, protected = hub.limits(space), hub.protected(space)
     with repository.quarantine() as folder:
@@ -235,7 +235,7 @@ def _unpacked(
 def _by_role(
     new: Sequence[NewCommit], frontier: Sequence[str]
 ) -> Iterator[tuple[str, list[NewCommit]]]:
-    """What is on the frontier, then what is an attempt only; parents stay before their children."""
+    """The frontier's commits, then those that are attempts only; parents before children."""
     reached = set(frontier)
     for commit in reversed(new):  # children first
         if commit.sha in reached:
