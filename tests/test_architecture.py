@@ -181,12 +181,8 @@ def test_importing_does_nothing(tmp_path: Path) -> None:
 
 
 def test_each_effect_has_one_address() -> None:
-    """git is called in one place for a lab's repository, the hub's own, and a hub user's."""
-    addresses = {
-        "autoresearch/store/git.py",
-        "agenthub/git/repository.py",
-        "agenthub/client/local.py",
-    }
+    """git is started in one place for a lab's repository, and in one for all of the hub's."""
+    addresses = {"autoresearch/store/git.py", "agenthub/git/subprocesses.py"}
     starts = {
         name(path)
         for path in ALL
@@ -196,12 +192,10 @@ def test_each_effect_has_one_address() -> None:
 
 
 def test_processes_are_the_affair_of_few_rooms() -> None:
-    """In the hub: the server's git with its leash and its reader, and the client's."""
+    """In the hub: one module starts every git; the client names the type that it gets back."""
     rooms = {
         "agenthub/files.py",
         "agenthub/git/subprocesses.py",
-        "agenthub/git/objects.py",
-        "agenthub/git/repository.py",
         "agenthub/client/local.py",
     }
     for path in modules("agenthub"):

@@ -12,6 +12,7 @@ import pytest
 
 from agenthub import cli as hub
 from autoresearch.cli import COMMANDS
+from test_architecture import ARROWS
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -100,6 +101,61 @@ def test_every_block_is_run_or_says_why_not() -> None:
         for match in BLOCK.finditer(page.read_text()):
             mark = match["mark"] or ""
             assert mark in ("", "slow") or re.match(r"not run: \w", mark), (name(page), mark)
+
+
+def rows(page: str, heading: str) -> list[list[str]]:
+    """The rows of the first table below a heading, as cells; without its head."""
+    below = (ROOT / page).read_text().split(f"\n{heading}\n", 1)[1]
+    table = re.search(r"(?:^\|.*\n)+", below, re.MULTILINE)
+    assert table, f"{page} has no table below {heading!r}"
+    lines = table[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split(" |")] for line in lines]
+
+
+def quoted(cell: str) -> list[str]:
+    """What a cell has in backticks."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def test_the_design_page_has_a_row_for_each_package() -> None:
+    """Each package of src is there, and only these; the last column is what it may import."""
+    below = {}
+    for package, _, imports in rows("docs/design.md", "## The house"):
+        root, _, name = quoted(package)[0].rstrip("/").partition("/")
+        below[root, name] = set(re.findall(r"\w+", imports))
+    arrows = {(root, name): to for root in ARROWS for name, to in ARROWS[root].items()}
+    folders = {
+        (root, path.name)
+        for root in ARROWS
+        for path in (ROOT / "src" / root).iterdir()
+        if path.is_dir() and path.name != "__pycache__"
+    }
+    assert set(below) == folders
+    for (root, name), allowed in arrows.items():
+        named = below[root, name]
+        assert named == ({"all", "below"} if name == "cli" else allowed), f"{root}/{name}"
+
+
+@pytest.mark.parametrize("row", rows("docs/design.md", "## Where does it go?"), ids=lambda r: r[0])
+def test_the_places_for_new_things_exist(row: list[str]) -> None:
+    """Each package, each file to start from and each test that the table names is there."""
+    _, packages, start, joins = row
+    folders = [
+        next((base / name for base in (ROOT / "src", ROOT) if (base / name).is_dir()), ROOT / name)
+        for name in quoted(packages)
+    ]
+    for folder in folders:
+        assert folder.is_dir(), folder
+    places = [*folders, ROOT / "src" / "autoresearch", ROOT]
+    for file in (word for word in quoted(start) if re.search(r"\.(py|toml|md)$", word)):
+        assert any((place / file).is_file() for place in places), file
+    for test in (word for word in quoted(joins) if re.search(r"(\.py|/)$", word)):
+        assert (ROOT / test).exists() or list(ROOT.glob(f"tests/**/{test}")), test
+
+
+def test_readme_leads_to_the_glossary() -> None:
+    """A newcomer who meets a word finds what it means."""
+    assert "](docs/glossary.md)" in (ROOT / "README.md").read_text()
 
 
 def test_version_and_changelog_agree() -> None:

@@ -1,4 +1,4 @@
-"""The line of one push: spool, header, known?, unpack, judge, record, admit."""
+"""How the hub takes a push in: spool, announcement, known?, unpack, examine, record, admit."""
 
 from __future__ import annotations
 
@@ -9,39 +9,48 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from agenthub.errors import BadInput, TooLarge, Unavailable
-from agenthub.git.bundle import Header, read_header, read_object_count
+from agenthub.git.bundle import read_header, read_object_count
 from agenthub.git.objects import Quarantine
-from agenthub.git.policy import Judged, NewCommit, Protected, PushLimits, examine
+from agenthub.git.policy import Examined, NewCommit, Protected, PushLimits, examine
 from agenthub.git.repository import Repository
 
-__all__ = ["Index", "NewCommit", "Pushed", "check", "receive"]
+__all__ = ["Announced", "Index", "NewCommit", "Pushed", "check", "receive"]
 
 _CHUNK = 1 << 16
 PATCHED_COMMITS, PATCHED_BYTES = 200, 16 << 20  # of a push; over that no patch ids are made
+_LESS = "git bundle create FILE HEAD --not BASE, or git -c push.negotiate=true push"
 _NOTHING = Protected()
 _USUAL = PushLimits()
 
 
 class Index(Protocol):
-    """Which commits one project has; bound to the agent who pushes."""
+    """Which commits one project has, on behalf of the agent who pushes."""
 
     def known(self, shas: Collection[str]) -> set[str]:
-        """Those of some commits that the project has."""
+        """The subset of `shas` that the project has."""
         ...
 
     def record(self, new: Sequence[NewCommit], admit: Callable[[], None]) -> None:
-        """Add commits and all their parent edges in one transaction.
+        """Add commits, parents first, and all their parent edges in one transaction.
 
-        `admit()` makes their objects durable; it is called just before the commit, and what it
-        raises takes everything back. Parents come first. A commit that somebody else recorded
-        in the meantime is passed over.
+        `admit()` makes their objects durable: it is called just before COMMIT, and an error in it
+        rolls everything back. A commit that another push recorded meanwhile is passed over.
         """
         ...
 
 
 @dataclass(frozen=True)
+class Announced:
+    """What a push says before its pack: in a bundle's header, or in the commands of git."""
+
+    heads: tuple[str, ...]
+    pack_at: int  # bytes of the body before its pack
+    prerequisites: tuple[str, ...] = ()  # commits that the hub must have
+
+
+@dataclass(frozen=True)
 class Pushed:
-    """What came of a push."""
+    """The outcome of a push."""
 
     heads: tuple[str, ...]
     new: tuple[NewCommit, ...]  # parents first; empty when all was known
@@ -53,34 +62,42 @@ def receive(
     index: Index,
     limits: PushLimits = _USUAL,
     protected: Protected = _NOTHING,
-    recorded: Callable[[Sequence[NewCommit]], None] = lambda _: None,
+    on_new: Callable[[Sequence[NewCommit]], object] = lambda _: None,
+    announced: Announced | None = None,
 ) -> Pushed:
-    """Take a bundle in, whole or not at all; HubError says what is wrong with it.
+    """Take a push in, whole or not at all; HubError says what is wrong with it.
 
-    `recorded` is told of what is new in the transaction that it is recorded in.
+    The body is a bundle, or begins with what was `announced` already: both meet the same caps.
+    `on_new` gets the new commits inside the transaction that records them.
     """
     with repository.quarantine() as folder:
-        path = body if isinstance(body, Path) else _spool(body, folder / "bundle", limits)
+        path = body if isinstance(body, Path) else _spool(body, folder / "body", limits)
         _check_size(path.stat().st_size, limits)
         with path.open("rb") as stream:
-            header = read_header(stream)
-            if index.known(header.heads) >= set(header.heads):
-                return Pushed(header.heads, ())
-            _check_prerequisites(header, index)
+            push = announced or _read_announcement(stream)
+            if index.known(push.heads) >= set(push.heads):
+                return Pushed(push.heads, ())
+            _check_prerequisites(push, index)
+            stream.seek(push.pack_at)
             _check_count(read_object_count(stream), limits)
         with path.open("rb", buffering=0) as pack:
-            pack.seek(header.size)
+            pack.seek(push.pack_at)
             held = repository.unpack(folder, pack, limits.bundle_bytes)
-        new = check(held, header.heads, repository, index, limits, protected)
+        new = check(held, push.heads, repository, index, limits, protected)
 
         def admit() -> None:
-            recorded(new)
+            on_new(new)
             repository.admit(held)  # last: objects are durable before the rows are
 
         if new:
             index.record(new, admit)
     repository.tidy()
-    return Pushed(header.heads, new)
+    return Pushed(push.heads, new)
+
+
+def _read_announcement(stream: BinaryIO) -> Announced:
+    header = read_header(stream)
+    return Announced(header.heads, header.size, header.prerequisites)
 
 
 def check(
@@ -91,27 +108,27 @@ def check(
     limits: PushLimits = _USUAL,
     protected: Protected = _NOTHING,
 ) -> tuple[NewCommit, ...]:
-    """Judge what a quarantine holds; the new commits in it, parents first, with patch ids.
+    """Examine what a quarantine holds; its new commits, parents first, with patch ids.
 
-    git must have checked that nothing they name is missing, as `index-pack --strict` does.
+    git must have checked that no object they name is missing, as `index-pack --strict` does.
     """
     with repository.reader(held) as reader:
-        judged = examine(
+        examined = examine(
             reader, held.names(), heads, index.known, repository.info, limits, protected
         )
-    if not judged.new or not _few(judged):
-        return judged.new
-    pairs = [(row.sha, row.parents[0] if row.parents else "") for row in judged.new]
+    if not examined.new or not _few(examined):
+        return examined.new
+    pairs = [(row.sha, row.parents[0] if row.parents else "") for row in examined.new]
     ids = repository.patch_ids(held, pairs)
-    return tuple(dataclasses.replace(row, patch_id=ids.get(row.sha, "")) for row in judged.new)
+    return tuple(dataclasses.replace(row, patch_id=ids.get(row.sha, "")) for row in examined.new)
 
 
-def _few(judged: Judged) -> bool:
-    return len(judged.new) <= PATCHED_COMMITS and judged.text_bytes <= PATCHED_BYTES
+def _few(examined: Examined) -> bool:
+    return len(examined.new) <= PATCHED_COMMITS and examined.text_bytes <= PATCHED_BYTES
 
 
 def _spool(body: BinaryIO, path: Path, limits: PushLimits) -> Path:
-    """Put a body on disk piece by piece; TooLarge as soon as it is over the cap."""
+    """Write a body to disk piece by piece; TooLarge as soon as it is over the cap."""
     size = 0
     try:
         with path.open("xb") as file:
@@ -127,13 +144,13 @@ def _spool(body: BinaryIO, path: Path, limits: PushLimits) -> Path:
 def _check_size(size: int, limits: PushLimits) -> None:
     if size > limits.bundle_bytes:
         raise TooLarge(
-            f"The bundle has over {limits.bundle_bytes:,} bytes, and no more are allowed. Push "
-            "only what the hub lacks (git bundle create FILE HEAD --not BASE), or fewer commits."
+            f"The push has over {limits.bundle_bytes:,} bytes, and no more are allowed. Push only "
+            f"what the hub lacks ({_LESS}), or fewer commits."
         )
 
 
-def _check_prerequisites(header: Header, index: Index) -> None:
-    unknown = set(header.prerequisites) - index.known(header.prerequisites)
+def _check_prerequisites(push: Announced, index: Index) -> None:
+    unknown = set(push.prerequisites) - index.known(push.prerequisites)
     if unknown:
         raise BadInput(
             f"The bundle builds on {min(unknown)}, which is not on this hub. Push that first, or "
@@ -146,5 +163,5 @@ def _check_count(count: int, limits: PushLimits) -> None:
     if count > limits.pack_objects:
         raise TooLarge(
             f"The pack says it has {count:,} objects; at most {limits.pack_objects:,} are allowed. "
-            "Push only what the hub lacks (git bundle create FILE HEAD --not BASE)."
+            f"Push only what the hub lacks: {_LESS}."
         )

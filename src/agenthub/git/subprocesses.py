@@ -1,4 +1,4 @@
-"""Child programs on a short leash: time, memory, CPU, file size and output are all bounded."""
+"""Where the hub starts processes: one clean environment for every git, and limits on each."""
 
 from __future__ import annotations
 
@@ -15,11 +15,82 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
+
+GIT = "git"
+Process = subprocess.Popen[bytes]
 
 _CHUNK = 65_536
 _ERRORS = 4_096  # bytes of stderr that are kept
+_CLEAN = {
+    "HOME": "/nonexistent",
+    "LC_ALL": "C.UTF-8",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_ALLOW_PROTOCOL": "none",
+}
+_OURS = (  # over the configuration of a user's repository, which is not ours to trust
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.bigFileThreshold=1m",
+    "gc.auto=0",
+    "safe.directory=*",
+)
 _SYSTEM = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/nix/store")
+
+
+# ---- one way to start a clean git ---------------------------------------------------------------
+
+
+def clean_env(git_dir: Path | None = None, **more: str) -> dict[str, str]:
+    """The whole environment of a child: no configuration but that of the repository `git_dir`.
+
+    Nothing of the caller's environment but PATH and TMPDIR, no protocol to fetch by, no prompt.
+    """
+    kept = {name: os.environ[name] for name in ("PATH", "TMPDIR") if name in os.environ}
+    repository = {} if git_dir is None else {"GIT_DIR": str(git_dir)}
+    return {"PATH": os.defpath, **kept, **_CLEAN, **repository, **more}
+
+
+def clean_git(
+    arguments: Sequence[str],
+    folder: Path,
+    git_dir: Path | None = None,
+    stdin: bytes | IO[bytes] = b"",
+    stdout: IO[bytes] | None = None,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run git on a user's own repository, without limits, to its end.
+
+    No hook, monitor or upkeep of that repository runs. FileNotFoundError without git on PATH.
+    """
+    given: dict[str, Any] = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin}
+    return subprocess.run(
+        [GIT, *(word for setting in _OURS for word in ("-c", setting)), *arguments],
+        cwd=folder,
+        env=clean_env(git_dir),
+        stdout=subprocess.PIPE if stdout is None else stdout,
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # a Ctrl-C on the terminal is for the caller alone
+        **given,
+    )
+
+
+def start_answering(command: Sequence[str], env: Mapping[str, str], leash: Leash) -> Process:
+    """Start a program that answers on stdout what it reads on stdin, until its stdin is closed."""
+    return subprocess.Popen(
+        [*leash.words(), *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=dict(env),
+        cwd="/",
+    )
+
+
+# ---- programs on a leash -----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -46,20 +117,20 @@ class Ended:
 
     code: int  # negative for a signal
     out: bytes
-    errors: str  # the beginning of what it said on stderr
-    stopped: str = ""  # "time" or "output" when we ended it
+    errors: str  # the first 4,096 bytes of its stderr
+    stopped: str = ""  # "time" or "output" when we killed it
 
     @property
     def starved(self) -> bool:
-        """Whether it met one of its limits."""
-        ended = abs(self.code) % 128 if self.code else 0  # a sandbox tells a signal as 128 + n
+        """Whether it reached one of its limits."""
+        ended = abs(self.code) % 128 if self.code else 0  # a sandbox reports a signal as 128 + n
         by_signal = ended in (signal.SIGKILL, signal.SIGXCPU, signal.SIGXFSZ)
-        said = ("ut of memory", "mmap failed", "annot allocate memory", "File too large")
-        return bool(self.stopped) or by_signal or any(words in self.errors for words in said)
+        signs = ("ut of memory", "mmap failed", "annot allocate memory", "File too large")
+        return bool(self.stopped) or by_signal or any(sign in self.errors for sign in signs)
 
 
 class Child:
-    """A running program, read as it writes. Leaving the `with` ends it and all it started."""
+    """A running program whose output is read as it comes; leaving the `with` kills its group."""
 
     def __init__(
         self,
@@ -67,7 +138,7 @@ class Child:
         env: Mapping[str, str],
         leash: Leash,
         stdin: int | IO[bytes] = subprocess.DEVNULL,
-        keep: tuple[int, ...] = (),
+        inherit: tuple[int, ...] = (),
     ) -> None:
         self._leash = leash
         self._ends = time.monotonic() + leash.seconds
@@ -80,7 +151,7 @@ class Child:
             stderr=subprocess.PIPE,
             env=dict(env),
             cwd="/",
-            pass_fds=keep,
+            pass_fds=inherit,
             start_new_session=True,
         )
 
@@ -94,7 +165,7 @@ class Child:
             pipe.close()
 
     def chunks(self) -> Iterator[bytes]:
-        """What it writes, until it ends, is out of time, or has written too much."""
+        """Its stdout, until it ends, runs out of time, or has written too much."""
         assert self._process.stdout is not None and self._process.stderr is not None
         left = self._leash.output
         with selectors.DefaultSelector() as ready:
@@ -117,7 +188,7 @@ class Child:
                     self.stopped = "time"
 
     def ended(self, out: bytes = b"") -> Ended:
-        """Wait for its end, within its time; how it ended."""
+        """Wait for its end, within its time, and return how it ended, with `out` as its output."""
         if self.stopped:
             self._kill()
         try:
@@ -125,11 +196,11 @@ class Child:
         except subprocess.TimeoutExpired:
             self.stopped = "time"
             self._kill()
-        said = self._errors.decode(errors="replace")
-        return Ended(self._process.returncode, out, said, self.stopped)
+        errors = self._errors.decode(errors="replace")
+        return Ended(self._process.returncode, out, errors, self.stopped)
 
     def _kill(self) -> None:
-        """End the whole group; its leader is not reaped before, so the number is still its own."""
+        """Kill the whole group; its leader is not reaped yet, so its number is still its own."""
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -141,22 +212,17 @@ def run(
     env: Mapping[str, str],
     leash: Leash,
     stdin: int | IO[bytes] = subprocess.DEVNULL,
-    keep: tuple[int, ...] = (),
+    inherit: tuple[int, ...] = (),
 ) -> Ended:
-    """Run a program to its end; it inherits the handles to `keep`."""
-    with Child(command, env, leash, stdin, keep) as child:
+    """Run a program to its end; it gets the file handles in `inherit` as well."""
+    with Child(command, env, leash, stdin, inherit) as child:
         out = b"".join(child.chunks())
         return child.ended(out)
 
 
-def bare_env() -> dict[str, str]:
-    """All that a child gets of our environment."""
-    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
-
-
 @contextlib.contextmanager
 def file_of(text: str) -> Iterator[BinaryIO]:
-    """A text as a file that a child can read, however slowly."""
+    """A text as an open file that a child can read at its own pace."""
     with tempfile.TemporaryFile() as file:
         file.write(text.encode())
         file.seek(0)
@@ -167,18 +233,18 @@ def file_of(text: str) -> Iterator[BinaryIO]:
 
 
 def sandboxed(program: str, *, readable: Path, writable: Path) -> list[str]:
-    """What to put before a command: no network, no other process, and two folders of ours."""
+    """Words to put before a command: it gets no network, sees no process, and these two folders."""
     seen = ("--ro-bind", str(readable), str(readable), "--bind", str(writable), str(writable))
     return [*_bubblewrap(program), *seen, "--"]
 
 
 @functools.cache
 def sandbox_works(program: str) -> bool:
-    """Whether bubblewrap is here, may make namespaces, and the program runs in it."""
+    """Whether bubblewrap is installed, may make namespaces, and the program runs in it."""
     if shutil.which("bwrap") is None:
         return False
     return (
-        run([*_bubblewrap(program), program, "--version"], bare_env(), Leash(seconds=20)).code == 0
+        run([*_bubblewrap(program), program, "--version"], clean_env(), Leash(seconds=20)).code == 0
     )
 
 

@@ -1,8 +1,7 @@
-"""The index of a project's commits: what is where in the graph, without asking git.
+"""The index of a project's commits: the graph, without a call of git.
 
-The frontier is what somebody may build on; attempts are discards and crashes, pushed so that they
-can be looked at. A leaf is a frontier commit without frontier children: an attempt made on top of a
-commit does not hide it.
+The frontier is for building on; attempts are discards and crashes, pushed for others to look at.
+A leaf is a frontier commit without frontier children: an attempt on top of it does not hide it.
 """
 
 from __future__ import annotations
@@ -33,9 +32,9 @@ class Commit:
     sha: str
     tree: str
     parents: tuple[str, ...]
-    agent: str  # who pushed it first, as the key proved
+    agent: str  # pushed it first, proved by its key
     subject: str
-    author: str  # as written in the commit: proves nothing
+    author: str  # as written in the commit: unproven
     author_time: int
     patch_id: str
     flags: tuple[str, ...]
@@ -45,19 +44,19 @@ class Commit:
 
     @property
     def is_leaf(self) -> bool:
-        """Whether it is on the frontier's edge."""
+        """Whether it is on the frontier and nothing there builds on it."""
         return self.role == FRONTIER and self.n_children == 0
 
 
 class Commits:
-    """The commits of one project, to look at."""
+    """The commits of one project, read-only."""
 
     def __init__(self, database: Database, project: int) -> None:
         self._db = database
         self._project = project
 
     def find(self, sha: str) -> Commit | None:
-        """One commit by its whole hash, if it is known."""
+        """One commit by its whole hash; None when unknown."""
         return next(iter(self._read("project = ? AND sha = ?", self._project, sha)), None)
 
     def get(self, prefix: str) -> Commit:
@@ -71,7 +70,7 @@ class Commits:
         return next(iter(self._read("project = ? AND seq = ?", self._project, seq)), None)
 
     def resolve(self, prefix: str) -> str:
-        """The whole hash that begins so; BadInput under 7 digits, Conflict when several do."""
+        """The whole hash for 7 digits or more; BadInput, Missing, or Conflict if ambiguous."""
         check_abbreviation(prefix)
         rows = self._db.rows(
             "SELECT sha FROM commits WHERE project = ? AND sha >= ? AND sha < ? LIMIT 11",
@@ -104,7 +103,7 @@ class Commits:
     def leaves(
         self, limit: int = 50, before: int | None = None, *, agent: str | None = None
     ) -> tuple[Commit, ...]:
-        """The frontier's newest commits that no other one builds on; newest first."""
+        """Leaves, newest first: frontier commits that no other frontier commit builds on."""
         where, values = self._of(agent)
         where = f"{where} AND n_children = 0 AND role = 'frontier'"
         return self._newest(where, values, limit, before, 0)
@@ -141,13 +140,13 @@ class Commits:
         return self._read(where, self._project, patch_id, capped(limit))
 
     def counts(self) -> Counts:
-        """How many there are; read, not counted."""
+        """How many there are, by the counters in the database."""
         query = "SELECT commits, attempts, leaves FROM projects WHERE id = ?"
         row = self._db.row(query, self._project)
         return Counts(*row) if row else Counts(0, 0, 0)
 
     def faults(self) -> tuple[str, ...]:
-        """Counters that are not what counting gives, in words; it looks at every commit."""
+        """Counters that are wrong, in words; reads every commit."""
         wrong = [f"{self._project}: {name}" for name in self._wrong_counters()]
         rows = self._db.rows(
             "SELECT sha FROM commits p WHERE project = ? AND n_children <> (SELECT count(*) FROM "
@@ -187,7 +186,7 @@ class Commits:
 
 
 class Index:
-    """A project's commits, to add to, on behalf of one agent."""
+    """A project's commits, for one agent to add to."""
 
     def __init__(
         self,
@@ -196,25 +195,28 @@ class Index:
         agent: str,
         role: str = FRONTIER,
         *,
+        frontier: Collection[str] = (),
         size: int = 0,
         quotas: tuple[int | None, int | None] = (None, None),
         admin: bool = False,
     ) -> None:
-        """`size` bytes are counted with what is recorded; `quotas` of the agent, the project.
+        """Commits get `role`; those that a head in `frontier` reaches are on the frontier anyway.
 
-        What others have pushed is promoted by an `admin` only, or by building on it.
+        `size` bytes are counted with what is recorded; `quotas` are the agent's and the project's.
+        An attempt of another agent is promoted by an `admin`, or by building on it.
         """
         self._db = database
         self._project = project
         self._agent = agent
         self._role = role
+        self._frontier = frozenset(frontier)
         self._size = size
         self._quotas = quotas
         self._admin = admin
         self._events = Events(database)
 
     def known(self, shas: Collection[str]) -> set[str]:
-        """Those of some hashes that are commits of the project."""
+        """The subset of `shas` that are commits of the project."""
         query = (
             "SELECT sha FROM commits WHERE project = ? AND sha IN (SELECT value FROM json_each(?))"
         )
@@ -223,29 +225,41 @@ class Index:
     def record(self, new: Sequence[NewCommit], admit: Callable[[], None]) -> None:
         """All commits and parent edges in one transaction; `admit()` comes just before COMMIT.
 
-        What another push has recorded meanwhile stays that agent's. BadInput for an unknown parent,
-        Forbidden for a second root, TooLarge over a quota: nothing is recorded, nothing admitted.
+        A commit that another push recorded meanwhile stays that agent's. BadInput for an unknown
+        parent, Forbidden for a second root, TooLarge over a quota: then nothing is recorded.
         """
         with self._db.write() as connection:
             there = self.known([commit.sha for commit in new])
-            for commit in new:
-                if commit.sha in there:
-                    self._promote_known(connection, commit.sha)
-                else:
-                    self._add(connection, commit)
+            for role, several in self._by_role(new):
+                for commit in several:
+                    if commit.sha not in there:
+                        self._add(connection, commit, role)
+                    elif role == FRONTIER:
+                        self._promote_known(connection, commit.sha)
+                self._announce(role, [commit for commit in several if commit.sha not in there])
             self._count_bytes()
-            self._tell([commit for commit in new if commit.sha not in there])
             admit()
 
     def promote(self, sha: str) -> bool:
-        """Put an attempt of one's own, and those it builds on, on the frontier; whether it was
-        one."""
+        """Put an attempt of the agent's own, and what it builds on, on the frontier.
+
+        False when it is none.
+        """
         with self._db.write() as connection:
             return self._promote_known(connection, sha)
 
+    def _by_role(self, new: Sequence[NewCommit]) -> list[tuple[str, list[NewCommit]]]:
+        """New commits of the frontier, then attempts; parents stay before their children."""
+        reached = {commit.sha for commit in new} if self._role == FRONTIER else {*self._frontier}
+        for commit in reversed(new):  # children first
+            if commit.sha in reached:
+                reached.update(commit.parents)
+        return [
+            (FRONTIER, [commit for commit in new if commit.sha in reached]),
+            (ATTEMPT, [commit for commit in new if commit.sha not in reached]),
+        ]
+
     def _promote_known(self, connection: Connection, sha: str) -> bool:
-        if self._role != FRONTIER:
-            return False
         query = (
             "SELECT seq FROM commits WHERE project = ? AND sha = ? AND role = 'attempt' "
             "AND (? OR agent = ?)"
@@ -256,7 +270,7 @@ class Index:
             self._events.append("promote", sha, self._agent, self._project)
         return row is not None
 
-    def _add(self, connection: Connection, commit: NewCommit) -> None:
+    def _add(self, connection: Connection, commit: NewCommit, role: str) -> None:
         parents = list(dict.fromkeys(commit.parents))
         if not parents:
             Projects(self._db).admit_root(self._project, commit.sha)
@@ -275,7 +289,7 @@ class Index:
         connection.executemany("INSERT INTO edges VALUES (?, ?, ?)", edges)
         query = "UPDATE projects SET commits = commits + 1, attempts = attempts + 1 WHERE id = ?"
         connection.execute(query, (self._project,))
-        if self._role == FRONTIER:
+        if role == FRONTIER:
             self._promote(connection, [seq])
 
     def _parent(self, commit: NewCommit, sha: str) -> int:
@@ -288,7 +302,7 @@ class Index:
         return int(row["seq"])
 
     def _promote(self, connection: Connection, seqs: list[int]) -> None:
-        """Frontier from now on, and whatever attempts they build on: the counters follow."""
+        """Turn attempts and all attempts below them into frontier commits, counters too."""
         while seqs:
             seq = seqs.pop()
             turned = connection.execute(
@@ -309,7 +323,7 @@ class Index:
             seqs.extend(above)
 
     def _cover(self, connection: Connection, parent: int) -> bool:
-        """One more frontier child; whether that parent was a leaf until now."""
+        """Count one more frontier child of a commit; whether it was a leaf until now."""
         children, role = connection.execute(
             "UPDATE commits SET n_children = n_children + 1 WHERE seq = ? "
             "RETURNING n_children, role",
@@ -323,10 +337,10 @@ class Index:
             quotas.add(f"agent:{self._agent}", self._size, each)
             quotas.add(f"project:{self._project}", self._size, all_)
 
-    def _tell(self, new: Sequence[NewCommit]) -> None:
-        """One event for each head of what is new."""
+    def _announce(self, role: str, new: Sequence[NewCommit]) -> None:
+        """Append one event for each head of what is new."""
         inner = {parent for commit in new for parent in commit.parents}
-        kind = "commit" if self._role == FRONTIER else ATTEMPT
+        kind = "commit" if role == FRONTIER else ATTEMPT
         for commit in new:
             if commit.sha not in inner:
                 self._events.append(kind, commit.sha, self._agent, self._project)

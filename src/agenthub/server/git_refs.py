@@ -16,17 +16,14 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from agenthub.errors import BadInput, Forbidden, HubError, Missing, TooLarge, Unavailable
-from agenthub.git.ingest import NewCommit, Pushed, check
-from agenthub.git.objects import Quarantine
+from agenthub.errors import Forbidden, HubError, Missing, Unavailable
+from agenthub.git.ingest import Announced
 from agenthub.git.packets import FLUSH, NOTHING, Command, packet, read_request, report
-from agenthub.git.policy import PushLimits
 from agenthub.git.repository import SENDING, Repository
 from agenthub.records.agents import Caller
-from agenthub.records.commits import ATTEMPT, FRONTIER, Index
+from agenthub.records.commits import Index
 from agenthub.records.hub import Hub, Space
 
 LEAVES = 200  # refs that are shown
@@ -149,31 +146,26 @@ def take(hub: Hub, caller: Caller, slug: str, body: Path) -> bytes:
     The caller has counted the push and its bytes. BadInput for what is no push.
     """
     caller.need("push")
-    space = hub.space(slug)
+    hub.space(slug)  # Missing before anything is read
     with body.open("rb") as stream:
         request = read_request(stream)
     try:
-        heads = _heads(request.commands, caller)
-        pushed = _receive(hub, caller, space, body, request.size, heads)
+        frontier, attempts = _heads(request.commands, caller)
+        heads = tuple(dict.fromkeys([*frontier, *attempts]))
+        pushed = hub.push_refs(caller, body, slug, Announced(heads, request.size), frontier)
     except HubError as error:
         return report(request, {command.ref: error.message for command in request.commands})
-    news = f"{len(pushed.new):,} new" if pushed.new else "known already"
-    return report(request, {}, [f"{slug}: {news}, as {caller.agent}"])
+    outcome = f"{len(pushed.new):,} new" if pushed.new else "known already"
+    return report(request, {}, [f"{slug}: {outcome}, as {caller.agent}"])
 
 
-@dataclass(frozen=True)
-class _Heads:
-    frontier: tuple[str, ...]
-    attempts: tuple[str, ...]
+def _heads(commands: Sequence[Command], caller: Caller) -> tuple[list[str], list[str]]:
+    """The commits that are pushed: to the frontier, and as attempts.
 
-    @property
-    def all(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys([*self.frontier, *self.attempts]))
-
-
-def _heads(commands: Sequence[Command], caller: Caller) -> _Heads:
-    """The commits that are pushed; HubError for a ref that is not the caller's to write."""
-    found: dict[bool, list[str]] = {False: [], True: []}
+    Forbidden for a ref that is not the caller's to write.
+    """
+    frontier: list[str] = []
+    attempts: list[str] = []
     for command in commands:
         own = _OWN.fullmatch(command.ref)
         if own is None or own["agent"] != caller.agent:
@@ -184,64 +176,5 @@ def _heads(commands: Sequence[Command], caller: Caller) -> _Heads:
             )
         if command.deletes:
             raise Forbidden("Nothing is ever deleted here. What was pushed stays.")
-        found[own["attempt"] is not None].append(command.new)
-    return _Heads(tuple(found[False]), tuple(found[True]))
-
-
-def _receive(
-    hub: Hub, caller: Caller, space: Space, body: Path, start: int, heads: _Heads
-) -> Pushed:
-    """Check and store a push as a bundle's is, for a pack that begins at `start`."""
-    repository, index, size = space.repository, hub.index(caller, space), body.stat().st_size
-    limits, protected = hub.limits(space), hub.protected(space)
-    with repository.quarantine() as folder:
-        held, new = None, tuple[NewCommit, ...]()
-        if not index.known(heads.all) >= set(heads.all):
-            held = _unpacked(repository, folder, body, start, limits)
-            new = check(held, heads.all, repository, index, limits, protected)
-        with hub.database.write():
-            for role, several in _by_role(new, heads.frontier):
-                hub.index(caller, space, role, size).record(several, lambda: None)
-                size = 0  # counted once
-            for head in heads.frontier:
-                index.promote(head)
-            hub.settle(space, new)
-            if held is not None and new:
-                repository.admit(held)  # last: objects are durable before the rows are
-    repository.tidy()
-    return Pushed(heads.all, new)
-
-
-def _unpacked(
-    repository: Repository, folder: Path, body: Path, start: int, limits: PushLimits
-) -> Quarantine:
-    """The pack at the end of a push in a quarantine, checked by git."""
-    with body.open("rb") as stream:
-        stream.seek(start)
-        raw = stream.read(12)
-    if len(raw) < 12 or raw[:4] != b"PACK":
-        raise BadInput("The push ends before its pack. Send it again.")
-    count = int.from_bytes(raw[8:])
-    if count > limits.objects:
-        raise TooLarge(
-            f"The push has {count:,} objects; at most {limits.objects:,} are allowed. Push an "
-            "older commit first, or with `-c push.negotiate=true` only what the hub lacks."
-        )
-    with body.open("rb", buffering=0) as pack:
-        pack.seek(start)
-        return repository.unpack(folder, pack, limits.bundle_bytes)
-
-
-def _by_role(
-    new: Sequence[NewCommit], frontier: Sequence[str]
-) -> Iterator[tuple[str, list[NewCommit]]]:
-    """The frontier's commits, then those that are attempts only; parents before children."""
-    reached = set(frontier)
-    for commit in reversed(new):  # children first
-        if commit.sha in reached:
-            reached.update(commit.parents)
-    groups = {
-        FRONTIER: [commit for commit in new if commit.sha in reached],
-        ATTEMPT: [commit for commit in new if commit.sha not in reached],
-    }
-    yield from ((role, several) for role, several in groups.items() if several)
+        (attempts if own["attempt"] else frontier).append(command.new)
+    return frontier, attempts

@@ -1,0 +1,231 @@
+"""status, log, show, diff, best: read a study, also while it runs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from autoresearch.cli.common import duration, lab_option, number, tag_option
+from autoresearch.cli.hub_options import hub_status
+from autoresearch.evaluation.parsing import tail
+from autoresearch.lab.task import Task
+from autoresearch.report.attribution import proposer_stats
+from autoresearch.report.proposer_stats import stats_line
+from autoresearch.store.artefacts import read_details
+from autoresearch.store.ledger import SCREEN, SKIP, Ledger, Run, Trial
+from autoresearch.store.paths import StudyPaths
+from autoresearch.store.results import jsonl
+from autoresearch.study.opening import read_study
+from autoresearch.study.overview import changes, overview, pulse
+from autoresearch.study.study import restore_files
+from autoresearch.text import clean_line
+
+DETAIL = 200  # characters of one detail of a proposal
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, for machines.")
+@tag_option
+@lab_option
+def status(as_json: bool, tag: str | None, lab: Path) -> None:
+    """Where the study stands.
+
+    \b
+    autoresearch status
+    autoresearch status --tag wider --json
+    """
+    task = Task.load(lab)
+    with read_study(task, tag) as (ledger, paths, _):
+        facts, proposers = _status_facts(task, ledger, paths), proposer_stats(ledger)
+    if as_json:
+        click.echo(json.dumps(facts | {"proposers": [asdict(stats) for stats in proposers]}))
+        return
+    for name, value in facts.items():
+        click.echo(f"{name + ':':<12}{'-' if value is None else value}")
+    for at, stats in enumerate(proposers):
+        click.echo(f"{'' if at else 'proposers:':<12}{stats_line(stats)}")
+
+
+def _status_facts(task: Task, ledger: Ledger, paths: StudyPaths) -> dict[str, object]:
+    seen = overview(task, ledger, paths)
+    return {
+        "study": seen.study,
+        "task": seen.task,
+        "running": _running(paths),
+        "trials": seen.trials,
+        "kept": seen.kept,
+        "steps": seen.steps,
+        "discarded": seen.discarded,
+        "crashed": seen.crashed,
+        "skipped": seen.skipped,
+        "baseline": seen.baseline,
+        "best": seen.best,
+        "best trial": seen.best_trial,
+        "now": seen.now,
+        "time used": duration(seen.seconds),
+        **_spent(ledger),
+        "branch": seen.branch,
+        **hub_status(paths),
+    }
+
+
+def _spent(ledger: Ledger) -> dict[str, object]:
+    """What the proposals cost, and their limits."""
+    facts, (usd, tokens) = ledger.facts, ledger.spent()
+    most_usd, most_tokens = facts.get("max_usd"), facts.get("max_tokens")
+    return {
+        "dollars": f"{usd:.2f}" + (f" of {float(most_usd):.2f}" if most_usd else ""),
+        "tokens": f"{tokens}" + (f" of {most_tokens}" if most_tokens else ""),
+        "target": facts.get("target") or None,
+        "session": facts.get("session") or None,
+    }
+
+
+def _running(paths: StudyPaths) -> str:
+    """The process that runs the study, what it does, and whether it is stalled."""
+    held = pulse(paths)
+    if held is None:
+        return "no, and paused" if paths.pause.exists() else "no"
+    if held.beat is None:
+        return held.holder
+    if held.beat.verb == "pause":
+        return f"{held.holder}, paused for {duration(held.spent)}: autoresearch resume"
+    if held.left is not None:
+        return f"{held.holder}, waiting: it tries again in {duration(held.left)}"
+    doing = f"{held.holder}, {held.beat.doing} for {duration(held.spent)}"
+    if held.beat.stalled:
+        return f"stalled: {doing}, and its limit is {duration(held.beat.limit)}"
+    return doing
+
+
+@click.command()
+@click.option("--kept", is_flag=True, help="Only the kept ones.")
+@click.option("-n", "--last", type=click.IntRange(min=1), help="Only the last N.")
+@tag_option
+@lab_option
+def log(kept: bool, last: int | None, tag: str | None, lab: Path) -> None:
+    """All trials, a line each, oldest first.
+
+    \b
+    autoresearch log
+    autoresearch log --kept -n 10
+    """
+    task = Task.load(lab)
+    with read_study(task, tag) as (ledger, _, _):
+        trials = ledger.kept() if kept else ledger.trials()
+    load = f"  {'load':>5}" if task.keep.noise == "timing" else ""
+    name = task.metric.name
+    click.echo(f"{'trial':>5}  {'commit':<8}{name:>10}  {'GiB':>5}{load}  {'status':<8}note")
+    for trial in trials[-last:] if last else trials:
+        click.echo(_log_line(trial, with_load=bool(load)))
+
+
+def _log_line(trial: Trial, *, with_load: bool) -> str:
+    status = trial.word if trial.status else trial.state.value
+    loads = [run.load for run in trial.runs if run.load is not None]
+    load = f"  {max(loads):>5.1f}" if loads else f"  {'-':>5}"
+    return (
+        f"{trial.number:>5}  {trial.commit[:7]:<8}{number(trial.value):>10}  "
+        f"{trial.memory_gb:>5.1f}{load if with_load else ''}  {status:<8}{trial.note}{trial.why}"
+    )
+
+
+@click.command()
+@click.argument("trial", type=int)
+@click.option("--lines", default=20, show_default=True, help="Lines of the log's end.")
+@click.option("--json", "as_json", is_flag=True, help="The trial as one JSON object.")
+@tag_option
+@lab_option
+def show(trial: int, lines: int, as_json: bool, tag: str | None, lab: Path) -> None:
+    """One trial: its change, its runs, the end of its log.
+
+    \b
+    autoresearch show 7
+    autoresearch show 7 --lines 200
+    """
+    task = Task.load(lab)
+    with read_study(task, tag) as (ledger, paths, _):
+        found = ledger.trial(trial)
+    click.echo(jsonl([found]) if as_json else _describe(found, task, paths, lines), nl=not as_json)
+
+
+def _describe(trial: Trial, task: Task, paths: StudyPaths, lines: int) -> str:
+    shown = [
+        f"trial:    #{trial.number} {trial.note}",
+        f"status:   {SKIP if trial.is_skipped else trial.status or trial.state}"
+        + (f" ({trial.reason})" if trial.reason else ""),
+        f"commit:   {trial.commit or '-'} (parent {trial.parent[:12]})",
+        f"proposer: {trial.proposer}, {trial.created}",
+    ]
+    details = read_details(paths.trial(trial.number))
+    shown += [f"          {clean_line(f'{k}: {v}', DETAIL)}" for k, v in details.items() if v]
+    for run in trial.runs:
+        shown.append(
+            f"run:      {run.number}: {_purpose(run)}{task.metric.name} "
+            f"{number(run.value)}, seed {run.seed}, {duration(run.seconds)}, "
+            f"{run.memory_gb:.1f} GiB, trust level {run.trust}, sandbox {run.sandbox}"
+            f"{_load(run) if task.keep.noise == 'timing' else ''}"
+        )
+        if run.detail:
+            shown.append(f"          {run.detail}")
+    if trial.runs:
+        log = paths.log(trial.number, trial.runs[-1].number)
+        shown += [f"log:      {log}", "", *tail(log, lines)]
+    return "\n".join(shown)
+
+
+def _load(run: Run) -> str:
+    """The machine's load when the run began; empty where it was not measured."""
+    return "" if run.load is None else f", load {run.load:.1f}"
+
+
+def _purpose(run: Run) -> str:
+    """The purpose of a run, with its commit if that is another's; empty for a screening run."""
+    of = f" of {run.commit[:7]}" if run.commit else ""
+    return f"{run.role}{of}, " if of or run.role != SCREEN else ""
+
+
+@click.command()
+@click.argument("trial", type=int)
+@click.argument("other", type=int, required=False)
+@tag_option
+@lab_option
+def diff(trial: int, other: int | None, tag: str | None, lab: Path) -> None:
+    """What a trial changed; with two trials, the difference from the first to the second.
+
+    \b
+    autoresearch diff 7
+    autoresearch diff 0 7 | less
+    """
+    task = Task.load(lab)
+    with read_study(task, tag) as (ledger, _, git):
+        click.echo(changes(task, ledger, git, trial, other), nl=False)
+
+
+@click.command()
+@click.option("--restore", is_flag=True, help="Write its files into the lab.")
+@click.option("--json", "as_json", is_flag=True, help="The trial as one JSON object.")
+@tag_option
+@lab_option
+def best(restore: bool, as_json: bool, tag: str | None, lab: Path) -> None:
+    """The best trial so far; --restore writes its editable files into the lab.
+
+    \b
+    autoresearch best
+    autoresearch best --restore
+    """
+    task = Task.load(lab)
+    with read_study(task, tag) as (ledger, paths, git):
+        found = ledger.best()
+        if found is None:
+            click.echo("Nothing is kept yet, not even the baseline.")
+            return
+        click.echo(jsonl([found]) if as_json else _describe(found, task, paths, 0), nl=not as_json)
+        if restore:
+            replaced = paths.home / "replaced"
+            changed = restore_files(git, task, found.commit, replaced)
+            names = f"{', '.join(changed)}; the earlier files are in {replaced}" if changed else ""
+            click.echo(f"Restored: {names or 'nothing, the files are the best'}.", err=True)
