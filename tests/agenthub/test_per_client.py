@@ -13,7 +13,7 @@ import pytest
 
 from agenthub.errors import TooMany
 from agenthub.records.hub import HubSettings
-from agenthub.server.api.per_client import Addresses
+from agenthub.server.api.per_client import AddressLimit
 from agenthub.server.serve import mapped
 from hub_server import Server, serving, settings
 
@@ -121,7 +121,7 @@ def test_behind_a_proxy_each_client_has_its_share(tmp_path: Path) -> None:
 
 def test_what_an_address_may_have() -> None:
     """An eighth, 64 at least; this machine and proxies what they like, unless it was said."""
-    addresses = Addresses(HubSettings(connections=1_000), ["10.0.0.0/8"])
+    addresses = AddressLimit(HubSettings(connections=1_000), ["10.0.0.0/8"])
     for _ in range(125):
         addresses.enter("2001:db8::1")
     with pytest.raises(TooMany, match="has 125 connections"):
@@ -130,11 +130,11 @@ def test_what_an_address_may_have() -> None:
         assert {addresses.enter(free) for _ in range(2_000)} == {""}
     with addresses.inside("192.0.2.1"):
         pass
-    few = Addresses(HubSettings(connections=3))
+    few = AddressLimit(HubSettings(connections=3))
     assert len({few.enter("192.0.2.1") for _ in range(64)}) == 1
     with pytest.raises(TooMany):
         few.enter("192.0.2.1")
-    said = Addresses(HubSettings(connections_each=1), ["10.0.0.0/8"])
+    said = AddressLimit(HubSettings(connections_each=1), ["10.0.0.0/8"])
     said.enter("127.0.0.1")
     with pytest.raises(TooMany):
         said.enter("127.0.0.1")
@@ -192,7 +192,7 @@ def test_fetches_take_no_memory_from_posts(tmp_path: Path) -> None:
 
 def test_a_mapped_address_of_a_proxy_is_the_proxys() -> None:
     """A listener of both kinds sees IPv4 so; the proxy stands for many there, too."""
-    addresses = Addresses(HubSettings(connections_each=1), ["192.0.2.1"])
+    addresses = AddressLimit(HubSettings(connections_each=1), ["192.0.2.1"])
     assert [addresses.enter("::ffff:192.0.2.1") for _ in range(3)] == ["", "", ""]
     addresses.enter("::ffff:192.0.2.2")
     with pytest.raises(TooMany):

@@ -19,7 +19,7 @@ import autoresearch
 from agenthub.errors import BadInput, Forbidden, TooMany, Unavailable
 from agenthub.records.buckets import Limit
 from agenthub.records.rates import Rates
-from agenthub.server.api.body_limits import Pool
+from agenthub.server.api.body_limits import BodyMemory
 from agenthub.server.serve import check_address, check_admin, check_proxies, is_loopback, listening
 from hub_server import ADMIN, CODE, Repo, Server, serving, settings
 
@@ -333,7 +333,7 @@ def test_what_a_killed_server_left_is_removed(tmp_path: Path, repo: Repo) -> Non
 
 def test_bodies_have_a_bound_together(tmp_path: Path) -> None:
     """Bodies that come slowly fill no memory: over the cap of all together one is put off."""
-    pool = Pool(most=100, largest=60)
+    pool = BodyMemory(most=100, largest=60)
     with pool.holding("a") as one, pool.holding("b") as other, pool.holding("a") as more:
         one(40)
         other(40)

@@ -27,7 +27,7 @@ from agenthub.records.commits import Index
 from agenthub.records.hub import Hub, Space
 
 LEAVES = 200  # refs that are shown
-HAVES = 1_000  # newest commits that a pusher is told of, so that it sends none of them again
+HAVES = 1_000  # newest commits that a pusher learns of, so that it does not send them again
 _CAPABILITIES = "report-status side-band-64k delete-refs atomic ofs-delta object-format=sha1"
 _CONFIG = """[core]
 \trepositoryformatversion = 0
@@ -62,7 +62,7 @@ def refs_of(space: Space) -> dict[str, str]:
 
 
 def advertisement(space: Space, version: str) -> Iterator[bytes]:
-    """What `git clone` and `git fetch` are told first."""
+    """The refs, which `git clone` and `git fetch` read first."""
     if version != "version=2":
         yield packet("# service=git-upload-pack") + FLUSH
     with _view(space.repository, refs_of(space), b"") as view:
@@ -119,7 +119,7 @@ def _sent(
     ):
         yield from child.chunks()
         ended = child.ended()
-    if ended.stopped or ended.code < 0:  # what it refuses it has said to the client
+    if ended.stopped or ended.code < 0:  # a refusal is in what was sent
         raise Unavailable(f"git did not send all of it ({ended.stopped or ended.code}). Try again.")
 
 
@@ -127,7 +127,7 @@ def _sent(
 
 
 def invitation(hub: Hub, space: Space, caller: Caller) -> bytes:
-    """What `git push` is told first: what is here, so that it need not be sent."""
+    """The commits that are here, which `git push` reads first so that it does not send them."""
     rows = hub.database.rows(
         "SELECT sha FROM (SELECT sha FROM commits WHERE project = ?1 ORDER BY seq DESC LIMIT ?3) "
         "UNION SELECT sha FROM (SELECT sha FROM commits WHERE project = ?1 AND agent = ?2 "
@@ -141,7 +141,7 @@ def invitation(hub: Hub, space: Space, caller: Caller) -> bytes:
 
 
 def take(hub: Hub, caller: Caller, slug: str, body: Path) -> bytes:
-    """Take a push by git in, whole or not at all; the answer for git, refusals included.
+    """Take a push by git, whole or not at all; returns the answer to git, refusals included.
 
     The caller has counted the push and its bytes. BadInput for what is no push.
     """

@@ -1,4 +1,4 @@
-"""Serve a hub: uvicorn on sockets of ours, with deadlines, until it is told to stop."""
+"""Serve a hub: uvicorn on our own sockets, with deadlines, until a signal stops it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agenthub.errors import BadInput, Forbidden, Unavailable
 from agenthub.records.hub import Hub, HubSettings, open_hub
 
 PORT = 8080
-SENT = 256 * 1024  # bytes that the system keeps of an answer, beside what we keep
+SENT = 256 * 1024  # bytes of an answer that the system buffers, beside ours
 FILES = 65_536  # open at once, where the system allows it
 
 

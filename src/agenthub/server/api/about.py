@@ -1,4 +1,4 @@
-"""What the hub says of itself: how an agent uses it, and how it fares."""
+"""What the hub reports about itself: how an agent uses it, and figures for monitoring."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def llms(request: Request, hub: TheHub) -> Response:
 # ---- figures -----------------------------------------------------------------------------------
 
 
-class Counted:
+class CountAnswers:
     """ASGI middleware that counts answers by their status, in `app.state.answers`."""
 
     def __init__(self, app: ASGIApp, answers: Counter[int]) -> None:
@@ -81,7 +81,7 @@ async def metrics(request: Request, hub: TheHub) -> Response:
 
 
 def _from_here(request: Request) -> bool:
-    """Whether a request comes from this machine, and not through a proxy that runs on it."""
+    """Whether a request comes from this machine without a proxy; Unauthorized from elsewhere."""
     if any(name in request.headers for name in _FORWARDED):
         return False
     if not is_here(address_of(request)):

@@ -57,7 +57,7 @@ def agents(ask: Administering, limit: LimitAsked = 50, after: After = 0) -> Resp
 
 @router.post(f"{ADMIN}/agents/{{id}}/disable", response_model=views.OneAgent)
 def disable(ask: Administering, id: AgentId, _: Empty) -> Response:
-    """Shut an agent out: none of its keys works any more. What it wrote stays."""
+    """Shut an agent out: none of its keys works from now on. What it wrote stays."""
     id = ask.viewer.agent_meant(id)
     ask.hub.accounts.disable(id, actor=ask.caller.agent)
     return _agent(ask, id)
@@ -75,7 +75,7 @@ def enable(ask: Administering, id: AgentId, _: Empty) -> Response:
 def runner(
     ask: Administering, id: AgentId, body: Annotated[Runner, Depends(reads(Runner, optional=True))]
 ) -> Response:
-    """Trust an agent's replications alone, or no more; verdicts are made anew by that."""
+    """Trust an agent's replications alone, or stop; the hub makes the verdicts again."""
     id = ask.viewer.agent_meant(id)
     ask.hub.set_runner(id, body.runner, actor=ask.caller.agent)
     return _agent(ask, id)
@@ -97,7 +97,7 @@ def invite(
 def registration(
     ask: Administering, body: Annotated[Registration, Depends(reads(Registration))]
 ) -> Response:
-    """Say who may register: anybody (`open`), by `invite`, or nobody (`closed`)."""
+    """Set who may register: anybody (`open`), by `invite`, or nobody (`closed`)."""
     ask.hub.accounts.set_registration(body.mode, ask.caller.agent)
     return ask.reply(mode=ask.hub.accounts.registration)
 
@@ -115,13 +115,13 @@ async def who_may_register(ask: Administering) -> Response:
 def hide(
     ask: Administering, id: PostId, body: Annotated[Why, Depends(reads(Why, optional=True))]
 ) -> Response:
-    """Take a post's text out of sight; its place in a thread stays."""
+    """Hide a post's text; its place in a thread stays."""
     return _moderated(ask, id, body.why, hidden=True)
 
 
 @router.post(f"{ADMIN}/posts/{{id}}/show", response_model=views.OnePost)
 def unhide(ask: Administering, id: PostId, _: Empty) -> Response:
-    """Bring a hidden post back."""
+    """Show a hidden post again."""
     return _moderated(ask, id, "", hidden=False)
 
 
@@ -152,7 +152,7 @@ def audit(ask: Administering, limit: LimitAsked = 50, before: Before = None) -> 
 
 @router.get(f"{ADMIN}/audit/verify", response_model=views.AuditVerdict)
 def verify_audit(ask: Administering) -> Response:
-    """Walk the audit log's chain: whether every row is there and as it was written."""
+    """Check the audit log's chain: whether every row is there and as it was written."""
     verdict = ask.hub.audit.verify()
     return ask.reply(sound=verdict.sound, **vars(verdict))
 
@@ -172,15 +172,15 @@ def create(
 
 @router.patch(PROJECT, response_model=views.OneProject)
 def change(ask: AdministeringIn, body: Annotated[Change, Depends(reads(Change))]) -> Response:
-    """Other rules from now on; what is left out stays. Verdicts and tiers are made anew by them,
-    pushed commits are not judged again."""
+    """Change a project's rules; what is left out stays. The hub makes verdicts and tiers again,
+    and does not check pushed commits again."""
     rules = dataclasses.replace(ask.space.project.rules, **_given(body))
     made = ask.hub.change_project(ask.space.project.slug, rules, ask.caller.agent)
     return ask.reply(project=views.ProjectView.of(made, ask.viewer))
 
 
 def _given(body: Change) -> dict[str, Any]:
-    """The rules that a body gives."""
+    """The rules that a body sets; BadInput for an unknown limit."""
     names = Change.model_fields
     found = {name: getattr(body, name) for name in names if getattr(body, name) is not None}
     if "protected" in found:
@@ -202,7 +202,7 @@ def _agent(ask: Ask, id: str) -> Response:
 
 
 def _moderated(ask: Ask, id: int, why: str, *, hidden: bool) -> Response:
-    """Hide or show a post of whatever project."""
+    """Hide or show a post of any project."""
     database = ask.hub.database
     row = database.row(
         "SELECT c.project, c.name FROM posts p JOIN channels c ON c.id = p.channel WHERE p.id = ?",

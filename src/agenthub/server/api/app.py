@@ -1,4 +1,4 @@
-"""The application: routes, and what becomes of errors."""
+"""The application: its routes, its limits, and how errors are answered."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from agenthub.server.api import (
     v2_people,
     v2_results,
 )
-from agenthub.server.api.about import Counted
-from agenthub.server.api.body_limits import Bodies, Pool
-from agenthub.server.api.concurrency import Gate
+from agenthub.server.api.about import CountAnswers
+from agenthub.server.api.body_limits import BodyDeadlines, BodyMemory
+from agenthub.server.api.concurrency import ConcurrencyLimit
 from agenthub.server.api.context import BODY, answer
-from agenthub.server.api.middleware import Shell, refusal
+from agenthub.server.api.middleware import HubMiddleware, refusal
 from agenthub.server.api.openapi import describe, operation_id
 from agenthub.server.page import routes as page
 
@@ -63,7 +63,7 @@ ROUTES = [
 def make_app(hub: Hub, admin_port: int | None = None) -> FastAPI:
     """The hub as an ASGI application.
 
-    With an `admin_port` nobody administers it through a listener on another port.
+    With an `admin_port`, the hub is administered through the listener on that port alone.
     """
     app = FastAPI(
         title="AutoResearch hub",
@@ -75,15 +75,18 @@ def make_app(hub: Hub, admin_port: int | None = None) -> FastAPI:
         separate_input_output_schemas=False,
     )
     app.state.hub = hub
-    app.state.stopping = asyncio.Event()  # set when the server is told to stop: streams end then
-    app.state.bodies = Bodies(
+    app.state.stopping = asyncio.Event()  # set when the server stops: streams end then
+    app.state.bodies = BodyDeadlines(
         hub.settings.idle_seconds, hub.settings.body_seconds, hub.settings.stranger_seconds
     )
     most = int(hub.settings.bodies_mb * MIB)
-    app.state.posted, app.state.asked = Pool(most, BODY), Pool(most, git_http.ASKED)
+    app.state.body_memory, app.state.fetch_memory = (
+        BodyMemory(most, BODY),
+        BodyMemory(most, git_http.FETCH_BYTES),
+    )
     many = _processors()
-    app.state.pushes = Gate("pushes", many + 2, hub.settings.pushes_in_line, each=4)
-    app.state.sendings = Gate("fetches and diffs", 2 * many, in_line=256, each=64)
+    app.state.pushes = ConcurrencyLimit("pushes", many + 2, hub.settings.pushes_in_line, each=4)
+    app.state.downloads = ConcurrencyLimit("fetches and diffs", 2 * many, waiting=256, each=64)
     for module in MODULES:
         app.include_router(module.router)
     app.add_exception_handler(HubError, _hub_error)
@@ -92,8 +95,8 @@ def make_app(hub: Hub, admin_port: int | None = None) -> FastAPI:
     app.add_exception_handler(Exception, _trouble)
     describe(app, ROUTES)
     app.state.answers = Counter()
-    app.add_middleware(Shell, hub=hub, bodies=app.state.bodies, admin_port=admin_port)
-    app.add_middleware(Counted, answers=app.state.answers)
+    app.add_middleware(HubMiddleware, hub=hub, bodies=app.state.bodies, admin_port=admin_port)
+    app.add_middleware(CountAnswers, answers=app.state.answers)
     return app
 
 
@@ -130,11 +133,11 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request) -> str:
-    """The methods of all routes at a path; the framework itself tells the first one's alone."""
+    """The methods of all routes at a path; the framework itself names the first one's only."""
     met = [route for route in ROUTES if route.matches(request.scope)[0] != Match.NONE]
     return ", ".join(sorted({name for route in met for name in route.methods or ()}))
 
 
 async def _trouble(_: Request, error: Exception) -> Response:
     logging.getLogger(__name__).error("a request failed", exc_info=error)
-    return answer({"error": "The hub is in trouble; its log says more. Try again later."}, 500)
+    return answer({"error": "The hub failed to answer; its log says why. Try again later."}, 500)

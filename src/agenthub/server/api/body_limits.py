@@ -1,4 +1,4 @@
-"""Bodies of requests that are still coming: none may take for ever, nor all, or one, all memory."""
+"""Limits on the bodies of requests while they arrive: how long, and how much memory they take."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from starlette.types import Message, Receive
 from agenthub.errors import HubError, TooMany, Unavailable
 from agenthub.server.api.per_client import Shares
 
-PARTS = 16  # nobody holds more than one of them
+PARTS = 16  # of the memory; one caller holds at most one of them
 
 
-class Bodies:
-    """The deadlines of all bodies. One belongs to one event loop."""
+class BodyDeadlines:
+    """The deadlines of all bodies. It belongs to one event loop."""
 
     def __init__(self, idle: float, whole: float, strangers: float) -> None:
         self._idle = idle  # seconds without a byte
         self._whole = whole  # seconds for all of it
-        self._strangers = strangers  # the same, of somebody without a key
+        self._strangers = strangers  # the same, for a caller without a key
         self._awaited: set[asyncio.Timeout] = set()
         self._over = False
 
     def end(self) -> None:
-        """Wait for no body any more."""
+        """Stop waiting for bodies: all of them fail from now on."""
         self._over = True
         for deadline in self._awaited:
             deadline.reschedule(0)
 
     def timed(self, receive: Receive, *, stranger: bool = False) -> Receive:
-        """A body that stops coming, takes too long or ends early is a HubError.
+        """Receive a body; HubError when it stops coming, takes too long or ends early.
 
-        What is waited for after the body, that the client goes away, may take its time.
+        There is no deadline after the body, when only a disconnect can come.
         """
         whole = min(self._whole, self._strangers) if stranger else self._whole
         ends = asyncio.get_running_loop().time() + whole
@@ -73,10 +73,11 @@ class Bodies:
         )
 
 
-class Pool:
-    """The memory of bodies that are kept until all of them is there. One belongs to one event loop.
+class BodyMemory:
+    """A cap on the memory of bodies that are collected before they are parsed.
 
-    One agent, or address without a key, holds a small part of it: or one body of the largest kind.
+    One agent, or address without a key, holds a small part of it, or one body of the largest kind.
+    It belongs to one event loop.
     """
 
     def __init__(self, most: int, largest: int) -> None:
@@ -86,7 +87,7 @@ class Pool:
 
     @contextlib.contextmanager
     def holding(self, subject: str) -> Iterator[Callable[[int], None]]:
-        """What to tell each piece's size to that is kept until the end; TooMany, or Unavailable."""
+        """A function to call with each piece's size: TooMany or Unavailable over a cap."""
         mine = 0
 
         def hold(size: int) -> None:
@@ -104,7 +105,7 @@ class Pool:
         if not self._shares.take(subject, size):
             raise TooMany(
                 f"The bodies that you are sending would take over {self._shares.each:,} bytes of "
-                "memory, the most one may have at once. Let one end first, or try again in 2 "
+                "memory, the most that you may use at once. Wait for one to end, or try again in 2 "
                 "seconds.",
                 retry_after=2,
             )

@@ -1,4 +1,4 @@
-"""So many at once, so many more in line; the rest are told to come back."""
+"""How much work runs at once and how much waits; more is refused with Retry-After."""
 
 from __future__ import annotations
 
@@ -17,28 +17,26 @@ from agenthub.errors import TooMany, Unavailable
 T = TypeVar("T")
 
 
-class Gate:
-    """Work that takes a thread and a child program: bounded in all, and for each agent.
+class ConcurrencyLimit:
+    """A limit on work that takes a thread and a child program, in all and for each agent.
 
-    One agent never has more than half of the slots, so that one who reads slowly does not keep the
-    others waiting.
-
-    One belongs to one event loop.
+    One agent has at most half of the slots, so that a slow reader does not block the others. A
+    limit belongs to one event loop.
     """
 
-    def __init__(self, what: str, at_once: int, in_line: int, each: int) -> None:
+    def __init__(self, what: str, at_once: int, waiting: int, each: int) -> None:
         self._what = what  # "pushes"
         self._at_once = at_once
-        self._most = at_once + in_line
-        self._each = each  # of one agent, at once and in line
+        self._most = at_once + waiting
+        self._each = each  # of one agent, at once and waiting
         self._inside: Counter[str] = Counter()
         self._slots = asyncio.Semaphore(at_once)
-        self._shares: dict[str, asyncio.Semaphore] = {}  # of the slots, for who is inside
+        self._shares: dict[str, asyncio.Semaphore] = {}  # slots of each agent that has a place
         self._threads: CapacityLimiter | None = None  # made where there is an event loop
 
     @contextlib.asynccontextmanager
-    async def entered(self, subject: str) -> AsyncIterator[None]:
-        """A place in line; TooMany when this agent has enough of them, Unavailable without one."""
+    async def place(self, subject: str) -> AsyncIterator[None]:
+        """Take a place; TooMany when this agent has its most, Unavailable when all are taken."""
         if self._inside[subject] >= self._each:
             raise TooMany(
                 f"You have {self._each} {self._what} under way, the most there may be at once. "
@@ -61,13 +59,13 @@ class Gate:
                 del self._inside[subject], self._shares[subject]
 
     @contextlib.asynccontextmanager
-    async def turn(self, subject: str) -> AsyncIterator[None]:
-        """One of the slots for who has entered, as soon as one of its share is free."""
+    async def slot(self, subject: str) -> AsyncIterator[None]:
+        """Wait for a slot of the agent's share; the agent must have a place."""
         async with self._shares[subject], self._slots:
             yield
 
-    async def run(self, verb: Callable[..., T], *values: object) -> T:
-        """Run a verb in a thread of the gate's own; it is finished even when nobody waits."""
+    async def run(self, function: Callable[..., T], *values: object) -> T:
+        """Run a function in a thread of this limit; it ends even when the caller is gone."""
         if self._threads is None:
             self._threads = CapacityLimiter(self._most)
-        return await anyio.to_thread.run_sync(partial(verb, *values), limiter=self._threads)
+        return await anyio.to_thread.run_sync(partial(function, *values), limiter=self._threads)

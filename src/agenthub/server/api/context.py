@@ -1,4 +1,4 @@
-"""What routes are given: the hub, and who calls."""
+"""What routes depend on: the hub, the caller, the body, and answers in JSON."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from agenthub.errors import BadInput, TooLarge, Unauthorized
 from agenthub.records.agents import Caller
 from agenthub.records.buckets import address_subject
 from agenthub.records.hub import Hub
-from agenthub.server.api.body_limits import Pool
+from agenthub.server.api.body_limits import BodyMemory
 
 BODY = 256 * 1024  # bytes of a JSON body: the longest post, however its letters are escaped
-PUBLIC = "public"  # in the state of every request: whether the admin has another listener
+PUBLIC = "public"  # in the state of every request: the admin has another listener
 WHO = "who"  # in the state of every request: what `who` found
 PLAIN_GIT = "/git/"  # below it the key may be a password
 DEPTH = 32  # of a JSON body
@@ -35,7 +35,7 @@ def hub_of(request: Request) -> Hub:
 
 
 def who(hub: Hub, scope: Scope) -> Caller | Unauthorized | None:
-    """Who sends a request, by its key; why nobody, or None without a key."""
+    """The caller, by the key; the error for an unknown key, None without a key."""
     scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
     key = given.strip()
     if scheme.lower() == "basic" and scope["path"].startswith(PLAIN_GIT):
@@ -49,7 +49,7 @@ def who(hub: Hub, scope: Scope) -> Caller | Unauthorized | None:
 
 
 def known(hub: Hub, scope: Scope, key: str) -> Caller:
-    """Who holds a key; Unauthorized when nobody does.
+    """The caller with a key; Unauthorized for an unknown one.
 
     Where the admin has a listener of its own, no key administers the hub through another one.
     """
@@ -61,10 +61,10 @@ def known(hub: Hub, scope: Scope, key: str) -> Caller:
     return caller
 
 
-def proved(request: Request, lacking: str) -> Caller:
-    """Who calls; Unauthorized without a key that is known, in the words of `lacking` without one.
+def require_caller(request: Request, lacking: str) -> Caller:
+    """The caller; Unauthorized for an unknown key, and with the message `lacking` without a key.
 
-    The request is counted already.
+    The middleware has counted the request already.
     """
     found: Caller | Unauthorized | None = request.scope["state"][WHO]
     if isinstance(found, Caller):
@@ -73,14 +73,14 @@ def proved(request: Request, lacking: str) -> Caller:
 
 
 def subject_of(scope: Scope) -> str:
-    """Whom a request counts for: an agent whose key is known, else an address."""
+    """The subject that a request counts for: an agent whose key is known, else an address."""
     found = scope["state"][WHO]
     return f"agent:{found.agent}" if isinstance(found, Caller) else address_subject(host_of(scope))
 
 
 async def caller_of(request: Request) -> Caller:
-    """Who calls, by the bearer key; Unauthorized without one."""
-    return proved(
+    """The caller, by the bearer key; Unauthorized without one."""
+    return require_caller(
         request, "A key is needed: send `Authorization: Bearer KEY`. See POST /api/register."
     )
 
@@ -91,19 +91,19 @@ def address_of(request: Request) -> str:
 
 
 def host_of(scope: Scope) -> str:
-    """The same, of what the server hands on: a proxy that is believed has said it."""
+    """The address in a scope; behind a believed proxy, the one that the proxy reports."""
     client = scope.get("client")
     return str(client[0]) if client else ""
 
 
 async def admin_of(caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
-    """Who calls, with a key that may administer the hub."""
+    """The caller, with a key that may administer the hub."""
     caller.need("admin")
     return caller
 
 
 async def reader_of(caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
-    """Who calls, with a key that may read."""
+    """The caller, with a key that may read."""
     caller.need("read")
     return caller
 
@@ -127,12 +127,12 @@ def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = No
 
 
 async def body_of(request: Request, most: int = BODY) -> dict[str, Any]:
-    """A JSON object that was sent, whatever its content type; BadInput, or TooLarge over a cap."""
+    """The JSON object in a body, whatever its content type; BadInput, or TooLarge over a cap."""
     too_large = TooLarge(f"The body has over {most:,} bytes, and no more are allowed.")
     if announced(request) > most:
         raise too_large
     pieces, size = [], 0
-    pool: Pool = request.app.state.posted
+    pool: BodyMemory = request.app.state.body_memory
     with pool.holding(subject_of(request.scope)) as hold:
         async for piece in request.stream():
             size += len(piece)
@@ -144,7 +144,7 @@ async def body_of(request: Request, most: int = BODY) -> dict[str, Any]:
 
 
 def announced(request: Request) -> int:
-    """How many bytes of body the request says it has; 0 where it does not say."""
+    """The bytes of body that the request announces; 0 if it does not."""
     length = request.headers.get("content-length", "")
     return int(length[:20]) if length.isdecimal() else 0
 

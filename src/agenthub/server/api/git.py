@@ -35,8 +35,8 @@ async def fetch(hash: str, request: Request, hub: TheHub, caller: TheReader) -> 
     """A commit with all its history, as a git bundle."""
     space = hub.space()
     sha = space.commits.resolve(hash)
-    gate = request.app.state.sendings
-    return BundleResponse(gate, caller.agent, sha, lambda: space.repository.bundle(sha))
+    limit = request.app.state.downloads
+    return BundleResponse(limit, caller.agent, sha, lambda: space.repository.bundle(sha))
 
 
 @router.get("/api/git/commits")
@@ -84,12 +84,12 @@ async def leaves(hub: TheHub, _: TheReader, limit: Limit = 200) -> Response:
 async def diff(
     hash_a: str, hash_b: str, request: Request, hub: TheHub, caller: TheReader, path: str = ""
 ) -> Response:
-    """What two commits differ in, as git tells it; the first 256 KB, or one file's with `path`."""
+    """The diff of two commits, as git writes it; the first 256 KB, or one file's with `path`."""
     space = hub.space()
     old, new = space.commits.resolve(hash_a), space.commits.resolve(hash_b)
     await run_in_threadpool(hub.count_diff, caller)
     return Pieces(
-        request.app.state.sendings,
+        request.app.state.downloads,
         caller.agent,
         lambda: space.repository.diff(old, new, path),
         "text/plain; charset=utf-8",

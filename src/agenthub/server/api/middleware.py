@@ -1,4 +1,4 @@
-"""What surrounds every route: who calls, rates, slow bodies, headers, the admin's own listener."""
+"""What every request passes: who calls, rates, deadlines of bodies, headers, the admin's port."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from agenthub.errors import HubError, Missing
 from agenthub.records.agents import Caller
 from agenthub.records.hub import Hub
-from agenthub.server.api.body_limits import Bodies
+from agenthub.server.api.body_limits import BodyDeadlines
 from agenthub.server.api.context import PLAIN_GIT, PUBLIC, WHO, answer, host_of, subject_of, who
-from agenthub.server.api.per_client import Addresses
+from agenthub.server.api.per_client import AddressLimit
 
 ADMIN_PATHS = ("/api/admin/", "/api/v2/admin/")
 CHALLENGE = 'Basic realm="AutoResearch hub: any user name, your key as the password"'
@@ -26,17 +26,17 @@ _HEADERS = (
 )
 
 
-class Shell:
-    """ASGI middleware. `admin_port` is the admin's listener, if it has one of its own."""
+class HubMiddleware:
+    """ASGI middleware. `admin_port` is the port of the admin's own listener, if there is one."""
 
     def __init__(
-        self, app: ASGIApp, hub: Hub, bodies: Bodies, admin_port: int | None = None
+        self, app: ASGIApp, hub: Hub, bodies: BodyDeadlines, admin_port: int | None = None
     ) -> None:
         self._app = app
         self._hub = hub
         self._bodies = bodies
         self._admin_port = admin_port
-        self._open = Addresses(hub.settings)  # requests: connections may be a proxy's
+        self._open = AddressLimit(hub.settings)  # of requests: a connection may be a proxy's
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,15 +49,15 @@ class Shell:
                 if stranger:  # an agent has limits of its own, wherever it calls from
                     stack.enter_context(self._open.inside(host_of(scope)))
             except HubError as error:
-                told = refusal(error, git=scope["path"].startswith(PLAIN_GIT))
-                await told(scope, receive, send)
+                response = refusal(error, git=scope["path"].startswith(PLAIN_GIT))
+                await response(scope, receive, send)
                 return
             if scope["method"] == "HEAD":  # a GET whose body the server leaves out
                 scope = {**scope, "method": "GET"}
             await self._app(scope, self._bodies.timed(receive, stranger=stranger), send)
 
     def _check(self, scope: Scope) -> bool:
-        """Find out who calls, and count the request as theirs; whether no key is known."""
+        """Find out who calls and count the request; True for a caller without a known key."""
         state = scope.setdefault("state", {})
         state[PUBLIC] = self._admin_port not in (None, scope["server"][1])
         state[WHO] = who(self._hub, scope)

@@ -1,4 +1,4 @@
-"""Who takes part: registration, agents that the admin makes, and whether the hub is up."""
+"""The original's routes for registration, for agents that the admin makes, and for health."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from agenthub.server.api.openapi import TEXT, takes_fields
 
 router = APIRouter()
 
-BODY = 4_096  # bytes that a stranger may say
+BODY = 4_096  # bytes of a body from a caller without a key
 
 
 @router.get("/api/health")

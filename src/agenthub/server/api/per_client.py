@@ -1,4 +1,4 @@
-"""How much one of many may have at once: of connections, requests under way, memory."""
+"""How much one client may use at once: connections, requests under way, memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LEAST = 64  # connections that an address may have, however few there may be in 
 
 
 class Shares:
-    """So much for each subject at once. One belongs to one event loop."""
+    """An equal share for each subject. It belongs to one event loop."""
 
     def __init__(self, each: int) -> None:
         self.each = each
@@ -36,41 +36,41 @@ class Shares:
             del self._held[subject]
 
 
-class Addresses:
-    """What each address has open: an eighth of all there may be, unless the settings say so.
+class AddressLimit:
+    """A limit on what one address has open: an eighth of all, unless the settings name a number.
 
-    Proxies stand for many, and this machine is trusted as far as that: only a number in the
-    settings holds for it, too.
+    A proxy is not limited, as it stands for many clients. This machine is limited only by a number
+    in the settings.
     """
 
     def __init__(self, settings: HubSettings, proxies: Sequence[str] = ()) -> None:
-        said = settings.connections_each
-        each = max(LEAST, settings.connections // 8) if said is None else said
+        given = settings.connections_each
+        each = max(LEAST, settings.connections // 8) if given is None else given
         self._shares = Shares(each)
-        self._spares_us = said is None
+        self._spares_loopback = given is None
         self._proxies = [ipaddress.ip_network(proxy) for proxy in proxies]
 
     def enter(self, address: str) -> str:
-        """One more of an address: what to `leave` with. TooMany over its share."""
-        if self._is_proxy(address) or (self._spares_us and is_here(address)):
+        """Count one more of an address; returns what to `leave` with. TooMany over its share."""
+        if self._is_proxy(address) or (self._spares_loopback and is_here(address)):
             return ""
         subject = address_subject(address)
         if not self._shares.take(subject):
             raise TooMany(
-                f"Your address has {self._shares.each:,} connections open, the most one may have. "
+                f"Your address has {self._shares.each:,} connections open, the most allowed. "
                 "End one first, or try again in 10 seconds.",
                 retry_after=10,
             )
         return subject
 
     def leave(self, subject: str) -> None:
-        """One of them has ended."""
+        """Count one less."""
         if subject:
             self._shares.give(subject)
 
     @contextlib.contextmanager
     def inside(self, address: str) -> Iterator[None]:
-        """One of an address for as long as this lasts."""
+        """Count one of an address while the block runs."""
         subject = self.enter(address)
         try:
             yield

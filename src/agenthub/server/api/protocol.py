@@ -14,14 +14,14 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from agenthub.errors import BadInput, HubError, Unavailable
 from agenthub.records.hub import HubSettings
-from agenthub.server.api.per_client import Addresses
+from agenthub.server.api.per_client import AddressLimit
 
 
 class Protocol(H11Protocol):
     """One connection. A client that keeps the hub waiting for too long is cut off."""
 
     settings = HubSettings()
-    addresses = Addresses(settings)
+    addresses = AddressLimit(settings)
     _counted_as = ""  # the address that the connection counts for, if it counts
     _head: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
@@ -138,5 +138,5 @@ class Protocol(H11Protocol):
 
 def protocol(settings: HubSettings, proxies: Sequence[str] = ()) -> type[Protocol]:
     """The protocol of a hub with these settings, behind these proxies."""
-    own = {"settings": settings, "addresses": Addresses(settings, proxies)}
+    own = {"settings": settings, "addresses": AddressLimit(settings, proxies)}
     return type("Protocol", (Protocol,), own)

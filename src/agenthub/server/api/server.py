@@ -1,4 +1,4 @@
-"""uvicorn's server, which ends as a program of ours should."""
+"""uvicorn's server, with a shutdown that closes the data folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 
 class Server(uvicorn.Server):
-    """Told to stop, it says so to whoever waits for news, finishes what is under way, returns.
+    """On a signal it ends streams and polls, finishes requests under way, and returns.
 
     uvicorn's own would end the process by the same signal, with the data folder still open.
     """
@@ -25,14 +25,14 @@ class Server(uvicorn.Server):
         self._finish = finish_seconds
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop listening, let streams end, wait for the rest, though not for ever."""
+        """Stop listening, end streams, and wait for other requests for a bounded time."""
         self._app.state.stopping.set()
         asyncio.get_running_loop().call_later(self._finish, self._app.state.bodies.end)
         await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Our handlers while it runs; the earlier ones afterwards, without a second signal."""
+        """Use our handlers while it runs, and restore the earlier ones without a second signal."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

@@ -1,4 +1,4 @@
-"""What is too large for memory: uploads go to a file as they come, answers are sent in pieces."""
+"""Transfers too large for memory: uploads go to a file, answers are sent in pieces."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from agenthub.errors import BadInput, HubError, TooLarge, Unavailable
 from agenthub.records.agents import Caller
 from agenthub.records.hub import MIB, Hub
-from agenthub.server.api.concurrency import Gate
+from agenthub.server.api.concurrency import ConcurrencyLimit
 from agenthub.server.api.context import announced
 from agenthub.server.api.openapi import takes
 
@@ -24,29 +24,29 @@ _LAST: bytes | None = None
 
 @contextlib.asynccontextmanager
 async def uploaded(request: Request, hub: Hub, caller: Caller) -> AsyncIterator[Path]:
-    """The body of a push in a file, gone afterwards, while the push has a turn.
+    """The body of a push in a file, while the push has a slot; the file is removed afterwards.
 
-    The push is counted before a byte is read, its bytes as they come, whatever becomes of it.
+    The push counts before a byte is read, and its bytes count even when it fails.
     """
     caller.need("push")
-    gate: Gate = request.app.state.pushes
+    limit: ConcurrencyLimit = request.app.state.pushes
     most = int(hub.settings.max_bundle_mb * MIB)
     if announced(request) > most:
         raise _too_large(most)
-    async with gate.entered(caller.agent):
-        await gate.run(hub.count_push, caller)
+    async with limit.place(caller.agent):
+        await limit.run(hub.count_push, caller)
         path = hub.spool / secrets.token_hex(8)
         try:
             await _spool(request, hub, caller, path, most)
-            async with gate.turn(caller.agent):
+            async with limit.slot(caller.agent):
                 yield path
         finally:
             path.unlink(missing_ok=True)
 
 
 async def _spool(request: Request, hub: Hub, caller: Caller, path: Path, most: int) -> None:
-    """Put the body on disk, piece by piece."""
-    size, gate, whole = 0, request.app.state.pushes, False
+    """Write the body to disk, piece by piece."""
+    size, limit, whole = 0, request.app.state.pushes, False
     try:
         with path.open("xb") as file:
             async for piece in request.stream():
@@ -54,16 +54,16 @@ async def _spool(request: Request, hub: Hub, caller: Caller, path: Path, most: i
                 if size > most:
                     raise _too_large(most)
                 if piece:
-                    await gate.run(file.write, piece)
+                    await limit.run(file.write, piece)
         whole = True
     except OSError as error:
         raise Unavailable(f"The hub cannot store the push now: {error.strerror}.") from error
     finally:
         if not whole and size:
-            await gate.run(lambda: hub.count_bytes(caller, size, spent=True))
+            await limit.run(lambda: hub.count_bytes(caller, size, spent=True))
     if not size:
         raise BadInput("The body is empty. Send a bundle: `curl --data-binary @FILE`.")
-    await gate.run(hub.count_bytes, caller, size)
+    await limit.run(hub.count_bytes, caller, size)
 
 
 def _too_large(most: int) -> TooLarge:
@@ -74,44 +74,44 @@ def _too_large(most: int) -> TooLarge:
 
 
 class Pieces(Response):
-    """Pieces of bytes that a verb makes in a thread, sent as they come.
+    """Pieces of bytes, made by a function in a thread and sent as they come.
 
-    What the verb raises before its first piece is told as any error; later the answer is cut off,
-    which the client sees.
+    An error before the first piece is answered as any error. After it the answer is cut off, which
+    the client notices.
     """
 
     def __init__(
         self,
-        gate: Gate,
+        limit: ConcurrencyLimit,
         subject: str,
-        verb: Callable[[], Iterator[bytes]],
+        produce: Callable[[], Iterator[bytes]],
         media_type: str,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(None, 200, headers, media_type)
         del self.headers["content-length"]
-        self._gate = gate
+        self._limit = limit
         self._subject = subject
-        self._verb = verb
+        self._produce = produce
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        gate = self._gate
-        async with gate.entered(self._subject), gate.turn(self._subject):
+        limit = self._limit
+        async with limit.place(self._subject), limit.slot(self._subject):
             gone = asyncio.create_task(_disconnected(receive))
-            pieces = await gate.run(lambda: iter(self._verb()))
+            pieces = await limit.run(lambda: iter(self._produce()))
             try:
-                piece = await gate.run(next, pieces, _LAST)
+                piece = await limit.run(next, pieces, _LAST)
                 await send(
                     {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
                 )
                 while piece is not _LAST and not gone.done():
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
-                    piece = await gate.run(next, pieces, _LAST)
+                    piece = await limit.run(next, pieces, _LAST)
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
             finally:
                 gone.cancel()
                 if close := getattr(pieces, "close", None):
-                    await gate.run(close)  # ends the child program
+                    await limit.run(close)  # ends the child program
 
 
 class BundleResponse(Pieces):
@@ -120,10 +120,14 @@ class BundleResponse(Pieces):
     media_type = "application/octet-stream"
 
     def __init__(
-        self, gate: Gate, subject: str, sha: str, verb: Callable[[], Iterator[bytes]]
+        self,
+        limit: ConcurrencyLimit,
+        subject: str,
+        sha: str,
+        produce: Callable[[], Iterator[bytes]],
     ) -> None:
         headers = {"Content-Disposition": f"attachment; filename={sha}.bundle"}
-        super().__init__(gate, subject, verb, self.media_type, headers)
+        super().__init__(limit, subject, produce, self.media_type, headers)
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -1,6 +1,6 @@
-"""The message board: channels, posts, threads, search, and what one has not read yet.
+"""The message board: channels, posts, threads, search, and unread posts.
 
-What shows many long texts runs in a thread: looking through them takes a while.
+A route that shows many long texts is a plain function, as preparing them takes a while.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ def create(ask: PostingIn, body: Annotated[ChannelBody, Depends(reads(ChannelBod
 
 @router.post("/channels/{name}/read", response_model=views.UnreadChannels)
 def read(ask: ReadingIn, name: Name, body: Annotated[Seen, Depends(reads(Seen))]) -> Response:
-    """Say how far one has read a channel; never back."""
+    """Record how far the caller has read a channel; it never goes back."""
     ask.space.board.mark_read(ask.oneself, _channel(ask, name), body.upto)
     return ask.reply(unread=_unread(ask))
 
 
 @router.get("/unread", response_model=views.UnreadChannels)
 async def unread(ask: ReadingIn) -> Response:
-    """What others wrote that one has not read, in the channels where there is something."""
+    """How many posts of others the caller has not read, for each channel that has some."""
     return ask.reply(unread=_unread(ask))
 
 
@@ -138,14 +138,14 @@ def search(
     return ask.reply(posts=_shown(ask, found, chars), next=next_of(found, limit, "id"))
 
 
-def _channel(ask: AskIn, said: str) -> str:
-    """The channel that is meant; who knows no names may say its number, as channel-7."""
+def _channel(ask: AskIn, name: str) -> str:
+    """The name of the channel that a request names; in a structured view also by number."""
     if not ask.viewer.structured:
-        return said
+        return name
     named = {ask.viewer.channel_name(each.id, ""): each.name for each in ask.space.board.channels()}
-    if said not in named and _HANDLE.fullmatch(said):
-        raise Missing(f"There is no {said}: in a structured view that is a number.")
-    return named.get(said, said)
+    if name not in named and _HANDLE.fullmatch(name):
+        raise Missing(f"There is no {name}: in a structured view that is a number.")
+    return named.get(name, name)
 
 
 def _unread(ask: AskIn) -> list[views.UnreadView]:

@@ -1,4 +1,4 @@
-"""Claims: what is about to be tried, said before, so that nobody tries it twice."""
+"""Claims: agents announce what they are about to try, so that nobody tries it twice."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def claims(ask: ReadingIn, limit: LimitAsked = 50, after: After = 0) -> Response
 
 @router.post("", status_code=201, response_model=views.Claimed)
 def claim(ask: PostingIn, body: Annotated[ClaimBody, Depends(reads(ClaimBody))]) -> Response:
-    """Claim a tree or a change before it is run; 409 tells who tried it, or tries it now.
+    """Claim a tree or a change before it is run; 409 says who tried it, or tries it now.
 
-    The same claim again is the same claim, held longer. `anyway` grants what was tried before
-    (another seed, another machine), never what another agent holds.
+    Claiming the same thing again extends the claim. `anyway` grants what was tried before (another
+    seed, another machine), never what another agent holds.
     """
     ask.count("claim")
     outcome = ask.space.claims.claim(ask.caller.agent, **body.model_dump())
@@ -45,7 +45,7 @@ def claim(ask: PostingIn, body: Annotated[ClaimBody, Depends(reads(ClaimBody))])
         return ask.reply(
             409,
             error=f"This was tried, or is being tried, by {first}: see `prior`. Try something "
-            "else; or claim it with `anyway`, if another run of it tells more.",
+            "else; or claim it with `anyway`, if another run of it is worth having.",
             prior=prior,
         )
     return ask.reply(201, claim=views.ClaimView.of(outcome.claim, ask.viewer), prior=prior)
@@ -65,7 +65,7 @@ def extend(
 def finish(
     ask: PostingIn, claim: ClaimId, _: Annotated[Nothing, Depends(reads(Nothing, optional=True))]
 ) -> Response:
-    """It was tried: from now on it counts as done."""
+    """Finish a claim: it was tried, and counts as done from now on."""
     ask.check_own(f"Claim {claim}", ask.space.claims.get(claim).agent)
     found = ask.space.claims.finish(claim, ask.caller.agent)
     return ask.reply(claim=views.ClaimView.of(found, ask.viewer))
@@ -75,7 +75,7 @@ def finish(
 def release(
     ask: PostingIn, claim: ClaimId, _: Annotated[Nothing, Depends(reads(Nothing, optional=True))]
 ) -> Response:
-    """It was not tried: anybody may claim it."""
+    """Release a claim: it was not tried, and anybody may claim it."""
     ask.check_own(f"Claim {claim}", ask.space.claims.get(claim).agent)
     found = ask.space.claims.release(claim, ask.caller.agent)
     return ask.reply(claim=views.ClaimView.of(found, ask.viewer))

@@ -1,4 +1,4 @@
-"""What the routes of v2 are given, and how they answer.
+"""What the routes of v2 depend on, and how they answer.
 
 Each route names the scope that it needs in its signature (`Reading`, `PostingIn`, ...), so that one
 without a scope cannot be written by mistake; a test holds the table of who may do what.
@@ -30,7 +30,9 @@ ShortHash = Annotated[
     str,
     Path(
         description="A commit: its hash, or 7 or more digits of it.",
-        json_schema_extra={"pattern": "^[0-9a-f]{7,40}$"},  # told; Commits.resolve says more
+        json_schema_extra={
+            "pattern": "^[0-9a-f]{7,40}$"
+        },  # for the schema; Commits.resolve checks it
     ),
 ]
 Slug = Annotated[str, Path(description="The project's name; `main` is the default one.")]
@@ -50,7 +52,7 @@ OfAgent = Annotated[str | None, Query(max_length=63, description="Only this agen
 
 @dataclass(frozen=True)
 class Ask:
-    """A request: who asks, how the answer is shown, and the newest event when it came."""
+    """A request: its caller, the view of the answer, and the newest event when it came."""
 
     hub: Hub
     caller: Caller
@@ -58,7 +60,7 @@ class Ask:
     cursor: int
 
     def reply(self, status: int = 200, /, **fields: Any) -> Response:
-        """An object as JSON, with the cursor: events after it are news to whoever read this."""
+        """An object as JSON, with the cursor: events after it are news to the caller."""
         return answer({"cursor": self.cursor, **fields}, status)
 
     def all(self, view: type[Any], records: Iterable[object]) -> list[Any]:
@@ -67,13 +69,13 @@ class Ask:
 
     @property
     def oneself(self) -> str:
-        """The agent that asks; BadInput for the admin key, which is nobody's."""
+        """The calling agent; BadInput for the admin key, which belongs to no agent."""
         if self.caller.key is None:
             raise BadInput("The admin key belongs to no agent, so it has nothing of its own here.")
         return self.caller.agent
 
     def check_own(self, what: str, agent: str) -> None:
-        """Forbidden for what is another agent's, where the view does not tell the agent's id."""
+        """Forbidden for what is another agent's, in a view that does not show the agent's id."""
         if self.viewer.structured and agent != self.caller.agent:
             raise Forbidden(f"{what} is {self.viewer.agent_id(agent)}'s. Take one of your own.")
 
@@ -95,13 +97,13 @@ class AskIn(Ask):
 def asking(*scopes: str) -> Callable[..., Awaitable[Ask]]:
     """A dependency: a request by a key with one of some scopes; any key without."""
 
-    async def asked(request: Request, hub: TheHub, caller: TheCaller, view: View = "full") -> Ask:
+    async def context(request: Request, hub: TheHub, caller: TheCaller, view: View = "full") -> Ask:
         need(caller, *scopes)
         viewer = Viewer(agents_of(request, hub), view == "structured")
         return Ask(hub, caller, viewer, hub.events.head())
 
-    asked.scopes = scopes  # type: ignore[attr-defined]
-    return asked
+    context.scopes = scopes  # type: ignore[attr-defined]
+    return context
 
 
 def asking_in(*scopes: str) -> Callable[..., Awaitable[AskIn]]:

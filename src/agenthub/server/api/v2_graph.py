@@ -1,4 +1,4 @@
-"""Projects and their graph of commits, to look at."""
+"""Projects and their graph of commits."""
 
 from __future__ import annotations
 

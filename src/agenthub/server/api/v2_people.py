@@ -1,4 +1,4 @@
-"""Oneself and one's keys. A key is shown once, when it is made."""
+"""The calling agent and its keys. A key is shown once, when it is made."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ async def me(ask: AnyKey) -> Response:
 
 @router.get("/keys", response_model=views.Keys)
 async def keys(ask: AnyKey, agent: Whose = "") -> Response:
-    """One's keys, those in use and the newest others, oldest first; never the keys themselves."""
+    """The agent's keys, those in use and the newest others, oldest first; no secrets."""
     found = ask.hub.accounts.keys(_owner(ask, agent))
     return ask.reply(keys=ask.all(views.KeyView, found))
 
 
 @router.post("/keys", status_code=201, response_model=views.NewKey)
 def issue(ask: AnyKey, body: Annotated[KeyBody, Depends(reads(KeyBody))]) -> Response:
-    """Another key, that may no more and lasts no longer than the one that asks."""
+    """Make another key, with at most the scopes and the lifetime of the calling one."""
     ask.count("key")
     owner = _owner(ask, body.agent)
     own = USUAL if "admin" in ask.caller.scopes else ask.caller.scopes
@@ -82,7 +82,7 @@ def revoke(ask: AnyKey, id: KeyId, agent: Whose = "") -> Response:
 
 
 def _owner(ask: Ask, agent: str) -> str:
-    """Whose keys are meant: one's own; an admin's word goes for everybody's."""
+    """The agent whose keys are meant: the caller, or for an admin any agent."""
     caller, agent = ask.caller, ask.viewer.agent_meant(agent)
     if agent and agent != caller.agent and "admin" not in caller.scopes:
         raise Forbidden("Only an admin may ask for another agent's keys.")
@@ -92,7 +92,7 @@ def _owner(ask: Ask, agent: str) -> str:
 
 
 def _check_own(ask: Ask, owner: str, id: int) -> None:
-    """Forbidden where a key would end or renew one that may more than itself."""
+    """Forbidden where a key would end or renew one with more scopes or a later end."""
     found = next((key for key in ask.hub.accounts.keys(owner) if key.id == id), None)
     if found is None:
         raise Missing(f"{owner} has no key {id}. List the keys to see which there are.")
@@ -117,14 +117,14 @@ def _check_reach(ask: Ask, scopes: frozenset[str], expires: int | None) -> None:
 
 
 def _own_end(ask: Ask, caller: Caller) -> int | None:
-    """When the calling key ends: it expires, or was rotated and has its grace."""
+    """When the calling key ends: it expires, or it was rotated and still has its grace."""
     mine = next((k for k in ask.hub.accounts.keys(caller.agent) if k.id == caller.key), None)
     ends = [end for end in (mine.expires, mine.revoked) if end is not None] if mine else []
     return min(ends, default=None)
 
 
 def _key(ask: Ask, owner: str, secret: str) -> views.KeyView:
-    """What may be told of the key that was just made."""
+    """The key that was just made, without the key itself."""
     made: int | None = ask.hub.accounts.authenticate(secret).key
     found: Key = next(key for key in ask.hub.accounts.keys(owner) if key.id == made)
     return views.KeyView.of(found, ask.viewer)

@@ -1,4 +1,4 @@
-"""Results, what others found when they ran them again, and the boards of who is best."""
+"""Results, their replications by other agents, and leaderboards."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def results(
 
 @router.post("/results", status_code=201, response_model=views.OneResult)
 def record(ask: PostingIn, body: Annotated[ResultBody, Depends(reads(ResultBody))]) -> Response:
-    """Say what was measured of a commit that is on the hub. It is a claim until others ran it."""
+    """Report what was measured of a commit on the hub. It is a claim until others ran it."""
     ask.count("result")
     result = ask.space.results.record(ask.caller.agent, Draft(**body.model_dump()))
     return ask.reply(201, result=views.ResultView.of(result, ask.viewer))
@@ -74,7 +74,7 @@ async def result(ask: ReadingIn, seq: Seq) -> Response:
 def verify(
     ask: VerifyingIn, seq: Seq, body: Annotated[VerificationBody, Depends(reads(VerificationBody))]
 ) -> Response:
-    """Say what own runs of exactly a result's tree gave; the result with its new verdict."""
+    """Report runs of exactly a result's tree; answers with the result and its new verdict."""
     ask.count("verification")
     found = ask.space.results.verify(
         seq, ask.caller.agent, tree=body.tree, platform=body.platform, values=body.values
@@ -118,9 +118,9 @@ def tiers(ask: ReadingIn) -> Response:
 
 @router.get("/replication", response_model=views.Ranked)
 def queue(ask: ReadingIn, tier: Tier = None, limit: LimitAsked = 50) -> Response:
-    """Results that wait for somebody else to run them: each agent's best claim comes first.
+    """Results that wait for another agent to run them: each agent's best claim comes first.
 
-    A trusted runner is also told of those that were judged without one.
+    A trusted runner also gets those that have a verdict without one.
     """
     found = ask.space.replication.queue(tier, limit, ask.caller.agent)
     return ask.reply(results=ask.all(views.ResultView, found))
@@ -128,9 +128,10 @@ def queue(ask: ReadingIn, tier: Tier = None, limit: LimitAsked = 50) -> Response
 
 @router.post("/replication/take", response_model=views.Taken)
 def take(ask: VerifyingIn, body: Annotated[Take, Depends(reads(Take))]) -> Response:
-    """Lease the first result that waits on one's tier: nobody else is given it meanwhile.
+    """Lease the first result that waits on a tier: no other agent gets it meanwhile.
 
-    The lease is null when there is nothing to replicate. What one gave back is not offered again.
+    The lease is null when there is nothing to replicate. A result that the agent gave back is not
+    offered to it again.
     """
     ask.count("lease")
     tier = tier_of(body.platform, ask.space.project.rules.tiers)
@@ -142,7 +143,7 @@ def take(ask: VerifyingIn, body: Annotated[Take, Depends(reads(Take))]) -> Respo
 def finish(
     ask: VerifyingIn, lease: LeaseId, body: Annotated[Finish, Depends(reads(Finish))]
 ) -> Response:
-    """Say what a leased result's tree gave; the result with its new verdict."""
+    """Report runs of a leased result's tree; answers with the result and its new verdict."""
     held = ask.space.replication.get(lease)
     ask.check_own(f"Lease {lease}", held.agent)
     tree = body.tree or held.tree
@@ -154,7 +155,7 @@ def finish(
 
 @router.delete("/replication/{lease}", response_model=views.Released)
 def release(ask: VerifyingIn, lease: LeaseId) -> Response:
-    """Give a lease back unused: somebody else may take the result at once, oneself never again."""
+    """Give a lease back unused: others may take the result at once, the caller never again."""
     ask.check_own(f"Lease {lease}", ask.space.replication.get(lease).agent)
     ask.space.replication.release(lease, ask.caller.agent)
     return ask.reply(released=lease)
