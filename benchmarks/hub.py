@@ -37,7 +37,7 @@ from hub_load import (
 CORE, OTHERS = cores()
 PUSHERS, WINDOW = 4, 300
 EARLIER = (0, 300, 1_100)
-PATIENCE = 180.0  # seconds for all one-commit pushes
+MAX_SECONDS = 180.0  # seconds for all one-commit pushes
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ def one_commit_pushes(wires: Sequence[Wire], steps: Sequence[Sequence[bytes]]) -
 
     def push_all(wire: Wire, bundles: Sequence[bytes]) -> None:
         for bundle in bundles:
-            if time.perf_counter() - began > PATIENCE:
-                raise RuntimeError(f"{len(done)} pushes in {PATIENCE:g} s: too slow to go on")
+            if time.perf_counter() - began > MAX_SECONDS:
+                raise RuntimeError(f"{len(done)} pushes in {MAX_SECONDS:g} s: too slow to go on")
             pushed(wire, bundle)
             done.append(time.perf_counter() - began)
 

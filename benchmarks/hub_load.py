@@ -1,4 +1,4 @@
-"""A real hub in a process of its own, and those who load it: connections, commits, bundles."""
+"""A real hub in its own process, and its load: connections, commits, bundles."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ UNHURRIED = {
 
 
 def cores() -> tuple[int, set[int]]:
-    """The core for the server, and those for the load; -1 and none where they cannot be chosen."""
+    """The core for the server, and those for the load; -1 and none where cores cannot be chosen."""
     if not hasattr(os, "sched_getaffinity"):
         return -1, set()
     first, *others = sorted(os.sched_getaffinity(0))
@@ -63,7 +63,7 @@ def cores() -> tuple[int, set[int]]:
 
 
 class Wire:
-    """One connection that is kept, with a key. Not for two threads at once."""
+    """One kept connection with a key. Not thread-safe."""
 
     def __init__(self, port: int, key: str) -> None:
         self.port = port
@@ -114,14 +114,14 @@ class Wire:
         self._file.readline()
 
     def json(self, method: str, path: str, body: Any = None) -> Any:
-        """One request of JSON that must go well; what came back."""
+        """One JSON request that must succeed; the answer."""
         status, found = self.ask(method, path, b"" if body is None else json.dumps(body).encode())
         if status >= 300:
             raise RuntimeError(f"{method} {path}: {status} {found[:300]!r}")
         return json.loads(found)
 
     def close(self) -> None:
-        """Hang up; the next request connects anew."""
+        """Hang up; the next request connects again."""
         if self._socket is not None:
             self._file.close()
             self._socket.close()
@@ -137,7 +137,7 @@ class Server:
     data: Path
 
     def wire(self, agent: str = "") -> Wire:
-        """A connection as the admin, or as an agent that is made now."""
+        """A connection as the admin, or as a new agent."""
         admin = Wire(self.port, ADMIN)
         if not agent:
             return admin
@@ -204,7 +204,7 @@ def start(data: Path, core: int = -1, **settings: Any) -> Server:
 
 @contextlib.contextmanager
 def serving(data: Path, core: int = -1, **settings: Any) -> Iterator[Server]:
-    """A hub that is ended afterwards."""
+    """A hub that is stopped afterwards."""
     server = start(data, core, **settings)
     try:
         yield server
@@ -217,7 +217,7 @@ def serving(data: Path, core: int = -1, **settings: Any) -> Iterator[Server]:
 
 
 def allow_files(count: int) -> None:
-    """Have this process open so many files, where the system lets it."""
+    """Allow this process so many open files, where the system permits it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     soft = count if hard == resource.RLIM_INFINITY else min(count, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -245,7 +245,7 @@ class Commits:
     chains: tuple[tuple[str, ...], ...]
 
     def bundle(self, sha: str, *without: str) -> bytes:
-        """What a client sends: a header of ours, a thin pack of git's."""
+        """The body of a push: a bundle's header and a thin pack."""
         asked = "".join(f"{line}\n" for line in (sha, *(f"^{known}" for known in without)))
         pack = git(
             self.folder,
@@ -321,7 +321,7 @@ def hash_of(word: str) -> str:
 
 
 def seconds(verb: Any, *values: Any) -> float:
-    """How long a verb takes."""
+    """How long a call takes."""
     began = time.perf_counter()
     verb(*values)
     return time.perf_counter() - began

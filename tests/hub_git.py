@@ -1,4 +1,4 @@
-"""A hub's git side for tests, and packs made by hand: git itself would not write the evil ones."""
+"""A hub's git side for tests, and handmade packs: git itself would not write the evil ones."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class World:
         return receive(body, self.repository, self.index, self.limits, self.protected)
 
     def refuses(self, bundle: bytes, status: int, match: str | None = None) -> HubError:
-        """Push what must be refused with a status: nothing may be stored, nothing left behind."""
+        """Push a bundle that must be refused with a status, and leave nothing behind."""
         before, known = self.files(), dict(self.index.commits)
         with pytest.raises(HubError, match=match) as refused:
             self.push(bundle)
@@ -62,12 +62,12 @@ class World:
 
     @property
     def bare(self) -> Repo:
-        """The hub's repository, to ask git itself about it."""
+        """The hub's repository, for git itself."""
         return Repo(self.repository.folder)
 
 
 def bundle_of(repo: Repo, *args: str, version: int = 2) -> bytes:
-    """What `git bundle create` makes of some revisions."""
+    """The bundle that `git bundle create` makes of some revisions."""
     path = repo.folder.parent / "made.bundle"
     repo.git("bundle", "create", "-q", f"--version={version}", str(path), *args)
     return path.read_bytes()
@@ -125,7 +125,7 @@ def pack(entries: Iterable[bytes]) -> bytes:
 
 
 def entry(kind: int, content: bytes, *, between: bytes = b"") -> bytes:
-    """One entry of a pack; `between` stands after the size, where a delta names its base."""
+    """One entry of a pack; `between` comes after the size, where a delta names its base."""
     size, head = len(content), bytearray()
     byte, size = kind << 4 | size & 15, size >> 4
     while size:
@@ -153,9 +153,9 @@ def world_in(folder: Path) -> World:
     return World(Repository.create(folder / "repo.git", folder / "incoming"))
 
 
-# Ends a program that measures: what it and the largest of its children held in memory, in MB. What
-# getrusage says of a process itself begins with what its parent held.
-TELL_MEMORY = """
+# Appended to a program: print the peak memory of itself and its largest child, in MB. getrusage of
+# the process itself would include its parent's memory.
+PRINT_MEMORY = """
 import resource
 from pathlib import Path
 rows = Path("/proc/self/status").read_text().splitlines()
@@ -165,13 +165,13 @@ print(f"\\nRSS {own} {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 
 
 
 def run_program(program: str, *args: str) -> tuple[str, int, int]:
-    """What a Python program of ours wrote, and the MB that it and its children held."""
+    """Run a Python program; its output, its own peak memory and its children's, in MB."""
     ended = subprocess.run(
-        [sys.executable, "-c", program + TELL_MEMORY, *args],
+        [sys.executable, "-c", program + PRINT_MEMORY, *args],
         stdout=subprocess.PIPE,
         check=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    said, _, rss = ended.stdout.decode().rpartition("\nRSS ")
+    output, _, rss = ended.stdout.decode().rpartition("\nRSS ")
     own, children = map(int, rss.split())
-    return said, own, children
+    return output, own, children

@@ -1,4 +1,4 @@
-"""A hub's database to test on: a real file, a clock turned by hand, commits as pushed."""
+"""A hub's database for tests: a real file, a clock set by hand, commits as if pushed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PEPPER = b"p" * 32
 
 
 class Clock:
-    """Unix seconds, turned by hand."""
+    """Unix seconds, set by hand."""
 
     def __init__(self) -> None:
         self.time = float(NOON)
@@ -31,7 +31,7 @@ class Clock:
 
 @contextlib.contextmanager
 def taken_back(database: Database) -> Iterator[None]:
-    """A transaction in which something fails at the end."""
+    """A transaction that fails at its end."""
     with contextlib.suppress(ZeroDivisionError), database.write():
         yield
         raise ZeroDivisionError
@@ -79,7 +79,7 @@ class Hub:
 
 
 def stored_index() -> Index:
-    """An empty index in a database of its own, for what every Index promises."""
+    """An empty index in a database of its own, for the tests that all indexes pass."""
     folder = tempfile.TemporaryDirectory(prefix="index-")
     hub = Hub(Path(folder.name))
     index = Index(hub.database, hub.project, "ada")

@@ -1,4 +1,4 @@
-"""A real hub in a process of its own, on loopback, and those who talk to it."""
+"""A real hub in its own process, on loopback, and clients of it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Answer:
 
     @property
     def error(self) -> str:
-        """What it says went wrong; the answer must be a JSON error."""
+        """The message of a JSON error, which the answer must be."""
         assert self.headers["content-type"] == "application/json", self
         assert self.status >= 400, self
         found = self.json["error"]
@@ -109,7 +109,7 @@ class Server:
         return self.post("/api/git/push", bundle, agent)
 
     def key(self, agent: str) -> str:
-        """An agent's key; the agent is made when it is not there yet."""
+        """An agent's key; the agent is created if missing."""
         with self.turn:
             if agent not in self.keys:
                 url = self.urls[-1]
@@ -125,7 +125,7 @@ class Server:
         return int(line.split()[1]) * 1024
 
     def end(self) -> int:
-        """Ask it to end, and wait for that; its exit status."""
+        """Terminate it and wait; its exit status."""
         self.process.terminate()
         return self.process.wait(60)
 
@@ -134,16 +134,16 @@ class Server:
 def serving(
     data: Path, words: str = f"admin_key={ADMIN!r}", cwd: Path | None = None
 ) -> Iterator[Server]:
-    """A hub on a free port; `words` go into the call of `serve`, as Python has them.
+    """A hub on a free port; `words` are Python source of arguments to `serve`.
 
-    What it says on stderr is a fault: it has nothing to say of what others do wrong.
+    Any output on stderr is a failure: the hub prints nothing about its clients' mistakes.
     """
     with tempfile.TemporaryFile("w+") as errors:
         with _started(data, words, cwd, errors) as server:
             yield server
         errors.seek(0)
-        said = errors.read()
-        assert not said, said
+        output = errors.read()
+        assert not output, output
 
 
 @contextlib.contextmanager
@@ -180,7 +180,7 @@ def settings(**words: Any) -> str:
 
 
 def together(count: int, verb: Callable[[int], T]) -> list[T]:
-    """Run a verb in so many threads, all at the same moment."""
+    """Call a function in so many threads, all at the same moment."""
     ready = threading.Barrier(count)
 
     def one(number: int) -> T:
@@ -192,7 +192,7 @@ def together(count: int, verb: Callable[[int], T]) -> list[T]:
 
 
 class Repo:
-    """A git repository of somebody who pushes."""
+    """A client's git repository."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -200,7 +200,7 @@ class Repo:
         self.git("init", "-q", "-b", "main")
 
     def git(self, *words: str, stdin: bytes | None = None) -> str:
-        """Run git here; what it prints."""
+        """Run git here; its output."""
         env = {
             **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
             "GIT_CONFIG_NOSYSTEM": "1",
@@ -222,7 +222,7 @@ class Repo:
         return self.git("rev-parse", "HEAD")
 
     def bundle(self, *words: str) -> bytes:
-        """A bundle, of HEAD with all its history unless told otherwise."""
+        """A bundle; by default of HEAD with all its history."""
         path = self.folder / ".git" / "sent.bundle"
         self.git("bundle", "create", "-q", str(path), *(words or ("HEAD",)))
         return path.read_bytes()

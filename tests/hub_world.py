@@ -1,4 +1,4 @@
-"""A whole hub to keep, to move, and to push to: real folders, real git."""
+"""A whole hub for tests: real folders, real git."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ PLENTY = HubSettings(pushes_per_hour=10_000, requests_per_minute=100_000)
 def hub_in(folder: Path, settings: HubSettings = PLENTY) -> Iterator[Hub]:
     """A hub with a folder of its own."""
     with open_hub(folder, settings, "an admin key for tests") as hub:
-        hub.accounts.later = lambda note: note()  # when a key was used is written at once
+        hub.accounts.later = lambda note: note()  # write the use of a key at once
         yield hub
 
 
 def join(hub: Hub, name: str) -> tuple[Caller, str]:
-    """A new agent: who it is as a caller, and its key."""
+    """A new agent: its caller, and its key."""
     key = hub.accounts.add(name)
     return hub.accounts.authenticate(key), key
 

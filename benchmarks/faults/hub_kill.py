@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from agenthub.git.layout import keeping
+from agenthub.git.layout import repack_lock
 from agenthub.records.audit import Audit
 from agenthub.records.checking import check
 from agenthub.records.commits import Commits as Graph
@@ -33,8 +33,8 @@ from hub_load import ADMIN, ENV, Commits, Server, Wire, make_commits, start
 
 PUSHERS, POSTERS = 4, 2
 PLAIN = 3  # the pusher that uses git itself
-PATIENCE = 20.0  # seconds for some work to be done between two kills
-LONGEST = 1_000  # commits of a lineage that are told
+MAX_SECONDS = 20.0  # seconds for some work to be done between two kills
+LONGEST = 1_000  # commits of a lineage in an answer
 LINE = "commit:{sha} platform:H100 val_bpb:{value:.6f} vram_gb:44.0 | halve the rate"
 LOST = (
     "an acknowledged push is not there",
@@ -54,7 +54,7 @@ LOST = (
 
 @dataclass
 class World:
-    """What the clients were told, and what they are at."""
+    """What the hub acknowledged to the clients, and what they do."""
 
     made: Commits
     keys: dict[str, str] = field(default_factory=dict)
@@ -88,7 +88,7 @@ def push_on(world: World, wire: Wire, chain: int, rng: random.Random) -> None:
 
 
 def plain_push(world: World, wire: Wire, sha: str) -> str:
-    """Push a commit with git itself; what it was refused for. OSError when the server is gone."""
+    """Push a commit with git itself; why it was refused, if so. OSError when the server is gone."""
     agent = f"agent{PLAIN}"
     url = f"http://{agent}:{world.keys[agent]}@127.0.0.1:{wire.port}/git/main.git"
     done = subprocess.run(
@@ -131,7 +131,7 @@ def load_and_kill(world: World, server: Server, rng: random.Random) -> None:
     threads = [threading.Thread(target=client, args=(n,)) for n in range(PUSHERS + POSTERS)]
     for thread in threads:
         thread.start()
-    enough, end = sum(world.pushed) + rng.randint(0, 15), time.monotonic() + PATIENCE
+    enough, end = sum(world.pushed) + rng.randint(0, 15), time.monotonic() + MAX_SECONDS
     while sum(world.pushed) < enough and time.monotonic() < end:
         time.sleep(0.002)
     time.sleep(rng.uniform(0, 0.06))
@@ -145,7 +145,7 @@ def load_and_kill(world: World, server: Server, rng: random.Random) -> None:
 
 
 def violations(world: World, server: Server) -> Iterator[tuple[str, str]]:
-    """What does not hold, as (which promise, what was seen)."""
+    """Broken promises, as (promise, what was seen)."""
     wire = Wire(server.port, world.keys["agent0"])
     for chain, count in enumerate(world.pushed):
         own = world.made.chains[chain][:count]
@@ -160,7 +160,7 @@ def violations(world: World, server: Server) -> Iterator[tuple[str, str]]:
 
 
 def graph_violations(world: World, wire: Wire, own: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Of one chain's acknowledged commits."""
+    """Broken promises about one chain's acknowledged commits."""
     if own:
         status, answer = wire.ask("GET", f"/api/git/commits/{own[-1]}/lineage")
         found = [row["hash"] for row in json.loads(answer)] if status == 200 else []
@@ -172,7 +172,7 @@ def graph_violations(world: World, wire: Wire, own: tuple[str, ...]) -> Iterator
 
 
 def row_violations(world: World, database: Database) -> Iterator[tuple[str, str]]:
-    """Of the database."""
+    """Broken promises about the database."""
     by_half = (
         "SELECT sha FROM commits c WHERE (SELECT count(*) FROM edges WHERE child = c.seq) <> "
         "CASE parents WHEN '' THEN 0 ELSE length(parents) - length(replace(parents, ' ', '')) + 1 "
@@ -190,24 +190,24 @@ def row_violations(world: World, database: Database) -> Iterator[tuple[str, str]
 
 
 def object_violations(repository: Path, shas: list[str]) -> Iterator[tuple[str, str]]:
-    """Of git's objects, once a repack that outlived its server is over."""
+    """Broken promises about git's objects, after any repack that outlived its server."""
     while True:
-        with keeping(repository) as lock:
+        with repack_lock(repository) as lock:
             if lock is None:
                 time.sleep(0.01)
                 continue
             names = "".join(f"{sha}\n" for sha in shas)
-            whole = asked(repository, "rev-list", "--objects", "--stdin", stdin=names)
+            whole = git_errors(repository, "rev-list", "--objects", "--stdin", stdin=names)
             if whole:
                 yield LOST[3], whole
-            damaged = asked(repository, "fsck", "--full", "--strict", "--no-dangling")
+            damaged = git_errors(repository, "fsck", "--full", "--strict", "--no-dangling")
             if damaged:
                 yield LOST[4], damaged
             return
 
 
-def asked(repository: Path, *words: str, stdin: str = "") -> str:
-    """What git complains of; empty when it does not."""
+def git_errors(repository: Path, *words: str, stdin: str = "") -> str:
+    """What `git fsck` reports; empty when nothing."""
     done = subprocess.run(
         ["git", *words], env=ENV | {"GIT_DIR": str(repository)}, input=stdin, text=True,
         capture_output=True, check=False,
@@ -234,7 +234,7 @@ def prepare(world: World, server: Server) -> None:
 
 
 def shake(root: Path, kills: int, rng: random.Random) -> tuple[World, Counter[str], list[str]]:
-    """Kill again and again; what the clients saw, violations by promise, and what they were."""
+    """Kill many times; what the clients saw, violations by promise, and each violation."""
     world = World(make_commits(root / "lab", 20, PUSHERS, 10 + kills * 12, lines=40))
     found: Counter[str] = Counter()
     told: list[str] = []

@@ -1,16 +1,16 @@
-"""What goes wrong with a hub: on the user's side, and one class per HTTP status.
+"""The errors of a hub: one class per HTTP status, and one for the user's git.
 
-AgentHubError            what `ah` shows as one message
+AgentHubError            base class; `ah` shows it as one message
 ├── GitError             git refused, or the user's repository is not what is needed
 └── HubError             a status, a message, and details that go into the JSON beside it
     ├── BadInput       400   the request itself is wrong
-    ├── Unauthorized   401   no key, or one that is not known any more
-    ├── Forbidden      403   a known key that may not do this, or a rule of the project
+    ├── Unauthorized   401   no key, or one that is unknown, expired or revoked
+    ├── Forbidden      403   a known key that may not do this, or against a project's rule
     ├── Missing        404   there is no such thing
-    ├── Conflict       409   it is there already, is somebody else's, or is ambiguous
+    ├── Conflict       409   it exists already, is another agent's, or is ambiguous
     ├── TooLarge       413   over a cap
     ├── TooMany        429   over a rate; `retry_after` says when to come back
-    └── Unavailable    503   our own trouble, or too busy; the same request may work later
+    └── Unavailable    503   the hub is in trouble or busy; the same request may work later
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 
 class AgentHubError(Exception):
-    """What `ah` shows as one message."""
+    """Base class of all errors; `ah` shows one as a message."""
 
 
 class GitError(AgentHubError):
@@ -28,7 +28,7 @@ class GitError(AgentHubError):
 
 
 class HubError(AgentHubError):
-    """Says what was seen, what is allowed, and what to do next."""
+    """An error with an HTTP status; its message says what was seen, what is allowed, what to do."""
 
     def __init__(self, status: int, message: str, /, **details: Any) -> None:
         super().__init__(message)
@@ -37,7 +37,7 @@ class HubError(AgentHubError):
         self.details = details  # values that JSON can hold
 
     def body(self) -> dict[str, Any]:
-        """What is sent as JSON: the message under `error`, and the details beside it."""
+        """The JSON body: the message under `error`, and the details beside it."""
         return {"error": self.message, **self.details}
 
 
@@ -70,7 +70,7 @@ class Missing(HubError):
 
 
 class Conflict(HubError):
-    """It is there already, belongs to somebody else, or could mean several things."""
+    """It exists already, belongs to another agent, or is ambiguous."""
 
     def __init__(self, message: str, /, **details: Any) -> None:
         super().__init__(409, message, **details)
@@ -92,7 +92,7 @@ class TooMany(HubError):
 
 
 class Unavailable(HubError):
-    """Our own trouble, or too much at once; the same request may work later."""
+    """The hub is in trouble or busy; the same request may work later."""
 
     def __init__(self, message: str, /, *, retry_after: int | None = None, **details: Any) -> None:
         extra = {} if retry_after is None else {"retry_after": retry_after}
@@ -111,7 +111,7 @@ _PLAIN: dict[int, Callable[..., HubError]] = {
 
 
 def of_status(status: int, message: str, /, **details: Any) -> HubError:
-    """The error that a status means, as a client meets it; a plain HubError for any other one."""
+    """The error for a status that a client received; a plain HubError for an unknown one."""
     if status == 429:
         wait = details.pop("retry_after", None)
         return TooMany(message, retry_after=wait if isinstance(wait, int) else 1, **details)

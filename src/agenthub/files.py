@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and folders emptied or removed whatever is in them."""
+"""Write files whole or not at all; empty and remove folders, even hostile ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 def write_whole(path: Path, content: bytes | str, *, durable: bool = True) -> None:
     """Replace a file in one step: a reader, or a crash, sees the old content or the new.
 
-    Without `durable` a power cut may bring the old one back, and nothing waits for the disk.
+    Without `durable` it does not wait for the disk, and a power cut may bring the old one back.
     """
     data = content.encode() if isinstance(content, str) else content
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -33,7 +33,7 @@ def write_whole(path: Path, content: bytes | str, *, durable: bool = True) -> No
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder that a hostile program filled: thousands deep, or closed to its owner."""
+    """Remove a folder, even one that a hostile program made thousands deep or unreadable."""
     with contextlib.suppress(OSError, RecursionError):
         shutil.rmtree(folder)
     if not folder.exists() or _removed(folder):
@@ -44,7 +44,7 @@ def remove_tree(folder: Path) -> None:
 
 
 def make_empty(folder: Path) -> None:
-    """A folder with nothing in it, whatever was there."""
+    """Make a folder empty; it is created when missing."""
     remove_tree(folder)
     folder.mkdir(parents=True)
 
@@ -55,7 +55,7 @@ def _removed(folder: Path) -> bool:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on disk: a file that was made in it, or moved there."""
+    """Flush a folder's entries to disk, after a file was created in it or moved there."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,11 +1,11 @@
-"""Which machines may be compared: a platform as people write it, and the tier it belongs to."""
+"""Tiers: map a platform as people write it to a name under which machines are comparable."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 
-# Words that say who sells it or how it is packed, not how fast it is.
+# Words for vendor and packaging, which do not tell speed.
 _NOISE = re.compile(
     r"\b(nvidia|amd|apple|intel|geforce|tesla|quadro|radeon|instinct|graphics|gpu|cuda|mps|rocm"
     r"|pcie|sxm\d?|nvl|hbm\d?e?|oam|tensor|core|\d+ ?gi?b)\b"

@@ -1,4 +1,4 @@
-"""What ids look like, and what foreign text may hold before it reaches a reader or an agent."""
+"""Check ids, and clean foreign text before it reaches a person or an agent."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _PLATFORM = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9 ._+/()@:-]{0,62}")
 _HASH = re.compile(r"[0-9a-f]{40}")
 _ABBREVIATION = re.compile(r"[0-9a-f]{7,40}")
 
-# Shown as nothing at all, and no letter, mark or sign of any text: a place to hide words in. The
-# format characters (category Cf: bidi, zero-width, tags) are known by their category.
+# Characters that show as nothing and belong to no text: words can hide in them. The format
+# characters (bidi, zero-width, tags) are found by their category, Cf.
 _UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
@@ -33,32 +33,32 @@ _BREAKS = re.compile("\r\n|[\r\u0085\u2028\u2029]")
 
 
 def check_agent(name: str) -> str:
-    """An agent's id as it is; BadInput when it cannot be one."""
+    """Return an agent's id unchanged; BadInput when it cannot be one."""
     return _checked(_AGENT, name, "an agent id", "1 to 63 letters, digits, `.`, `_`, `-`")
 
 
 def check_channel(name: str) -> str:
-    """A channel's name as it is; BadInput when it cannot be one."""
+    """Return a channel's name unchanged; BadInput when it cannot be one."""
     return _checked(_CHANNEL, name, "a channel name", "1 to 31 of a-z, 0-9, `_`, `-`")
 
 
 def check_project(slug: str) -> str:
-    """A project's slug as it is, safe as a folder's name; BadInput when it cannot be one."""
+    """Return a project's slug unchanged, safe as a folder's name; BadInput if it is none."""
     return _checked(_PROJECT, slug, "a project's name", "1 to 39 of a-z, 0-9, `-`")
 
 
 def check_platform(name: str) -> str:
-    """A platform (`H100`, `M4-Max`) as it is; BadInput when it cannot be one."""
+    """Return a platform (`H100`, `M4-Max`) unchanged; BadInput when it cannot be one."""
     return _checked(_PLATFORM, name, "a platform", "1 to 63 letters, digits, spaces, `._+/()@:-`")
 
 
 def check_hash(text: str) -> str:
-    """A whole commit hash as it is; BadInput for anything else."""
+    """Return a whole commit hash unchanged; BadInput for anything else."""
     return _checked(_HASH, text, "a whole hash", "40 of 0-9 and a-f")
 
 
 def check_abbreviation(text: str) -> str:
-    """A hash or the beginning of one, 7 to 40 digits; BadInput for anything else."""
+    """Return a hash or its first 7 digits or more unchanged; BadInput for anything else."""
     return _checked(_ABBREVIATION, text, "a hash", "7 to 40 of 0-9 and a-f")
 
 
@@ -84,7 +84,7 @@ def clean(text: str, limit: int | None = None) -> str:
     characters ends in an ellipsis.
     """
     if limit is not None:
-        text = text[: 4 * limit + 16]  # what is thrown away need not be read
+        text = text[: 4 * limit + 16]  # the rest is cut off anyway
     if not (text.isascii() and text.isprintable()):
         text = _UNSEEN.sub("", _BREAKS.sub("\n", text))
         odd = [ord(character) for character in set(text) if not _kept(character)]
@@ -95,17 +95,17 @@ def clean(text: str, limit: int | None = None) -> str:
 
 
 def clean_line(text: str, limit: int) -> str:
-    """One line: as `clean`, with every run of white space as one space."""
+    """`clean` text on one line, with every run of white space as one space."""
     return clean(" ".join(clean(text, 4 * limit).split()), limit)
 
 
 def shown(text: str, limit: int = 60) -> str:
-    """Foreign text as it may stand inside a message of ours: quoted, one line, short."""
+    """Foreign text for use inside our messages: quoted, on one line, short."""
     return f'"{clean_line(text, limit)}"'
 
 
 def check_text(text: str, what: str, limit: int) -> str:
-    """Text cleaned for storing; BadInput when nothing is left, TooLarge over `limit` bytes."""
+    """Clean text for storing; BadInput when nothing is left, TooLarge over `limit` bytes."""
     size = len(text.encode(errors="replace"))
     if size > limit:
         raise TooLarge(f"{what} has {size:,} bytes; at most {limit:,} are allowed. Shorten it.")
@@ -121,7 +121,7 @@ def _kept(character: str) -> bool:
 
 @dataclass(frozen=True)
 class Envelope:
-    """Foreign text with what a reader must know before believing it."""
+    """Foreign text with its author, our trust in it, and its size and digest."""
 
     author: str
     trust: str  # one word of ours, e.g. "unverified"
@@ -131,7 +131,7 @@ class Envelope:
     text: str
 
     def as_json(self) -> dict[str, Any]:
-        """The envelope as JSON holds it."""
+        """The envelope as a JSON object."""
         return dict(self.__dict__)
 
 

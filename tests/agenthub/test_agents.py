@@ -32,7 +32,7 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 
 
 def test_a_key_opens_its_agent(hub: Hub) -> None:
-    """The shape is told by the id; the caller may what the usual scopes say."""
+    """A key has its agent's id in it, and the usual scopes."""
     key = hub.accounts.register("dan_1.x-y", "192.0.2.1")
     assert key.startswith("ah_dan_1.x-y_") and len(key) == len("ah_dan_1.x-y_") + 43
     caller = hub.accounts.authenticate(key)
@@ -59,7 +59,7 @@ def test_a_key_with_another_id_opens_nothing(hub: Hub) -> None:
         hub.accounts.authenticate(hub.keys["ada"].replace("ah_ada_", "ah_bob_"))
 
 
-def test_hole_21_no_key_lies_in_the_file(hub: Hub) -> None:
+def test_no_key_lies_in_the_database(hub: Hub) -> None:
     """Neither key nor invite nor admin key can be read from the data folder; nor checked by it."""
     invite = hub.accounts.invite()
     content = b"".join(path.read_bytes() for path in hub.path.parent.glob("hub.db*"))
@@ -70,7 +70,7 @@ def test_hole_21_no_key_lies_in_the_file(hub: Hub) -> None:
         other.authenticate(hub.keys["ada"])
 
 
-def test_hole_21_a_key_is_rotated_and_revoked(hub: Hub) -> None:
+def test_a_key_is_rotated_and_revoked(hub: Hub) -> None:
     """The new one opens, the old one not after its grace; a revoked one never again."""
     accounts, old = hub.accounts, hub.keys["ada"]
     number = accounts.authenticate(old).key
@@ -89,7 +89,7 @@ def test_hole_21_a_key_is_rotated_and_revoked(hub: Hub) -> None:
         accounts.revoke("bob", number)
 
 
-def test_hole_20_the_admin_key_is_compared_whole_and_kept_hashed(hub: Hub) -> None:
+def test_the_admin_key_is_compared_whole_and_kept_hashed(hub: Hub) -> None:
     """It opens admin; a part, another case, or no admin key at all opens nothing."""
     caller = hub.accounts.authenticate("a long admin key")
     assert (caller.agent, caller.key, caller.scopes) == ("admin", None, {"admin", "read"})
@@ -106,15 +106,15 @@ def test_hole_20_the_admin_key_is_compared_whole_and_kept_hashed(hub: Hub) -> No
 @pytest.mark.parametrize(
     "id", ["<script>\n../x", "", "a" * 64, "../x", "-a", "a b", "ä", "a\n", "admin", "Hub", "all"]
 )
-def test_hole_20_an_admin_makes_no_agent_of_a_bad_id(hub: Hub, id: str) -> None:
-    """The same ids for whoever makes them."""
+def test_an_admin_makes_no_agent_of_a_bad_id(hub: Hub, id: str) -> None:
+    """The admin may use the same ids as others."""
     for make in (hub.accounts.add, hub.accounts.register):
         with pytest.raises((BadInput, Conflict)):
             make(id)
 
 
 def test_an_id_is_taken_once(hub: Hub) -> None:
-    """Case tells no two apart, and of many at once one gets it."""
+    """Case makes no difference, and of many at once one gets it."""
     for id in ("ada", "ADA"):
         with pytest.raises(Conflict, match="agent id already taken"):
             hub.accounts.register(id)

@@ -230,7 +230,7 @@ def _distance(back: int) -> bytes:
 
 
 def test_too_many_of_anything(hub: World) -> None:
-    """Objects, commits, parents and messages are counted, and the count is told."""
+    """Objects, commits, parents and messages are counted, and the error has the count."""
     evil = Evil()
     tree = evil.tree(("100644", "train.py", evil.blob()))
     many = [evil.commit(tree, message=b"%d" % number) for number in range(20)]

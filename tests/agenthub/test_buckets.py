@@ -63,7 +63,7 @@ def test_bytes_are_taken_as_requests_are(database: Database) -> None:
         buckets.take("agent:ada", "bytes", limit, 1_000_001)
 
 
-def test_hole_16_what_fails_is_counted(database: Database) -> None:
+def test_what_fails_is_counted(database: Database) -> None:
     """A bucket is taken from before the work: failing gives nothing back, and may cost more."""
     buckets = Buckets(database)
     for _ in range(4):
@@ -79,7 +79,7 @@ def test_hole_16_what_fails_is_counted(database: Database) -> None:
         buckets.take("agent:bob", "push", TEN)
 
 
-def test_hole_16_sixteen_at_once_take_no_more_than_there_is(database: Database) -> None:
+def test_sixteen_at_once_take_no_more_than_there_is(database: Database) -> None:
     """Check and count are one statement: of 64 requests, ten get through."""
     buckets, allowed, refused = Buckets(database), [], []
 
@@ -192,6 +192,6 @@ def test_stored_bytes_are_counted_with_what_is_stored(database: Database) -> Non
         ("testclient", "ip:unknown"),
     ],
 )
-def test_hole_19_strangers_do_not_share_a_bucket(address: str, subject: str) -> None:
+def test_strangers_do_not_share_a_bucket(address: str, subject: str) -> None:
     """One bucket for an IPv4 address or an IPv6 /64, not one for whatever stands before a colon."""
     assert address_subject(address) == subject

@@ -45,7 +45,7 @@ def test_bundles_of_git(lab: Repo, make_repo: MakeRepo, hub: World) -> None:
 
 
 def test_headers_that_are_none() -> None:
-    """What was seen and what is wanted is told, whatever the bytes are."""
+    """The error names what was seen and what is needed, for any bytes."""
     start = "# v2 git bundle\n"
     refused(b"", BadInput, "ends within its header")
     refused(b"\x1f\x8b\x08" + b"x" * 9_000, BadInput, "first line does not end")

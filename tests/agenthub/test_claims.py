@@ -37,7 +37,7 @@ def claims(hub: Hub) -> Claims:
 
 
 def at_once(count: int, work: Callable[[int], Any]) -> tuple[list[Any], list[HubError]]:
-    """What so many threads got, and what they were told instead."""
+    """What so many threads got, and the errors of the others."""
     got: list[Any] = []
     told: list[HubError] = []
     together = threading.Barrier(count)
@@ -61,7 +61,7 @@ def at_once(count: int, work: Callable[[int], Any]) -> tuple[list[Any], list[Hub
 
 
 def test_a_claim_is_held_until_it_ends(hub: Hub, claims: Claims) -> None:
-    """Whoever comes second is told who was first; after the end it is anybody's."""
+    """The second agent learns who was first; after the end any agent may claim."""
     first = claims.claim("ada", "try Mu\u202eon", tree=TREE, seconds=60)
     assert first.granted and first.claim is not None and first.prior == ()
     assert (first.claim.text, first.claim.expires) == ("try Muon", NOON + 60)
@@ -210,7 +210,7 @@ def test_the_best_claim_waits_first(hub: Hub, replication: Replication) -> None:
 
 
 def test_the_line_goes_round_the_agents(hub: Hub, replication: Replication) -> None:
-    """Whoever claims most, and wildest, has no more than one turn of each round."""
+    """An agent with the most and wildest claims has one turn in each round."""
     for number in range(60):
         claimed(hub, f"junk{number}", -1e300 - number, agent="bob")
     honest = [claimed(hub, f"n{n}", value).seq for n, value in enumerate((0.99, 0.98))]
@@ -297,7 +297,7 @@ def test_of_many_takers_each_gets_another(hub: Hub, replication: Replication) ->
 def test_a_lease_that_runs_out_frees_the_result_for_others(
     hub: Hub, replication: Replication
 ) -> None:
-    """Not for whoever let it run out, though what he still brings counts; nor for who released."""
+    """Not to the agent that let it run out, though its late runs count, or that released it."""
     claimed(hub, "n0", 0.99)
     lease = replication.take("bob", "h100", 60)
     assert lease is not None and replication.take("cyd", "h100") is None
@@ -328,7 +328,7 @@ def test_what_stays_inconclusive_waits_for_two_more(hub: Hub, replication: Repli
     assert replication.queue() == () and replication.take("eve", "h100") is None
 
 
-def test_a_runner_is_offered_what_was_judged_without_one(
+def test_a_runner_is_offered_results_without_a_trusted_verification(
     hub: Hub, replication: Replication
 ) -> None:
     """No account that made itself has the last word; others are offered no more than before."""

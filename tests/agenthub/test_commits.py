@@ -41,7 +41,7 @@ def test_a_commit_is_read_as_it_was_recorded(hub: Hub) -> None:
     assert found.is_leaf and found.flags == () and found.patch_id == digest("patch of a")
 
 
-def test_hole_2_a_push_of_several_commits_leaves_one_leaf(hub: Hub) -> None:
+def test_a_push_of_several_commits_leaves_one_leaf(hub: Hub) -> None:
     """Pushed c1, then c1 to c5 at once: all five are there, one is a leaf, the lineage is whole."""
     hub.push(new("c1"))
     chain = [new(f"c{n}", f"c{n - 1}") for n in range(2, 6)]
@@ -52,7 +52,7 @@ def test_hole_2_a_push_of_several_commits_leaves_one_leaf(hub: Hub) -> None:
     assert hub.commits.counts() == Counts(5, 0, 1)
 
 
-def test_hole_4_a_merge_covers_both_its_parents(hub: Hub) -> None:
+def test_a_merge_covers_both_its_parents(hub: Hub) -> None:
     """What was merged is no leaf; it has the merge as a child; lineage goes by the first parent."""
     hub.push(new("root"), new("x", "root"), new("y", "root"))
     assert names(hub, hub.commits.leaves()) == ["y", "x"]
@@ -62,7 +62,7 @@ def test_hole_4_a_merge_covers_both_its_parents(hub: Hub) -> None:
     assert names(hub, hub.commits.lineage(digest("merge"))) == ["merge", "y", "root"]
 
 
-def test_hole_10_two_commits_of_one_second_keep_their_order(hub: Hub) -> None:
+def test_two_commits_of_one_second_keep_their_order(hub: Hub) -> None:
     """Order is the order of arrival, also in pages that are cut in the middle of a second."""
     hub.push(new("root"), *[new(f"n{n}", "root") for n in range(9)])
     seen: list[str] = []
@@ -74,8 +74,8 @@ def test_hole_10_two_commits_of_one_second_keep_their_order(hub: Hub) -> None:
     assert names(hub, hub.commits.page(2, offset=3)) == ["n5", "n4"]
 
 
-def test_hole_23_a_commit_stays_its_first_pushers(hub: Hub) -> None:
-    """Whoever pushes it again is not its agent; not even when both push at once."""
+def test_a_commit_stays_its_first_pushers(hub: Hub) -> None:
+    """A later pusher is not its agent; not even when both push at once."""
     hub.push(new("root"), agent="ada")
     hub.push(new("root"), agent="bob")
     assert hub.commits.get(digest("root")).agent == "ada"
@@ -180,7 +180,7 @@ def test_what_is_not_admitted_is_not_recorded(hub: Hub) -> None:
     assert Quotas(hub.database).used("agent:ada") == Quotas(hub.database).used("project:1") == 100
 
 
-def test_hole_17_stored_bytes_have_a_quota(hub: Hub) -> None:
+def test_stored_bytes_have_a_quota(hub: Hub) -> None:
     """Of the agent, and of the project; over it nothing is let in."""
     for quotas in ((50, None), (None, 50)):
         index = Index(hub.database, hub.project, "ada", size=60, quotas=quotas)
@@ -205,7 +205,7 @@ def test_one_root_unless_the_project_is_a_forest(hub: Hub) -> None:
 
 
 def test_short_hashes_resolve_when_they_are_unique(hub: Hub) -> None:
-    """Hole 6: seven digits or more; several are told, none is Missing, less is BadInput."""
+    """Seven digits or more; several candidates are listed, none is Missing, fewer is BadInput."""
     shas = ["abcdef0" + "0" * 33, "abcdef0" + "f" * 33, "abcdee0" + "0" * 33]
     base = new("root")
     commits = [type(base)(sha, digest(sha), (), "s", "a", 0, "") for sha in shas]

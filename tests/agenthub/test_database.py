@@ -77,7 +77,7 @@ def test_every_connection_has_the_same_rules(database: Database) -> None:
 
 
 def test_sixteen_threads_write_without_an_error(database: Database) -> None:
-    """Hole 8: nobody is told that the database is locked, and nothing is lost."""
+    """No caller gets `database is locked`, and nothing is lost."""
 
     def work(number: int) -> None:
         for turn in range(25):
@@ -184,7 +184,7 @@ def test_kill_9_loses_nothing_acknowledged(tmp_path: Path) -> None:
         assert len(facts(database)) % 2 == 0
 
 
-def test_hole_21_the_file_is_its_owners_alone(tmp_path: Path) -> None:
+def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
     """The database and its companions are 0600, whatever the umask."""
     old = os.umask(0)
     try:
@@ -249,7 +249,7 @@ def test_a_migration_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_two_openers_migrate_once(tmp_path: Path) -> None:
-    """Whoever comes second finds it done."""
+    """The second process finds it done."""
     for turn in range(10):
         opened: list[Database] = []
         path = tmp_path / f"{turn}.db"
@@ -291,7 +291,7 @@ def test_scripts_are_cut_at_statements() -> None:
 def test_a_path_relative_to_the_folder_of_now_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Hole 1: the file is found again wherever the process goes; odd characters are no matter."""
+    """The file is found wherever the process goes, odd characters in its path included."""
     (tmp_path / "a b%20?#").mkdir()
     monkeypatch.chdir(tmp_path / "a b%20?#")
     with closing(Database(Path("hub.db"))) as database:
@@ -301,7 +301,7 @@ def test_a_path_relative_to_the_folder_of_now_stays(
     assert (tmp_path / "a b%20?#" / "hub.db").exists()
 
 
-def test_hole_3_no_row_is_of_an_agent_that_is_not_there(tmp_path: Path) -> None:
+def test_no_row_is_of_an_agent_that_is_not_there(tmp_path: Path) -> None:
     """Foreign keys hold on the writer, always: no commit of an agent called nothing."""
     hub = Hub(tmp_path)
     with pytest.raises(sqlite3.IntegrityError), hub.database.write() as connection:

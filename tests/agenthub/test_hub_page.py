@@ -37,7 +37,7 @@ def test_every_hole_has_its_line_and_tests_that_exist() -> None:
         assert set(named) <= known, f"hole {number} names {set(named) - known}"
 
 
-def test_hole_09_flags_may_stand_anywhere(tmp_path: Path) -> None:
+def test_flags_may_stand_anywhere(tmp_path: Path) -> None:
     """The original's own usage line works, and a limit after the channel is obeyed."""
     with serving(tmp_path / "data") as server:
         joined = ah(tmp_path, "join", server.url, "--name", "ada")

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from agenthub.git.layout import keeping
+from agenthub.git.layout import repack_lock
 from agenthub.git.repository import GitSettings, Repository
 from conftest import Repo
 from hub_git import World, bundle_of
 
-# Pushes all bundles in turn, and tells of each that is done. Its index is a file of one line per
+# Pushes all bundles in turn, and prints each that is done. Its index is a file of one line per
 # transaction, as durable as a database's.
 PUSHER = """
 import os, sys, threading
@@ -107,7 +107,7 @@ def push_and_kill(folder: Path, count: int, chance: random.Random) -> list[str]:
 def await_keeper(folder: Path) -> None:
     """Wait for a repack that outlived its process: git's own check takes no part in its lock."""
     while True:
-        with keeping(folder) as lock:
+        with repack_lock(folder) as lock:
             if lock is not None:
                 return
         time.sleep(0.01)

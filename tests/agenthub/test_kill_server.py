@@ -8,7 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
+
+from hub_server import Repo, serving
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SCRIPT = BENCHMARKS / "faults" / "hub_kill.py"
@@ -64,7 +67,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_is_lost_would_be_seen(filled: Path) -> None:
-    """Take a commit's edge, a post with its result, and a pack: each is told."""
+    """Take a commit's edge, a post with its result, and a pack: each is reported."""
     database = sqlite3.connect(filled / "data" / "hub.db")
     database.execute("DELETE FROM edges WHERE child = (SELECT max(child) FROM edges)")
     database.execute("DELETE FROM results")
@@ -85,3 +88,18 @@ def test_what_is_lost_would_be_seen(filled: Path) -> None:
         "`ah check` finds something",
     ):
         assert promise in told, told
+
+
+@pytest.mark.slow
+def test_no_program_is_left(tmp_path: Path) -> None:
+    """When the server ends, so do all programs it started."""
+    repo = Repo(tmp_path / "repo")
+    with serving(tmp_path / "data") as server:
+        sha = repo.commit("x = 1\n")
+        server.push(repo.bundle())
+        server.get(f"/api/git/fetch/{sha}")
+        children = psutil.Process(server.process.pid).children(recursive=True)
+        assert children
+        assert server.end() == 0
+    _, alive = psutil.wait_procs(children, 10)
+    assert not alive

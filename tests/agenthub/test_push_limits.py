@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 from agenthub.errors import HubError
 from agenthub.git.bundle import write_header
+from agenthub.git.ingest import receive
 from agenthub.git.packets import FLUSH, NOTHING, packet
 from agenthub.git.policy import PushLimits
 from agenthub.records.agents import Caller
@@ -19,8 +22,13 @@ from agenthub.records.hub import Hub, HubSettings
 from agenthub.records.projects import Rules
 from agenthub.server.git_refs import take
 from conftest import Repo
-from hub_git import Evil, bundle_of, pack
+from hub_git import Evil, World, bundle_of, pack
+from hub_server import Repo as Sender
+from hub_server import serving, settings, together
 from hub_world import PLENTY, hub_in, join
+
+MIB = 2**20
+MEMORY = 200 * MIB  # that the server stays under
 
 # Push a pack with some heads; "" when it was taken, else why not.
 Push = Callable[[Hub, Caller, bytes, tuple[str, ...]], str]
@@ -173,3 +181,59 @@ def test_stored_bytes_have_a_quota(tmp_path: Path, push: Push) -> None:
         rows = hub.database.rows("SELECT bytes FROM stored")
         assert [row["bytes"] for row in rows] == [size, size]
         assert [commit.sha for commit in hub.space().commits.page()] == [small]
+
+
+def test_an_endless_body_is_cut_off(hub: World) -> None:
+    """A body that never ends is read up to the cap, not further, and never held in memory."""
+
+    class Endless:
+        given = 0
+
+        def read(self, size: int) -> bytes:
+            self.given += size
+            return b"x" * size
+
+    body = Endless()
+    with pytest.raises(Exception, match="5,000,000") as refused:
+        receive(body, hub.repository, hub.index)  # type: ignore[arg-type]
+    assert getattr(refused.value, "status", 0) == 413
+    assert body.given < 5_200_000
+    assert list(hub.repository.incoming.iterdir()) == []
+
+
+def test_quotas_hold_and_refused_pushes_leave_nothing(tmp_path: Path) -> None:
+    """Over its quota an agent stores nothing more; what was refused is not kept anywhere."""
+    repo = Sender(tmp_path / "repo")
+    with serving(tmp_path / "data", settings(agent_quota_mb=0.2)) as server:
+        base = repo.commit("x = 1\n")
+        assert server.push(repo.bundle()).status == 201
+        before = packs(server.data)
+        (repo.folder / "noise.bin").write_bytes(random.Random(1).randbytes(300_000))
+        sha = repo.commit("x = 2\n")
+        found = server.push(repo.bundle())
+        assert found.status == 413
+        assert found.json["quota"] == int(0.2 * MIB)
+        assert packs(server.data) == before
+        found = server.get("/api/git/commits").json
+        assert [each["hash"] for each in found] == [base]
+        assert server.get(f"/api/git/fetch/{sha}").status == 404
+        assert [path for path in (server.data / "incoming").rglob("*") if path.is_file()] == []
+
+
+def packs(data: Path) -> set[str]:
+    """The packs that a hub has stored."""
+    folder = data / "projects" / "main" / "repo.git" / "objects" / "pack"
+    return {path.name for path in folder.glob("*.pack")}
+
+
+@pytest.mark.slow
+def test_uploads_are_not_held_in_memory(tmp_path: Path) -> None:
+    """Eight uploads of 40 MB at once go to disk, and are gone from there when they are refused."""
+    with serving(tmp_path / "data", settings(mb_per_day=1000)) as server:
+        for number in range(8):
+            server.key(f"agent{number}")
+        body = b"no bundle\n" + b"x" * (40 * MIB)
+        found = together(8, lambda n: server.push(body, f"agent{n}"))
+        assert Counter(each.status for each in found) == {400: 8}
+        assert server.resident() < MEMORY
+        assert [path for path in (server.data / "incoming").rglob("*") if path.is_file()] == []

@@ -13,10 +13,9 @@ import pytest
 
 from agenthub.errors import Missing, TooLarge, Unavailable
 from agenthub.git.ingest import check
-from agenthub.git.layout import keeping
+from agenthub.git.layout import repack_lock
 from agenthub.git.objects import Quarantine
-from agenthub.git.refusals import refused
-from agenthub.git.repository import GitSettings, Repository
+from agenthub.git.repository import GitSettings, Repository, unpack_error
 from agenthub.git.subprocesses import Ended, Leash, run
 from conftest import MakeRepo, Repo
 from hub_git import Evil, World, bundle_of
@@ -106,7 +105,7 @@ def test_a_fetch_may_be_left_early(hub: World, chain: MakeChain) -> None:
 
 
 def test_files_of_a_commit(hub: World, chain: MakeChain) -> None:
-    """A file is shown by its whole path; folders, missing ones and large ones are told apart."""
+    """A file is shown by its whole path; each refusal has its own error."""
     made = chain(1)
     assert hub.repository.show(made[0], "train.py", 100) == b"x = 1\n"
     assert hub.repository.show(made[1], "deep/in/train.py", 1 << 20).count(b"\n") == 2_000
@@ -152,14 +151,14 @@ def test_what_git_says_of_its_trouble_is_for_the_log(
     assert "fatal" not in str(caught.value)
 
 
-def test_a_refused_pack_tells_no_folder_of_the_hubs() -> None:
-    """What git finds wrong with a pack is told, where it was unpacked is not."""
+def test_the_error_of_a_refused_pack_names_no_folder() -> None:
+    """The error has git's reason, but not the folder of the pack."""
     lines = ("fatal: unable to open '/srv/hub/a/pack': Permission denied", "error: at /x/y: 1/2")
-    told = [refused(Ended(128, b"", line), 1).message for line in lines]
-    assert "git refuses the pack: fatal: unable to open '(a path here)': Permission" in told[0]
-    assert "git refuses the pack: error: at (a path here): 1/2." in told[1]
+    messages = [unpack_error(Ended(128, b"", line), 1).message for line in lines]
+    assert "git refuses the pack: fatal: unable to open '(a path here)': Permission" in messages[0]
+    assert "git refuses the pack: error: at (a path here): 1/2." in messages[1]
     kept = "error: object 1: disallowed submodule url: https://example.org/x ../y -u./z"
-    assert kept in refused(Ended(128, b"", kept), 1).message
+    assert kept in unpack_error(Ended(128, b"", kept), 1).message
 
 
 def test_patch_ids(hub: World, lab: Repo) -> None:
@@ -323,7 +322,7 @@ def test_a_quarantine_of_receive_pack(hub: World, lab: Repo, tmp_path: Path) -> 
     ],
 )
 def test_children_are_bounded(script: str, leash: Leash, stopped: str, tmp_path: Path) -> None:
-    """Whatever a child takes too much of, it is ended, and that is told."""
+    """A child that takes too much of anything is ended, and the reason is reported."""
     env = {"PATH": os.environ["PATH"], "F": str(tmp_path / "f"), "LC_ALL": "C"}
     ended = run(["/bin/sh", "-c", script], env, leash)
     assert ended.stopped == stopped
@@ -346,15 +345,15 @@ def test_a_disk_that_refuses(hub: World, lab: Repo) -> None:
     assert len(hub.push(bundle).new) == 1
 
 
-def test_one_keeper_at_a_time(hub: World, chain: MakeChain) -> None:
+def test_one_repack_at_a_time(hub: World, chain: MakeChain) -> None:
     """While another process rewrites packs, we neither do nor sweep what it is writing."""
     chain(2)
     half = hub.repository.folder / "objects" / "pack" / ".tmp-1-pack-aa.pack"
     half.write_bytes(b"half")
     before = hub.files()
-    with keeping(hub.repository.folder) as lock:
+    with repack_lock(hub.repository.folder) as lock:
         assert lock is not None
-        with keeping(hub.repository.folder) as second:
+        with repack_lock(hub.repository.folder) as second:
             assert second is None
         hub.repository.repack()
         hub.repository.sweep()
@@ -369,3 +368,47 @@ def test_a_quarantine_of_loose_objects(hub: World, lab: Repo) -> None:
     held = Quarantine(lab.folder / ".git" / "objects")
     assert len(held.names()) == 4
     assert [commit.sha for commit in check(held, [head], hub.repository, hub.index)] == [head]
+
+
+@pytest.mark.slow
+def test_maintenance_loses_nothing(tmp_path: Path, lab: Repo) -> None:
+    """No ref holds any commit, and all objects are there after repacks, and after git's own gc."""
+    repository = Repository.create(tmp_path / "r.git", tmp_path / "in", GitSettings(repack_every=5))
+    world = World(repository)
+    world.push(bundle_of(lab, "HEAD"))
+    base = lab.git("rev-parse", "HEAD")
+    for number in range(23):
+        lab.git("checkout", "-q", "-B", "side", base)
+        lab.write("train.py", f"x = {number}\n" + "# text\n" * number)
+        lab.commit(f"side {number}")
+        world.push(bundle_of(lab, "side", f"^{base}"))
+    repository.close()
+    before = set(world.bare.git("cat-file", "--batch-all-objects", "--batch-check").splitlines())
+    repository.repack()
+    world.bare.git("gc", "--auto", "-q")
+    world.bare.git("maintenance", "run", "--auto")
+    after = set(world.bare.git("cat-file", "--batch-all-objects", "--batch-check").splitlines())
+    assert before == after
+    assert len(before) == 3 * 24 + 1
+    assert world.bare.git("for-each-ref") == ""
+    assert world.repository.check() == ""
+    for sha in world.index.commits:
+        world.bare.git("rev-list", "--objects", sha)
+
+
+@pytest.mark.slow
+def test_packs_stay_few(tmp_path: Path, lab: Repo) -> None:
+    """Pushes do not heap up packs: they are joined as they come, while pushes go on."""
+    repository = Repository.create(tmp_path / "r.git", tmp_path / "in", GitSettings(repack_every=8))
+    world = World(repository)
+    made = [lab.git("rev-parse", "HEAD")]
+    world.push(bundle_of(lab, "HEAD"))
+    for number in range(40):
+        lab.write("train.py", f"x = {number + 2}\n")
+        made.append(lab.commit())
+        world.push(bundle_of(lab, "HEAD", f"^{made[-2]}"))
+    repository.close()
+    repository.repack()
+    assert repository.packs() <= 4
+    assert list(world.index.commits) == made
+    assert len(world.bare.git("rev-list", made[-1]).split()) == 41

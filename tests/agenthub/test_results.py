@@ -19,9 +19,9 @@ from agenthub.records.board import Board
 from agenthub.records.events import Events
 from agenthub.records.leaderboard import Leaderboard
 from agenthub.records.projects import Rules
-from agenthub.records.result_line import Line, parse, written
+from agenthub.records.result_line import ResultLine, parse, written
 from agenthub.records.results import Draft, Result, Results
-from agenthub.records.verdicts import Runs, judge, measured, pooled
+from agenthub.records.verdicts import Runs, pooled, runs_of, verdict_on
 from agenthub.tiers import tier_of
 from hub_records import Hub, digest, new
 
@@ -32,7 +32,7 @@ KEEP = "commit:a1b2c3d platform:H100 val_bpb:0.997900 vram_gb:44.0 | baseline"
 
 def test_the_originals_lines_are_read() -> None:
     """A keep, a discard and a crash, as program_agenthub.md writes them."""
-    assert parse(KEEP) == Line("a1b2c3d", "H100", "val_bpb", 0.9979, 44.0, "keep", "baseline")
+    assert parse(KEEP) == ResultLine("a1b2c3d", "H100", "val_bpb", 0.9979, 44.0, "keep", "baseline")
     line = "commit:b2c3d4e platform:M4-Max val_bpb:1.005 vram_gb:44.2 | switch to GeLU (DISCARD)"
     found = parse(line)
     assert found is not None and (found.status, found.value) == ("discard", 1.005)
@@ -94,7 +94,7 @@ def test_what_is_written_is_read(
     end = {"keep": ".", "discard": "(DISCARD)", "crash": "(CRASH: oom)"}[status]
     described = f"{' '.join(words.split())} {end}".strip()
     number = None if status == "crash" else value
-    line = Line(commit, platform, "val_bpb", number, memory, status, described)
+    line = ResultLine(commit, platform, "val_bpb", number, memory, status, described)
     found = parse(written(line))
     assert found is not None
     assert replace(found, description="") == replace(line, description="")
@@ -150,28 +150,28 @@ def test_platforms_have_tiers(platform: str, tier: str) -> None:
 )
 def test_the_rule(claim: float, values: list[float], noise: float, verdict: str) -> None:
     """Where lower is better, and the mirror image where higher is."""
-    parts = [measured(values)] if values else []
-    assert judge(claim, "lower", parts, noise).verdict == verdict
-    mirrored = [measured([-value for value in values])] if values else []
-    assert judge(-claim, "higher", mirrored, noise).verdict == verdict
+    parts = [runs_of(values)] if values else []
+    assert verdict_on(claim, "lower", parts, noise).word == verdict
+    mirrored = [runs_of([-value for value in values])] if values else []
+    assert verdict_on(-claim, "higher", mirrored, noise).word == verdict
 
 
 def test_an_honest_claim_is_seldom_refuted_and_a_false_one_is() -> None:
     """Where nobody knows the noise: single runs as claims, and up to three verifiers of three."""
 
-    def became(bias: float, dice: random.Random) -> str:
+    def verdict_of(bias: float, dice: random.Random) -> str:
         claim = dice.gauss(1.0, 0.002) - bias * 0.002
         parts: list[Runs] = []
         while len(parts) < 3:
-            parts.append(measured([dice.gauss(1.0, 0.002) for _ in range(3)]))
-            said = judge(claim, "lower", parts, 0.0).verdict
-            if said != "inconclusive":
-                return said
+            parts.append(runs_of([dice.gauss(1.0, 0.002) for _ in range(3)]))
+            word = verdict_on(claim, "lower", parts, 0.0).word
+            if word != "inconclusive":
+                return word
         return "inconclusive"
 
     dice = random.Random(7)
-    honest = Counter(became(0.0, dice) for _ in range(2000))
-    false = Counter(became(8.0, dice) for _ in range(500))
+    honest = Counter(verdict_of(0.0, dice) for _ in range(2000))
+    false = Counter(verdict_of(8.0, dice) for _ in range(500))
     assert honest["refuted"] <= 60, honest  # 3 %; with 2 for every q it was 11 %
     assert honest["confirmed"] >= 1500, honest
     assert false["refuted"] >= 490, false
@@ -181,9 +181,9 @@ def test_a_trusted_runner_counts_alone() -> None:
     """Its runs against any number of others'."""
     liars = [Runs(64, 1.5, 0.001), Runs(64, 1.5, 0.001)]
     trusted = Runs(3, 1.0, 0.001, trusted=True)
-    assert judge(1.0, "lower", liars, 0).verdict == "refuted"
-    said = judge(1.0, "lower", [*liars, trusted], 0)
-    assert (said.verdict, said.runs, said.mean) == ("confirmed", 3, 1.0)
+    assert verdict_on(1.0, "lower", liars, 0).word == "refuted"
+    found = verdict_on(1.0, "lower", [*liars, trusted], 0)
+    assert (found.word, found.runs, found.mean) == ("confirmed", 3, 1.0)
 
 
 sane = st.floats(-1e6, 1e6)
@@ -193,7 +193,7 @@ sane = st.floats(-1e6, 1e6)
 def test_pooled_runs_are_as_if_one_had_made_them(groups: list[list[float]]) -> None:
     """Mean and standard deviation of all values together."""
     every = [value for group in groups for value in group]
-    both, one = pooled([measured(group) for group in groups]), measured(every)
+    both, one = pooled([runs_of(group) for group in groups]), runs_of(every)
     assert both.runs == one.runs == len(every)
     assert math.isclose(both.mean, one.mean, rel_tol=1e-9, abs_tol=1e-6)
     if len(every) > 1:
@@ -309,7 +309,7 @@ def test_only_somebody_else_verifies_and_only_the_same_tree(hub: Hub, results: R
     """Neither the claimant nor the commit's agent; not another tree; not twice; not a discard."""
     seq = results.record("bob", draft("a")).seq
     for part in ("ada", "bob"):
-        with pytest.raises(Forbidden, match="somebody else"):
+        with pytest.raises(Forbidden, match="another agent must"):
             verified(results, seq, part, 0.99)
     with pytest.raises(Conflict, match="Another tree") as found:
         verified(results, seq, "cyd", 0.99, tree=digest("other"))
@@ -386,7 +386,7 @@ def test_a_runner_seldom_refutes_what_is_honest(hub: Hub, results: Results) -> N
     assert verdicts["refuted"] <= 1 and verdicts["confirmed"] >= 140
 
 
-def test_a_result_is_no_witness_of_the_noise_it_is_judged_by(hub: Hub, results: Results) -> None:
+def test_a_result_does_not_count_for_its_own_noise(hub: Hub, results: Results) -> None:
     """Runs far apart say little of their own claim; those of others say what is usual."""
     hub.accounts.set_runner("cyd")
     by_runner(results, "ada", 0.002, 5)
@@ -408,7 +408,7 @@ def test_a_random_program_does_not_poison_the_noise(hub: Hub, results: Results) 
 
 
 def test_noise_that_a_claim_cannot_bear_is_not_known(hub: Hub, results: Results) -> None:
-    """Over 5 % of the claim it is as if nobody had told it; the admin's own word stands."""
+    """Over 5 % of the claim it counts as unknown; what the admin set stands."""
     hub.accounts.set_runner("cyd")
     by_runner(results, "ada", 0.03, 20)
     assert results.noise("h100") > 0.05
@@ -420,8 +420,8 @@ def test_noise_that_a_claim_cannot_bear_is_not_known(hub: Hub, results: Results)
     assert verified(results, small, "cyd", 0.1, 0.1).verdict == "confirmed"
 
 
-def test_a_verdict_is_said_anew_when_the_noise_is_known(hub: Hub, results: Results) -> None:
-    """One run could not refute; with the admin's word on the noise it does, when asked again."""
+def test_a_verdict_is_recomputed_when_the_noise_is_known(hub: Hub, results: Results) -> None:
+    """One run could not refute; with the admin's word on the noise it does, once recomputed."""
     seq = results.record("ada", draft("a")).seq
     assert verified(results, seq, "bob", 1.1).verdict == "inconclusive"
     hub.projects.change("main", Rules(noise=0.01, forest=True))
@@ -429,7 +429,7 @@ def test_a_verdict_is_said_anew_when_the_noise_is_known(hub: Hub, results: Resul
     unpushed = results.from_post("ada", KEEP, None)
     discard = results.record("ada", draft("a", status="discard"))
     assert unpushed is not None
-    results.rejudge([seq, unpushed.seq, discard.seq])
+    results.update_verdicts([seq, unpushed.seq, discard.seq])
     assert results.get(seq).verdict == "refuted"
     assert [results.get(each.seq) for each in (unpushed, discard)] == [unpushed, discard]
 
@@ -487,3 +487,16 @@ def test_listings_of_results_are_capped(hub: Hub, results: Results) -> None:
     assert len(Leaderboard(hub.database, hub.project).best("h100", replicated=False)) == 1
     with pytest.raises(Missing):
         results.get(10**30)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+def test_one_who_says_many_numbers_overturns_no_verdict(noise: float) -> None:
+    """A true claim is not refuted, nor a false one confirmed, by 64 numbers of one agent."""
+    honest = [runs_of([1.0, 1.01, 0.99]), runs_of([1.0, 1.0, 1.01])]
+    assert verdict_on(1.0, "lower", honest, noise).word == "confirmed"
+    for lie in (1.5, 1.2, 1.1):
+        liar = runs_of([lie] * 64)
+        assert verdict_on(1.0, "lower", [*honest, liar], noise).word != "refuted"
+    for lie in (0.5, 0.4, 0.1):
+        liar = runs_of([lie] * 64)
+        assert verdict_on(0.5, "lower", [honest[0], liar], noise).word != "confirmed"

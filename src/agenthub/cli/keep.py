@@ -76,7 +76,7 @@ def check(data: Path, as_json: bool) -> None:
 
     found = backup.check(data)
     told = [line(finding, 500) for finding in found]
-    rows = [{"where": finding.where, "told": finding.told} for finding in found]
+    rows = [{"where": finding.where, "told": finding.message} for finding in found]
     _tell(as_json, {"sound": not found, "findings": rows}, *(told or ["sound"]))
     if found:
         click.get_current_context().exit(1)

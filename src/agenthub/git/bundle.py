@@ -1,4 +1,4 @@
-"""A bundle's header, parsed and written by us; the pack behind it is git's affair."""
+"""Read and write the header of a git bundle; git reads the pack that follows it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAKE = "Make one with `git bundle create FILE HEAD`."
 
 @dataclass(frozen=True)
 class Header:
-    """What a bundle says of itself. The names of its refs are the sender's, and are ignored."""
+    """A bundle's header. The names of its refs are chosen by the sender, and are ignored."""
 
     version: int
     prerequisites: tuple[str, ...]  # commits that the receiver must have
@@ -29,7 +29,7 @@ class Header:
 
 
 def read_header(stream: BinaryIO) -> Header:
-    """The header of a bundle, which leaves the stream at its pack; BadInput, TooLarge."""
+    """Read a bundle's header and leave the stream at its pack; BadInput, TooLarge."""
     lines = _Lines(stream)
     first = lines.next()
     version = SIGNATURES.get(first)
@@ -55,7 +55,7 @@ def read_header(stream: BinaryIO) -> Header:
 
 
 def read_object_count(stream: BinaryIO) -> int:
-    """How many objects the pack says it holds; the stream stands behind the pack's header."""
+    """The number of objects that a pack announces; leaves the stream behind the pack's header."""
     start = stream.read(12)
     if len(start) < 12 or start[:4] != b"PACK":
         raise BadInput(
@@ -73,7 +73,7 @@ def write_header(heads: Sequence[tuple[str, str]], prerequisites: Sequence[str] 
 
 
 class _Lines:
-    """Lines of a header, counted; none may be longer than a header needs."""
+    """Lines of a header, with caps on each line and on all of them."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""An index in memory: for tests, and for trying the git side without a database."""
+"""An index in memory, for tests and trials of the git side without a database."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from agenthub.git.ingest import NewCommit
 
 
 class MemoryIndex:
-    """Keeps the Index's promises for as long as the process lives."""
+    """An `Index` that lasts as long as the process."""
 
     def __init__(self) -> None:
-        self.commits: dict[str, NewCommit] = {}  # in the order they came
+        self.commits: dict[str, NewCommit] = {}  # in order of arrival
         self._writing = threading.Lock()
 
     def known(self, shas: Collection[str]) -> set[str]:
-        """Those of some commits that were recorded."""
+        """The subset of `shas` that was recorded."""
         return {sha for sha in shas if sha in self.commits}
 
     def record(self, new: Sequence[NewCommit], admit: Callable[[], None]) -> None:
-        """Add commits, once their objects are let in."""
+        """Add commits, after their objects were admitted."""
         with self._writing:
             admit()
             for commit in new:
                 self.commits.setdefault(commit.sha, commit)
 
     def leaves(self) -> set[str]:
-        """Commits that no other one has as a parent."""
+        """Commits that are no other commit's parent."""
         parents = {parent for commit in self.commits.values() for parent in commit.parents}
         return set(self.commits) - parents

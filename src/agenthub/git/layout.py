@@ -1,4 +1,4 @@
-"""The files of a bare repository as the hub wants them: nothing prunes, nothing runs, one owner."""
+"""The files of a project's bare repository: nothing is pruned, no hook runs, one owner."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _LOCK = "keeping.lock"
 
 
 def lay_out(folder: Path, incoming: Path) -> None:
-    """Make a bare repository where none is, and set its configuration anew."""
+    """Create a bare repository unless there is one, and reset its configuration."""
     for made in (folder, folder / "objects", folder / "refs", incoming):
         made.mkdir(parents=True, exist_ok=True, mode=0o700)
         made.chmod(0o700)
@@ -52,24 +52,24 @@ def lay_out(folder: Path, incoming: Path) -> None:
     if not (folder / "HEAD").exists():
         write_whole(folder / "HEAD", "ref: refs/heads/none\n")
     (folder / _LOCK).touch(0o600)
-    for name in ("alternates", "http-alternates"):  # objects come from nowhere else
+    for name in ("alternates", "http-alternates"):  # no objects from elsewhere
         (folder / "objects" / "info" / name).unlink(missing_ok=True)
 
 
 def sweep(folder: Path, incoming: Path) -> None:
-    """Remove what killed processes left half-done: quarantines, and packs that nobody sees."""
+    """Remove leftovers of killed processes: quarantines, and packs without an index."""
     for left in incoming.iterdir():
         remove_tree(left)
-    with keeping(folder) as lock:
+    with repack_lock(folder) as lock:
         if lock is not None:
             _sweep_packs(folder / "objects" / "pack")
 
 
 @contextlib.contextmanager
-def keeping(folder: Path) -> Iterator[int | None]:
-    """The sole right to rewrite packs, as a handle; None while another has it.
+def repack_lock(folder: Path) -> Iterator[int | None]:
+    """Hold the lock for rewriting packs, as a file handle; None while another process holds it.
 
-    Who inherits the handle has the right as well, and may outlive us.
+    A child that inherits the handle holds the lock as well, and may outlive us.
     """
     handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -1,4 +1,4 @@
-"""Commits and trees as bytes of git, and one long-lived process that reads them."""
+"""Parse git's commits and trees, and read objects through one long-lived process."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Info:
 
 @dataclass(frozen=True)
 class Commit:
-    """A commit as it is written."""
+    """A parsed commit."""
 
     tree: str
     parents: tuple[str, ...]
@@ -51,7 +51,7 @@ class Entry:
 
 
 def parse_commit(raw: bytes) -> Commit:
-    """A commit's fields; BadInput when it is not written as git does."""
+    """Parse a commit; BadInput when it is not written as git writes it."""
     head, _, message = raw.partition(b"\n\n")
     lines = head.split(b"\n")
     trees = [line[5:] for line in lines[:1] if line.startswith(b"tree ")]
@@ -66,7 +66,7 @@ def parse_commit(raw: bytes) -> Commit:
 
 
 def parse_tree(raw: bytes) -> Iterator[Entry]:
-    """A tree's entries; BadInput when it is not written as git does."""
+    """Parse a tree's entries; BadInput when it is not written as git writes it."""
     at = 0
     while at < len(raw):
         nul = raw.find(b"\0", at)
@@ -79,7 +79,7 @@ def parse_tree(raw: bytes) -> Iterator[Entry]:
 
 @dataclass(frozen=True)
 class Quarantine:
-    """Objects that are not let in yet, in a folder of their own."""
+    """Pushed objects that are not admitted yet, in a folder of their own."""
 
     objects: Path
 
@@ -95,9 +95,9 @@ class Quarantine:
 
 
 class Reader:
-    """A `cat-file --batch-command` that answers one question after another.
+    """A `git cat-file --batch-command` process that answers one request after another.
 
-    It is started when first asked, and anew after it died or fell silent. Threads take turns.
+    It starts at the first request, and restarts after it died or did not answer. Thread-safe.
     """
 
     def __init__(self, start: Callable[[], Process], seconds: float = 30) -> None:
@@ -115,24 +115,24 @@ class Reader:
         self.close()
 
     def close(self) -> None:
-        """End the process; asking again starts another."""
+        """End the process; the next request starts another one."""
         with self._turn:
             self._end()
 
     def info(self, names: Sequence[str]) -> list[Info | None]:
-        """Kind and size of objects given by whole hashes; None where there is none."""
+        """Kind and size of objects by whole hash, in order; None for one that is missing."""
         found: list[Info | None] = []
         for batch in _batches(names):
-            with self._asking("info", batch):
+            with self._requesting("info", batch):
                 found += [_info(self._line()) for _ in batch]
         return found
 
     def read(self, name: str, kind: str, limit: int) -> bytes:
-        """One object's content; TooLarge over `limit` bytes, BadInput when it is another kind."""
+        """One object's content; TooLarge over `limit` bytes, BadInput if missing or no `kind`."""
         return self.read_all([name], kind, limit)[0]
 
     def read_all(self, names: Sequence[str], kind: str, limit: int) -> list[bytes]:
-        """The contents of objects; none is read when one of them is too large."""
+        """The contents of objects, in order; none is read when one of them is too large."""
         for name, info in zip(names, self.info(names), strict=True):
             if info is None or info.kind != kind:
                 seen = "missing" if info is None else f"a {info.kind}"
@@ -144,13 +144,13 @@ class Reader:
                 )
         contents: list[bytes] = []
         for batch in _batches(names):
-            with self._asking("contents", batch):
+            with self._requesting("contents", batch):
                 contents += [self._content() for _ in batch]
         return contents
 
     @contextlib.contextmanager
-    def _asking(self, verb: str, names: Sequence[str]) -> Iterator[None]:
-        """Ask of all names at once; a failure ends the process, so that no answer is left over."""
+    def _requesting(self, verb: str, names: Sequence[str]) -> Iterator[None]:
+        """Send one request per name; a failure ends the process, so that no answer is left over."""
         with self._turn:
             self._ends = time.monotonic() + self._seconds
             try:

@@ -1,6 +1,6 @@
-"""git's own protocol as far as the hub speaks it: packets, a push's commands, a fetch's wants.
+"""The part of git's wire protocol that the hub speaks itself: a push's commands, a fetch's wants.
 
-The answer to a push is put together here as well; packs are git's affair.
+It builds the answer to a push, too. git itself reads and writes the packs.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from agenthub.errors import BadInput, TooLarge
 from agenthub.validation import clean_line, is_hash, shown
 
 FLUSH = b"0000"
-NOTHING = "0" * 40  # the hash that stands for no commit
+NOTHING = "0" * 40  # stands for "no commit"
 COMMANDS = 64  # of one push
-SHALLOW = 10_000  # commits whose parents a pusher says it lacks
+SHALLOW = 10_000  # commits of a pusher without their parents
 _REF = 250
 _LONGEST = 65_520  # bytes of a packet
 _BAND = _LONGEST - 5
@@ -23,21 +23,21 @@ _BAND = _LONGEST - 5
 
 @dataclass(frozen=True)
 class Command:
-    """What a push wants of one ref."""
+    """What a push does to one ref."""
 
     old: str
     new: str
-    ref: str  # the sender's word
+    ref: str  # chosen by the sender
 
     @property
     def deletes(self) -> bool:
-        """Whether the ref is to go."""
+        """Whether the push deletes the ref."""
         return self.new == NOTHING
 
 
 @dataclass(frozen=True)
 class Request:
-    """What stands before the pack of a push."""
+    """The part of a push before its pack."""
 
     commands: tuple[Command, ...]
     capabilities: frozenset[str]
@@ -45,20 +45,20 @@ class Request:
 
 
 def packet(payload: bytes | str) -> bytes:
-    """A packet with some bytes, or a line of text."""
+    """Frame bytes, or one line of text, as a packet."""
     raw = payload.encode() + b"\n" if isinstance(payload, str) else payload
     return b"%04x" % (len(raw) + 4) + raw
 
 
 def read_request(stream: BinaryIO) -> Request:
-    """The commands of a push, up to its pack; BadInput, TooLarge."""
+    """Read the commands of a push up to its pack; BadInput, TooLarge."""
     commands: list[Command] = []
-    said: frozenset[str] = frozenset()
+    capabilities: frozenset[str] = frozenset()
     shallow = 0
     for payload in _until_flush(stream):
-        line, _, capabilities = payload.partition(b"\0")
-        if not commands and capabilities:
-            said = frozenset(capabilities.decode(errors="replace").split())
+        line, _, words = payload.partition(b"\0")
+        if not commands and words:
+            capabilities = frozenset(words.decode(errors="replace").split())
         if line.startswith(b"shallow "):
             shallow += 1
         else:
@@ -68,11 +68,11 @@ def read_request(stream: BinaryIO) -> Request:
     refs = [command.ref for command in commands]
     if len(set(refs)) < len(refs):
         raise BadInput("The push names a ref twice. Name each once.")
-    return Request(tuple(commands), said, stream.tell())
+    return Request(tuple(commands), capabilities, stream.tell())
 
 
 def wants(stream: BinaryIO) -> frozenset[str]:
-    """What a fetch asks for, in any version of the protocol; BadInput when it is no fetch."""
+    """The hashes that a fetch wants, in any protocol version; BadInput when it is no fetch."""
     found = set()
     while (payload := _next(stream)) is not None:
         if payload.startswith(b"want "):
@@ -83,8 +83,8 @@ def wants(stream: BinaryIO) -> frozenset[str]:
     return frozenset(found)
 
 
-def report(request: Request, refused: dict[str, str], told: Sequence[str] = ()) -> bytes:
-    """The answer to a push: how each ref fared, and lines for whoever pushes."""
+def report(request: Request, refused: dict[str, str], lines: Sequence[str] = ()) -> bytes:
+    """The answer to a push: the outcome of each ref (`refused`: ref -> why), and lines to show."""
     rows = [packet("unpack ok")]
     for command in request.commands:
         why = refused.get(command.ref)
@@ -93,17 +93,17 @@ def report(request: Request, refused: dict[str, str], told: Sequence[str] = ()) 
     status = b"".join([*rows, FLUSH]) if "report-status" in request.capabilities else b""
     if "side-band-64k" not in request.capabilities:
         return status
-    lines = [_banded(2, f"{clean_line(line, 900)}\n".encode()) for line in told]
-    return b"".join([*lines, _banded(1, status), FLUSH])
+    shown_lines = [_banded(2, f"{clean_line(line, 900)}\n".encode()) for line in lines]
+    return b"".join([*shown_lines, _banded(1, status), FLUSH])
 
 
 def fatal(message: str) -> bytes:
-    """The answer to a push that was not looked at; git shows the message."""
+    """The answer to a push that was refused unread; git shows the message."""
     return _banded(3, f"{clean_line(message, 900)}\n".encode()) + FLUSH
 
 
 def error_packet(message: str) -> bytes:
-    """What makes git say `remote error: MESSAGE`."""
+    """A packet that git shows as `remote error: MESSAGE`."""
     return packet(b"ERR " + clean_line(message, 900).encode())
 
 

@@ -1,7 +1,7 @@
-"""What a push may hold, judged by its objects before they are let in.
+"""The rules of a push: examine its objects before they are admitted.
 
-Only new commits are walked, and each tree once; sizes are counted while walking, so that a tree
-that says it has a billion files is refused by the first few thousand.
+Only new commits are walked, and each tree once. Sizes are added up on the way, so that a tree with
+a billion files is refused after the first few thousand.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class PushLimits:
 
     bundle_bytes: int = 5_000_000
     objects: int = 5_000  # of a push, that the hub lacks
-    pack_objects: int = 50_000  # of a pack: who cannot negotiate sends all history, known or not
+    pack_objects: int = 50_000  # of a pack, known ones too: some clients always send all history
     commits: int = 1_000  # new ones, of a push
     parents: int = 16  # of a commit
     blob_bytes: int = 1_000_000
@@ -55,22 +55,22 @@ class PushLimits:
 
 @dataclass(frozen=True)
 class Protected:
-    """Files that commits may not touch, or are flagged for touching: the ruler, say."""
+    """Files that commits may not change, or are flagged for changing: the evaluation, say."""
 
     paths: tuple[str, ...] = ()
     refuse: bool = True  # or flag
-    root: str = ""  # commit they must be as in; without, as in a commit's first parent
+    root: str = ""  # commit to compare with; empty: each commit's first parent
 
 
 @dataclass(frozen=True)
 class NewCommit:
-    """A commit that a push brought, as the index keeps it."""
+    """A new commit of a push, as the index stores it."""
 
     sha: str  # 40 lower-case hex digits
     tree: str
     parents: tuple[str, ...]
     subject: str  # first line, at most 500 characters, cleaned
-    author: str  # as written in the commit: not trusted, for show
+    author: str  # as written in the commit: unproven, for show
     author_time: int  # seconds since the epoch
     patch_id: str = ""  # of the diff to the first parent, "" for none
     flags: tuple[str, ...] = ()  # "protected:PATH"
@@ -93,9 +93,9 @@ def examine(
     limits: PushLimits,
     protected: Protected,
 ) -> Examined:
-    """Judge the objects `names` of a push; HubError says what is wrong with it.
+    """Examine the objects `names` of a push; HubError says what is wrong with it.
 
-    `known` tells which commits the index has, `stored` what the repository has already.
+    `known` returns which commits the index has, `stored` what the repository has already.
     """
     infos = _sized(reader, names, stored, limits)
     found = [name for name, info in infos.items() if info.kind == "commit"]
@@ -151,7 +151,7 @@ def _new_commits(
     known: Known,
     limits: PushLimits,
 ) -> dict[str, Commit]:
-    """The commits that the index lacks, parents first; all their parents are there or known."""
+    """The commits that the index lacks, parents first; each parent is among them or known."""
     have = known({*found, *heads})
     for head in heads:
         if head not in have:
@@ -178,8 +178,8 @@ def _new_commits(
 def _check_head(head: str, info: Info | None) -> None:
     if info is None:
         raise BadInput(
-            f"The bundle names {head} as a head and does not hold it, nor does the hub know it. "
-            "Make the bundle anew.",
+            f"The push names {head} as a head and does not hold it, nor does the hub know it. "
+            "Push it again from a repository that has it.",
             hash=head,
         )
     if info.kind != "commit":
@@ -251,7 +251,7 @@ def _check_protected(rows: Iterable[NewCommit], protected: Protected) -> None:
 
 
 class _Trees:
-    """Folders of commits, each read once."""
+    """Checks the folders of commits, each once."""
 
     def __init__(self, reader: Reader, limits: PushLimits) -> None:
         self._reader = reader
@@ -259,7 +259,7 @@ class _Trees:
         self._left = limits.walked_bytes
         self._measured: dict[str, _Measure] = {}
         self._sizes: dict[str, int] = {}  # of files
-        self.seen: set[str] = set()  # all folders and files that were met
+        self.seen: set[str] = set()  # all folders and files on the way
 
     def check(self, sha: str, tree: str) -> None:
         """HubError when something in a commit's files is not allowed."""
@@ -269,7 +269,7 @@ class _Trees:
             raise type(error)(f"Commit {sha[:12]}: {error.message}", hash=sha) from error
 
     def touched(self, commit: Commit, protected: Protected) -> tuple[str, ...]:
-        """The protected paths that are not as they must be."""
+        """The protected paths that a commit has changed."""
         base = protected.root or next(iter(commit.parents), "")
         if not protected.paths or not base:
             return ()
@@ -282,7 +282,7 @@ class _Trees:
         )
 
     def _at(self, tree: str, parts: Sequence[str]) -> set[tuple[bytes, str, str]]:
-        """What stands at a path, and at paths that some file systems take for the same."""
+        """The entries at a path, and at paths that some file systems take for the same."""
         wanted = _folded(parts[0].encode())
         met = [entry for entry in self._read(tree) if _folded(entry.name) == wanted]
         if len(parts) == 1:
@@ -335,7 +335,7 @@ class _Trees:
                 )
 
     def _look_up(self, blobs: Iterable[str]) -> None:
-        """Learn the sizes of files."""
+        """Look up the sizes of files."""
         unknown = sorted({blob for blob in blobs if blob not in self._sizes})
         for blob, info in zip(unknown, self._reader.info(unknown), strict=True):
             self._sizes[blob] = info.size if info else 0
@@ -350,7 +350,7 @@ class _Trees:
 
 @dataclass(frozen=True)
 class _Measure:
-    """What a folder comes to."""
+    """The totals of a folder."""
 
     entries: int  # in all
     size: int  # bytes of all files
@@ -358,7 +358,7 @@ class _Measure:
     path: int  # bytes of the longest path in it
 
     def with_one(self, inner: _Measure, name: int) -> _Measure:
-        """This, and one entry more."""
+        """These totals with one more entry."""
         longest = name + (1 + inner.path if inner.path else 0)
         height = max(self.height, 1 + inner.height)
         entries, size = self.entries + 1 + inner.entries, self.size + inner.size

@@ -1,7 +1,7 @@
-"""One project's bare repository: the hub's only caller of git.
+"""One project's bare repository; every git command of the hub runs here.
 
-Every pack that is let in was checked by git to name nothing that is missing, so all that is here
-is whole. Nothing here is ever pruned: what keeps a commit is the hub's index, not a ref.
+git has checked that no object of an admitted pack names a missing one, so the repository is whole.
+Nothing is ever pruned: the hub's index keeps a commit, not a ref.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 import functools
 import logging
 import os
+import re
 import secrets
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,10 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from agenthub.errors import BadInput, HubError, Missing, Unavailable
+from agenthub.errors import BadInput, HubError, Missing, TooLarge, Unavailable
 from agenthub.files import remove_tree, sync_folder
 from agenthub.git.bundle import write_header
-from agenthub.git.layout import keeping, lay_out, sweep
+from agenthub.git.layout import lay_out, repack_lock, sweep
 from agenthub.git.objects import (
     MAX_COMMIT,
     MAX_TREE,
@@ -32,7 +33,6 @@ from agenthub.git.objects import (
     parse_commit,
     parse_tree,
 )
-from agenthub.git.refusals import refused
 from agenthub.git.subprocesses import (
     GIT,
     Child,
@@ -52,6 +52,7 @@ OLDEST = (2, 36)  # cat-file --batch-command
 HAVES = 1_000  # commits of a fetcher that are looked at
 CUT = "… cut: {seen:,} bytes are shown, the rest is not. Ask for one file of it by its path.\n"
 
+_OUR_PATH = re.compile(r"(?<![\w./:~-])/[^\s'\":]+")  # a folder of the hub, which is secret
 _PLAIN_DIFF = ("--no-ext-diff", "--no-textconv", "--no-renames", "--no-color", "--full-index")
 
 
@@ -63,10 +64,10 @@ REPACKING = Leash(seconds=1800, cpu=1800, memory=16 << 30, file=1 << 40)
 
 @dataclass(frozen=True)
 class GitSettings:
-    """How a repository is worked on."""
+    """How git runs on a repository."""
 
     sandbox: str = "auto"  # bubblewrap around the unpacking: "auto" where it works, "on", "off"
-    repack_every: int = 100  # packs let in
+    repack_every: int = 100  # admitted packs
     unpacking: Leash = UNPACKING
     reading: Leash = READING
     sending: Leash = SENDING
@@ -75,7 +76,7 @@ class GitSettings:
 
 @dataclass
 class Repository:
-    """A bare repository, and a folder on the same disk where pushes wait to be judged."""
+    """A bare repository, and a folder on the same disk where pushes wait to be examined."""
 
     folder: Path
     incoming: Path
@@ -85,33 +86,33 @@ class Repository:
         self.folder, self.incoming = self.folder.absolute(), self.incoming.absolute()
         self._reader = Reader(lambda: self._start_reader(None))
         self._repacking = threading.Lock()
-        self._keeper: threading.Thread | None = None
-        self._admitted = self.settings.repack_every  # unknown: look once
+        self._repack_thread: threading.Thread | None = None
+        self._admitted = self.settings.repack_every  # unknown yet: check once
 
     @classmethod
     def create(
         cls, folder: Path, incoming: Path, settings: GitSettings | None = None
     ) -> Repository:
-        """Make a repository, or open the one that is there."""
+        """Create a repository, or open the existing one."""
         lay_out(folder, incoming)
         _check_version()
         return cls(folder, incoming, settings or GitSettings())
 
     def close(self) -> None:
-        """End the reader, and wait for a repack that is under way."""
-        if self._keeper is not None:
-            self._keeper.join()
+        """End the reader, and wait for a running repack."""
+        if self._repack_thread is not None:
+            self._repack_thread.join()
         self._reader.close()
 
     def sweep(self) -> None:
-        """Remove what a killed process left half-done. Only while nobody else works here."""
+        """Remove a killed process's leftovers; only while no other process works here."""
         sweep(self.folder, self.incoming)
 
     # ---- coming in -----------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def quarantine(self) -> Iterator[Path]:
-        """A folder for one push, removed whatever becomes of it."""
+        """A folder for one push; it is removed at the end in any case."""
         folder = self.incoming / secrets.token_hex(8)
         (folder / "objects" / "pack").mkdir(parents=True, mode=0o700)
         try:
@@ -120,7 +121,7 @@ class Repository:
             remove_tree(folder)
 
     def unpack(self, folder: Path, pack: BinaryIO, limit: int) -> Quarantine:
-        """Put the pack that a file stands at into a quarantine's folder, checked by git.
+        """Unpack the pack at a file's position into a quarantine's folder, checked by git.
 
         BadInput for objects that are damaged, missing or dangerous, TooLarge over `limit` bytes.
         """
@@ -130,11 +131,11 @@ class Repository:
         command.append(f"--max-input-size={max(1, limit)}")  # to git, 0 is no limit
         ended = run(command, self._env(held), self.settings.unpacking, pack)
         if ended.code != 0 or ended.stopped:
-            raise refused(ended, limit)
+            raise unpack_error(ended, limit)
         return held
 
     def admit(self, held: Quarantine) -> None:
-        """Move a quarantine's packs in, durably; a pack is seen once its index is there."""
+        """Move a quarantine's packs in, durably; a pack becomes visible with its index, last."""
         packs = self.folder / "objects" / "pack"
         files = sorted(held.objects.glob("pack/pack-*"), key=lambda path: path.suffix == ".idx")
         try:
@@ -146,20 +147,20 @@ class Repository:
         self._admitted += 1
 
     def reader(self, held: Quarantine) -> Reader:
-        """A reader of a quarantine's objects and the repository's; close it."""
+        """A reader of a quarantine's objects and the repository's; the caller closes it."""
         return Reader(lambda: self._start_reader(held))
 
     def patch_ids(self, held: Quarantine, pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
         """The stable patch id of each (commit, first parent or ""), where it has one.
 
-        None at all when they take too long: they are a help, not a condition.
+        Empty when they take too long: a push does not depend on them.
         """
         script = (
             f"{GIT} diff-tree --stdin -p -r --root {' '.join(_PLAIN_DIFF)} "
             f"| {GIT} patch-id --stable"
         )
-        asked = "".join(f"{commit} {parent}".rstrip() + "\n" for commit, parent in pairs)
-        with file_of(asked) as stdin:
+        names = "".join(f"{commit} {parent}".rstrip() + "\n" for commit, parent in pairs)
+        with file_of(names) as stdin:
             ended = run(["/bin/sh", "-c", script], self._env(held), self.settings.reading, stdin)
         if ended.code != 0 or ended.stopped:
             return {}
@@ -169,7 +170,7 @@ class Repository:
     # ---- reading -------------------------------------------------------------------------------
 
     def info(self, names: Sequence[str]) -> list[Info | None]:
-        """Kind and size of objects that were let in, None where there is none."""
+        """Kind and size of admitted objects, in order; None for one that is missing."""
         return self._reader.info(names)
 
     def commit_tree(self, commit: str) -> str:
@@ -178,7 +179,7 @@ class Repository:
         return parse_commit(self._reader.read(commit, "commit", MAX_COMMIT)).tree
 
     def message(self, commit: str) -> str:
-        """What a commit says, as its author wrote it; Missing when there is no such commit."""
+        """A commit's message as its author wrote it; Missing when there is no such commit."""
         self._check_commit(commit)
         raw = parse_commit(self._reader.read(commit, "commit", MAX_COMMIT)).message
         return raw.decode("utf-8", "replace")
@@ -192,7 +193,7 @@ class Repository:
         return self._reader.read(entry.sha, "blob", limit)
 
     def listing(self, commit: str, path: str = "") -> list[Entry]:
-        """What a folder of a commit holds; the root's by an empty path."""
+        """The entries of a commit's folder; an empty path is the root. Missing if there is none."""
         tree = self.commit_tree(commit)
         entry = self._entry(tree, path) if path else Entry(TREE, b"", tree)
         if entry is None or entry.mode != TREE:
@@ -208,14 +209,14 @@ class Repository:
         shown_bytes: int = 262_144,
         blob_bytes: int = 1 << 20,
     ) -> Iterator[bytes]:
-        """The diff of two commits as text, in pieces; what is too large is told, not shown."""
+        """The diff of two commits as text, in pieces; too large files are named, not shown."""
         self._check_commit(old, new)
         _check_path(path)
         where = [f":(literal){path}"] if path else []
         large = self._too_large(old, new, where, blob_bytes)
-        for name, told in large:
+        for name, sizes in large:
             line = clean_line(os.fsencode(name).decode(errors="replace"), 500)
-            yield f"# {line}: {told} bytes, over {blob_bytes:,}; not shown\n".encode()
+            yield f"# {line}: {sizes} bytes, over {blob_bytes:,}; not shown\n".encode()
         where += [f":(exclude,literal){name}" for name, _ in large]  # git would read the whole
         command = [GIT, "diff-tree", "-p", "-r", *_PLAIN_DIFF, old, new, "--", *where]
         leash = _with_output(self.settings.reading, shown_bytes)
@@ -226,9 +227,9 @@ class Repository:
             yield ("\n" + CUT.format(seen=shown_bytes)).encode()
 
     def bundle(self, commit: str, haves: Sequence[str] = ()) -> Iterator[bytes]:
-        """A bundle of a commit and all below it, less what the fetcher has, in pieces.
+        """A bundle of a commit and its history, less what the fetcher has, in pieces.
 
-        Commits among `haves` that are not here are passed over.
+        Unknown commits among `haves` are ignored.
         """
         self._check_commit(commit)
         haves = [have for have in haves[:HAVES] if is_hash(have)]
@@ -239,47 +240,49 @@ class Repository:
         edges = self._edges(commit, haves) if haves else []
         yield write_header([(commit, "HEAD")], edges)
         command = [GIT, "pack-objects", "--revs", "--stdout", "--thin", "--delta-base-offset", "-q"]
-        asked = "".join(f"{name}\n" for name in (commit, *(f"^{edge}" for edge in edges)))
+        names = "".join(f"{name}\n" for name in (commit, *(f"^{edge}" for edge in edges)))
         with (
-            file_of(asked) as stdin,
+            file_of(names) as stdin,
             Child(command, self._env(), self.settings.sending, stdin) as child,
         ):
             yield from child.chunks()
             _check(child.ended(), "make the bundle")
 
-    # ---- keeping -------------------------------------------------------------------------------
+    # ---- upkeep --------------------------------------------------------------------------------
 
     def tidy(self) -> None:
-        """Begin a repack in a thread of its own when it is due and none is under way."""
+        """Start a repack in its own thread when one is due and none is running."""
         if self._admitted < self.settings.repack_every or self._repacking.locked():
             return
         self._admitted = 0
         if self.packs() >= self.settings.repack_every:
-            self._keeper = threading.Thread(target=self._tend, name="hub-repack", daemon=True)
-            self._keeper.start()
+            self._repack_thread = threading.Thread(
+                target=self._repack_or_log, name="hub-repack", daemon=True
+            )
+            self._repack_thread.start()
 
     def repack(self) -> None:
-        """Join small packs into larger ones. No object is dropped, and readers may go on."""
-        with self._repacking, keeping(self.folder) as lock:
+        """Join small packs into larger ones; no object is dropped, and readers may go on."""
+        with self._repacking, repack_lock(self.folder) as lock:
             if lock is None:
-                return  # a repack goes on that a killed process began
+                return  # the repack of a killed process still runs
             command = [GIT, "repack", "--geometric=2", "-d", "-q", "-n", "--write-midx"]
             ended = run(command, self._env(), self.settings.repacking, inherit=(lock,))
         self._reader.close()  # the next one sees the new packs at once
         _check(ended, "repack the repository")
 
-    def _tend(self) -> None:
+    def _repack_or_log(self) -> None:
         try:
             self.repack()
-        except HubError as error:  # pushes go on; the next one that is due tries again
+        except HubError as error:  # pushes go on; the next due repack retries
             logging.getLogger(__name__).warning("%s", error)
 
     def packs(self) -> int:
-        """How many packs there are."""
+        """The number of packs."""
         return sum(name.endswith(".idx") for name in os.listdir(self.folder / "objects" / "pack"))  # noqa: PTH208
 
     def check(self) -> str:
-        """What git finds wrong with the packs and objects; empty when nothing is."""
+        """What `git fsck` finds wrong with the packs and objects; empty when nothing."""
         ended = run(
             [GIT, "fsck", "--full", "--strict", "--no-dangling", "--no-progress"],
             self._env(),
@@ -292,7 +295,7 @@ class Repository:
     def child(
         self, arguments: Sequence[str], leash: Leash, stdin: int | IO[bytes], **env: str
     ) -> Child:
-        """Another git command on this repository, on a leash: for what hands out, and checks."""
+        """Start another git command on this repository, on a leash."""
         return Child([GIT, *arguments], {**self._env(), **env}, leash, stdin)
 
     def _env(self, held: Quarantine | None = None) -> dict[str, str]:
@@ -320,7 +323,7 @@ class Repository:
             return []
         raise Unavailable(
             'The hub is set to unpack in a sandbox (sandbox = "on"), and bubblewrap does not '
-            'work on this machine. Its keeper can install it, or set "auto".'
+            'work on this machine. Its operator can install it, or set "auto".'
         )
 
     def _check_commit(self, *names: str) -> None:
@@ -341,9 +344,9 @@ class Repository:
         return entry
 
     def _edges(self, commit: str, haves: Sequence[str]) -> list[str]:
-        """Where what the fetcher has ends and what it lacks begins."""
-        asked = "".join(f"{name}\n" for name in (commit, *(f"^{have}" for have in haves)))
-        with file_of(asked) as stdin:
+        """The commits of the fetcher on which the missing ones build."""
+        names = "".join(f"{name}\n" for name in (commit, *(f"^{have}" for have in haves)))
+        with file_of(names) as stdin:
             command = [GIT, "rev-list", "--boundary", "--stdin"]
             ended = run(command, self._env(), self.settings.sending, stdin)
         _check(ended, "find what is new")
@@ -367,19 +370,36 @@ class Repository:
         return found
 
 
+def unpack_error(ended: Ended, limit: int) -> HubError:
+    """The error for a pack of at most `limit` bytes that git did not unpack; names no folder."""
+    lines = [line for line in ended.errors.splitlines() if line.startswith(("fatal", "error"))]
+    reason = _OUR_PATH.sub("(a path here)", clean_line(lines[0] if lines else ended.errors, 300))
+    reason = reason or f"it ended with {ended.code}"
+    if "No space left" in ended.errors or "unable to create temporary" in ended.errors:
+        return Unavailable("The hub's disk is full. Try again later.")
+    if "maximum allowed size" in ended.errors:
+        return TooLarge(f"The pack has over {limit:,} bytes; push fewer commits at once.")
+    if ended.starved:
+        return TooLarge(
+            "Unpacking the push took more time, memory or disk than any honest one needs. Push "
+            "fewer commits at once, and no large files."
+        )
+    return BadInput(f"git refuses the pack: {reason}. Check your repository with `git fsck`.")
+
+
 def _check(ended: Ended, what: str) -> None:
-    """Unavailable when git failed. What git said of it names folders of ours: it is for our log."""
+    """Unavailable when git failed. Its words name our folders, so they go to the log alone."""
     if ended.code != 0 or ended.stopped:
         why = ended.stopped or ended.code
-        said = clean_line(ended.errors, 500)
-        logging.getLogger(__name__).warning("git could not %s (%s): %s", what, why, said)
+        errors = clean_line(ended.errors, 500)
+        logging.getLogger(__name__).warning("git could not %s (%s): %s", what, why, errors)
         raise Unavailable(
             f"git could not {what} ({why}); the hub's log says more. Try again later."
         )
 
 
 def _check_path(path: str) -> None:
-    """BadInput for what cannot be within a commit."""
+    """BadInput for a path that no commit can have."""
     if "\0" in path:
         raise BadInput(f"{shown(path)} has a NUL character, and no path has one.")
     if path.startswith("/") or ".." in path.split("/"):

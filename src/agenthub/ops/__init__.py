@@ -1,1 +1,4 @@
-"""Looking after a hub: backup, restore, export and import."""
+"""Operating a hub: back it up, restore it, check it, and move a project to another hub.
+
+The commands use `backup` alone; it has `backup_into`, `restore`, `check`, `export` and `import_`.
+"""

@@ -1,8 +1,7 @@
-"""Keeping a hub: backups while it is served, restoring one, and (from other modules) checking a
-folder and moving a project from hub to hub.
+"""Back a hub up while it is served, and restore a backup.
 
 A backup is a hub's folder like any other: it can be checked, served and backed up. It holds the
-pepper, so it is as secret as the hub.
+pepper, so it is as secret as the hub. `check`, `export` and `import_` are here for callers, too.
 """
 
 from __future__ import annotations
@@ -42,14 +41,14 @@ __all__ = [
     "restore",
 ]
 
-_NAME = re.compile(r"\d{8}T\d{6}Z")  # of a backup among others: when it was made
+_NAME = re.compile(r"\d{8}T\d{6}Z")  # of a backup in a folder of backups: its time
 
 
 def backup(data: Path, target: Path, earlier: Path | None = None) -> Path:
-    """Copy a hub, served or not, into a folder that is not there yet, or is empty.
+    """Copy a hub, served or not, into a new or empty folder; returns the folder.
 
-    The folder appears when all of it is on disk. Packs are linked where it is on the hub's own
-    disk, or where an earlier backup has them. Conflict when something is there already.
+    The folder appears when all of it is on disk. Packs are hard links to the hub's, or to those of
+    an `earlier` backup, where they share a disk. Conflict when the folder has something in it.
     """
     data, target = data.absolute(), target.absolute()
     check_empty(target, "Give a new folder for the backup")
@@ -62,9 +61,9 @@ def backup(data: Path, target: Path, earlier: Path | None = None) -> Path:
 
 
 def backup_into(data: Path, folder: Path, keep: int = 14) -> Path:
-    """A new backup in a folder of backups, named by the time; all but the newest `keep` go.
+    """Add a backup, named by the time, to a folder of backups; keep the newest `keep` of them.
 
-    Those that go do so after the new one is whole.
+    Old ones are removed once the new one is whole.
     """
     if keep < 1:
         raise BadInput(f"At least one backup must be kept, not {keep}.")
@@ -78,9 +77,9 @@ def backup_into(data: Path, folder: Path, keep: int = 14) -> Path:
 
 
 def restore(source: Path, data: Path) -> None:
-    """Make a hub's folder of a backup that is whole; the folder is new or empty.
+    """Restore a backup that is whole into a new or empty folder.
 
-    Conflict when something is there already, BadInput when something is wrong with the backup.
+    Conflict when the folder has something in it, BadInput when the backup has problems.
     """
     source, data = source.absolute(), data.absolute()
     check_empty(data, "Give a new folder for the hub, or move the old one away")
@@ -113,7 +112,7 @@ def _copy_projects(
     link: bool = True,
     listed: Path | None = None,
 ) -> None:
-    """The packs of all projects that the target's copy of the database has."""
+    """Copy the packs of all projects in the target's copy of the database."""
     for slug in slugs_in(listed or target / DATABASE):
         made = repository_of(target, slug)
         for folder in (target / PROJECTS, made.parent, target / "incoming"):

@@ -1,6 +1,7 @@
-"""A project in a folder that another hub can take in: its commits as one git bundle, and what was
-posted and measured as lines of JSON. What another hub cannot check is not in it: no keys, no
-addresses, no audit log, and no verdict that it would have to believe.
+"""Export a project into a folder that another hub can import.
+
+It has the commits as one git bundle, and posts, results and verifications as lines of JSON. It has
+nothing that another hub cannot check: no keys, addresses, audit log or verdicts.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ MANIFEST, BUNDLE = "manifest.json", "objects.bundle"
 PACKING = Leash(seconds=7_200, cpu=7_200, memory=16 << 30, output=1 << 40)
 PAGE = 1_000
 
-# What is asked of the database for each file, in the order in which it came to be.
+# The query for each file; rows are in order of creation.
 _QUERIES = {
     "commits": (
         "SELECT seq AS key, sha AS hash, tree, parents, agent, role, received FROM commits "
@@ -72,7 +73,7 @@ KINDS = tuple(_QUERIES)
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written."""
+    """The outcome of an export."""
 
     folder: Path
     rows: dict[str, int]  # of each kind
@@ -80,14 +81,13 @@ class Exported:
 
 
 def export(data: Path, slug: str, target: Path) -> Exported:
-    """Write a project into a folder that is not there yet, or is empty.
+    """Write a project, as of one moment, into a new or empty folder; the hub may be served.
 
-    The hub may be served meanwhile: what is written is the state of one moment. Missing when there
-    is no such project.
+    Missing when there is no such project, Conflict when the folder has something in it.
     """
     data, target = data.absolute(), target.absolute()
     check_empty(target, "Give a new folder for the export")
-    with tempfile.TemporaryDirectory(prefix="autoresearch-export-") as name:
+    with tempfile.TemporaryDirectory(prefix="agenthub-export-") as name:
         snapshot(data, Path(name) / "hub.db")
         with contextlib.closing(Database(Path(name) / "hub.db")) as database:
             project = Projects(database).get(slug)
@@ -107,8 +107,8 @@ def export(data: Path, slug: str, target: Path) -> Exported:
 
 
 def hub_id(data: Path) -> str:
-    """What tells a hub from others, a secret of nobody: 12 digits, the same after a restore."""
-    if not (data / PEPPER).is_file():  # one that is made now would hide that it is gone
+    """The public id of a hub: 12 hex digits, the same after a restore."""
+    if not (data / PEPPER).is_file():  # creating one now would hide that it is lost
         raise Unavailable(f"{data} has no {PEPPER}. Put back the one that was there.")
     digest = hmac.new(read_pepper(data / PEPPER), b"the id of this hub", hashlib.sha256)
     return digest.hexdigest()[:12]
@@ -119,7 +119,7 @@ def hub_id(data: Path) -> str:
 
 def _manifest(data: Path, project: Project, files: dict[str, Any], now: int) -> bytes:
     rules = asdict(project.rules)
-    told = {
+    manifest = {
         "format": FORMAT,
         "hub": hub_id(data),
         "slug": project.slug,
@@ -128,7 +128,7 @@ def _manifest(data: Path, project: Project, files: dict[str, Any], now: int) -> 
         "exported": now,
         "files": files,
     }
-    return json.dumps(told, indent=1, sort_keys=True).encode() + b"\n"
+    return json.dumps(manifest, indent=1, sort_keys=True).encode() + b"\n"
 
 
 def _lines(kind: str, database: Database, project: Project) -> Iterator[bytes]:
@@ -145,7 +145,7 @@ def _lines(kind: str, database: Database, project: Project) -> Iterator[bytes]:
 
 
 def _bundle(folder: Path, database: Database, project: Project) -> Iterator[bytes]:
-    """All commits of a project; git can clone it, and gets the newest leaf."""
+    """A bundle of all commits of a project; a clone of it checks out the newest leaf."""
     found = tips(database, project.id)
     leaves = Commits(database, project.id).leaves(1)
     first = [(leaves[0].sha, name) for name in ("HEAD", "refs/heads/main") if leaves]
@@ -156,9 +156,9 @@ def _bundle(folder: Path, database: Database, project: Project) -> Iterator[byte
 
 
 def _pack(repository: Repository, commits: Sequence[str]) -> Iterator[bytes]:
-    asked = "".join(f"{sha}\n" for sha in commits)
+    names = "".join(f"{sha}\n" for sha in commits)
     words = ("pack-objects", "--revs", "--stdout", "--delta-base-offset", "-q")
-    with file_of(asked) as stdin, repository.child(words, PACKING, stdin) as child:
+    with file_of(names) as stdin, repository.child(words, PACKING, stdin) as child:
         yield from child.chunks()
         ended = child.ended()
     if ended.code != 0 or ended.stopped:
@@ -169,19 +169,19 @@ def _pack(repository: Repository, commits: Sequence[str]) -> Iterator[bytes]:
 
 
 def _write(path: Path, pieces: Iterable[bytes]) -> dict[str, Any]:
-    """Write pieces to a file; what the manifest says of it."""
+    """Write pieces to a file; returns its entry in the manifest."""
     digest, size, count = hashlib.sha256(), 0, 0
     with path.open("xb") as file:
         for piece in pieces:
             file.write(piece)
             digest.update(piece)
             size, count = size + len(piece), count + 1
-    told = {"sha256": digest.hexdigest(), "bytes": size}
-    return told if path.name == BUNDLE else {**told, "rows": count}
+    entry = {"sha256": digest.hexdigest(), "bytes": size}
+    return entry if path.name == BUNDLE else {**entry, "rows": count}
 
 
 def read_manifest(source: Path) -> dict[str, Any]:
-    """The manifest of an export whose files are as it says; BadInput otherwise."""
+    """Read an export's manifest and check all files against it; BadInput when one differs."""
     try:
         raw = (source / MANIFEST).read_bytes()[: 1 << 20]
         found = json.loads(raw)
@@ -194,16 +194,16 @@ def read_manifest(source: Path) -> dict[str, Any]:
     needed = {f"{kind}.jsonl" for kind in KINDS}
     if not isinstance(files, dict) or not needed <= set(files) <= needed | {BUNDLE}:
         raise BadInput(f"The manifest must name {', '.join(sorted(needed))} and {BUNDLE}.")
-    for name, told in files.items():
-        _check_file(source / name, told)
+    for name, entry in files.items():
+        _check_file(source / name, entry)
     return found
 
 
-def _check_file(path: Path, told: Any) -> None:
+def _check_file(path: Path, entry: Any) -> None:
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise BadInput(f"The export's {path.name} cannot be read: {error.strerror}.") from error
-    if not isinstance(told, dict) or told.get("sha256") != digest:
+    if not isinstance(entry, dict) or entry.get("sha256") != digest:
         raise BadInput(f"The export's {path.name} is not as its manifest says. Export it again.")

@@ -1,6 +1,7 @@
-"""Taking in a project that another hub exported. Nothing of it is believed: the objects go through
-what a push goes through, text is cleaned, and verdicts are judged here from the numbers. Who wrote
-it becomes an agent of that hub's, who has no key here and is nobody of ours.
+"""Import a project that another hub exported; nothing in it is trusted.
+
+Objects meet the checks of a push, text is cleaned, and verdicts are computed here from the numbers.
+Its authors become agents `NAME.HUB` without a key.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from agenthub.git.policy import PushLimits
 from agenthub.git.repository import Repository
 from agenthub.git.subprocesses import Leash
 from agenthub.ops.exporting import BUNDLE, read_manifest
-from agenthub.ops.jsonl import LINE, Line, lines_of
+from agenthub.ops.jsonl import LINE, JsonLine, lines_of
 from agenthub.records.board import Board, Caps
 from agenthub.records.commits import ATTEMPT, FRONTIER, Index
 from agenthub.records.database import Database
@@ -29,7 +30,7 @@ from agenthub.records.projects import Project, Rules
 from agenthub.records.results import Draft, Result
 from agenthub.validation import check_agent, check_hash, shown
 
-CHANNELS = 1_000  # of a hub, when they are imported
+CHANNELS = 1_000  # of a hub, for an import
 PATIENT = Leash(seconds=7_200, cpu=7_200, memory=16 << 30, file=1 << 40, output=1 << 40)
 _HUB_ID = 12
 _RULES = ("title", "metric", "direction", "noise", "forest", "on_protected", "limits", "tiers")
@@ -37,7 +38,7 @@ _RULES = ("title", "metric", "direction", "noise", "forest", "on_protected", "li
 
 @dataclass
 class Imported:
-    """How much was new to this hub."""
+    """How much was new to this hub, by kind."""
 
     agents: int = 0
     commits: int = 0
@@ -48,10 +49,10 @@ class Imported:
 
 
 def import_(hub: Hub, source: Path, slug: str) -> Imported:
-    """Take an export into a project, which is made if there is none; all of it or nothing.
+    """Import an export into a project, created if missing; all of it or nothing.
 
-    What was imported before, from this or an earlier export of the same project, stays as it is.
-    BadInput, and whatever a push is refused with, says what is wrong.
+    Rows imported before, from this or an earlier export of the same project, stay as they are.
+    BadInput, or any error of a push, says what is wrong; Conflict for another metric.
     """
     manifest = read_manifest(source)
     theirs, there = _origin(manifest)
@@ -65,8 +66,8 @@ def import_(hub: Hub, source: Path, slug: str) -> Imported:
             taken.posts()
             taken.results()
             taken.verifications()
-            told = {name: value for name, value in vars(taken.done).items() if value}
-            hub.audit.append("admin", "import", project.slug, origin=theirs, of=there, **told)
+            counts = {name: value for name, value in vars(taken.done).items() if value}
+            hub.audit.append("admin", "import", project.slug, origin=theirs, of=there, **counts)
             if held is not None:
                 repository.admit(held)  # last: a failure before it leaves nothing
     return taken.done
@@ -104,7 +105,7 @@ def _origin(manifest: dict[str, Any]) -> tuple[str, str]:
 
 
 class _Import:
-    """One import under way, inside the one transaction that it is."""
+    """One running import, inside its one transaction."""
 
     def __init__(self, hub: Hub, space: Space, source: Path, theirs: str, slug: str) -> None:
         self.done = Imported()
@@ -118,7 +119,7 @@ class _Import:
         self._agents: dict[str, str] = {}  # there -> here
 
     def repository(self) -> Repository:
-        """The project's repository, with the patience that a whole project needs."""
+        """The project's repository, with limits that suit a whole project."""
         found = self._space.repository
         patient = replace(found.settings, unpacking=PATIENT, reading=PATIENT)
         return Repository(found.folder, found.incoming, patient)
@@ -126,8 +127,7 @@ class _Import:
     # ---- commits -------------------------------------------------------------------------------
 
     def commits(self, repository: Repository, folder: Path) -> Quarantine | None:
-        """Record the commits in the order in which that hub got them; their objects, unless there
-        are none, still to be admitted."""
+        """Record the commits in that hub's order; returns their objects for the caller to admit."""
         lines = {line.text("hash"): line for line in self._lines("commits")}
         bundle = self._source / BUNDLE
         if not lines:
@@ -155,8 +155,8 @@ class _Import:
         self.done.commits = len(new)
         return held
 
-    def _record(self, pairs: Sequence[tuple[Line, NewCommit]]) -> None:
-        """Commits that follow each other and are one agent's go in together."""
+    def _record(self, pairs: Sequence[tuple[JsonLine, NewCommit]]) -> None:
+        """Record consecutive commits of one agent and role together."""
         for (agent, role), group in itertools.groupby(pairs, lambda pair: self._by(pair[0])):
             several = list(group)
             index = Index(self._db, self._project.id, agent, role)
@@ -168,14 +168,14 @@ class _Import:
                      for line, commit in several],
                 )  # fmt: skip
 
-    def _by(self, line: Line) -> tuple[str, str]:
+    def _by(self, line: JsonLine) -> tuple[str, str]:
         role = line.text("role")
         if role not in (FRONTIER, ATTEMPT):
             raise BadInput(f"{line.where}: a role is {FRONTIER} or {ATTEMPT}, not {shown(role)}.")
         return self._agent(line), role
 
     def _limits(self, size: int) -> PushLimits:
-        """What bounds one push does not bound a whole project; a commit's caps stay."""
+        """Caps on one push do not bound a whole project; those on one commit do."""
         return replace(
             self._hub.limits(self._space),
             **dict.fromkeys(("objects", "commits", "walked_bytes"), sys.maxsize),
@@ -183,7 +183,7 @@ class _Import:
         )
 
     def _count(self, size: int) -> None:
-        """The project stores so much more, on the hub's own account."""
+        """Count stored bytes for the project, and for the hub in place of an agent."""
         if size:
             self._hub.quotas.add("agent:hub", size)
             self._hub.quotas.add(f"project:{self._project.id}", size)
@@ -191,7 +191,7 @@ class _Import:
     # ---- posts ---------------------------------------------------------------------------------
 
     def channels(self) -> None:
-        """Channels that are not here yet."""
+        """Create the channels that are missing here."""
         board = self._board()
         there = {channel.name for channel in board.channels()}
         for line in self._lines("channels"):
@@ -200,7 +200,7 @@ class _Import:
                 self.done.channels += 1
 
     def posts(self) -> None:
-        """Posts, and the results that their first lines tell of."""
+        """Write the posts that are missing here."""
         board = self._board()
         for line, key in self._unknown("posts"):
             parent = line.take("parent", int, type(None))
@@ -220,7 +220,7 @@ class _Import:
     # ---- results -------------------------------------------------------------------------------
 
     def results(self) -> None:
-        """Results as claims: judged by the verifications that follow, and by ours."""
+        """Record the results as claims; verifications follow."""
         for line, key in self._unknown("results"):
             result = self._result(line)
             if result is not None:
@@ -231,8 +231,8 @@ class _Import:
                 self._remember(key, result.seq)
                 self.done.results += 1
 
-    def _result(self, line: Line) -> Result | None:
-        """One result; None for one that was posted and names no commit of this project."""
+    def _result(self, line: JsonLine) -> Result | None:
+        """Record one result; None for a posted one whose commit is not in the project."""
         post = line.take("post", int, type(None))
         ours = None if post is None else self._ours("posts", post)
         if ours is not None:
@@ -243,7 +243,7 @@ class _Import:
         return self._space.results.record(self._agent(line), _draft(line))
 
     def verifications(self) -> None:
-        """What others measured, written as if they had sent it here: nobody is trusted alone."""
+        """Record the verifications; none of the verifiers is trusted alone here."""
         for line, key in self._unknown("verifications"):
             result = self._ours("results", line.take("result", int))
             if result is None:
@@ -261,8 +261,8 @@ class _Import:
 
     # ---- who and what it is here ---------------------------------------------------------------
 
-    def _agent(self, line: Line) -> str:
-        """Who stands here for an agent there; made when met first, with no key."""
+    def _agent(self, line: JsonLine) -> str:
+        """The agent here for an agent there; created at first sight, without a key."""
         there = check_agent(line.text("agent"))
         if there not in self._agents:
             origin = f"import:{self._theirs}:{there}"
@@ -284,8 +284,8 @@ class _Import:
         self.done.agents += 1
         return name
 
-    def _unknown(self, kind: str) -> Iterator[tuple[Line, str]]:
-        """The lines of a kind that were not imported before, with the key to remember them by."""
+    def _unknown(self, kind: str) -> Iterator[tuple[JsonLine, str]]:
+        """The lines of a kind that were not imported before, each with its key in `facts`."""
         for line in self._lines(kind):
             key = self._key(kind, line.take("id", int))
             if self._db.row("SELECT 1 FROM facts WHERE key = ?", key) is None:
@@ -303,7 +303,7 @@ class _Import:
         with self._db.write() as connection:
             connection.execute("INSERT INTO facts VALUES (?, ?)", (key, str(ours)))
 
-    def _lines(self, kind: str) -> Iterator[Line]:
+    def _lines(self, kind: str) -> Iterator[JsonLine]:
         return lines_of(self._source / f"{kind}.jsonl")
 
 
@@ -311,7 +311,7 @@ class _Import:
 
 
 def _unpacked(repository: Repository, folder: Path, bundle: Path) -> Quarantine:
-    """The pack of a bundle in a quarantine, checked by git."""
+    """Unpack a bundle into a quarantine, checked by git."""
     if not bundle.is_file():
         raise BadInput(f"The export has commits and no {BUNDLE}. Export it again.")
     size = bundle.stat().st_size
@@ -325,13 +325,13 @@ def _unpacked(repository: Repository, folder: Path, bundle: Path) -> Quarantine:
         return repository.unpack(folder, pack, size)
 
 
-def _tips(lines: dict[str, Line]) -> list[str]:
-    """Commits that no other one names as a parent; what they do not reach is not in the export."""
+def _tips(lines: dict[str, JsonLine]) -> list[str]:
+    """Commits that are no other line's parent: the heads of the export."""
     parents = {str(parent) for line in lines.values() for parent in line.take("parents", list)}
     return [check_hash(sha) for sha in lines if sha not in parents]
 
 
-def _draft(line: Line) -> Draft:
+def _draft(line: JsonLine) -> Draft:
     return Draft(
         commit=line.text("commit"),
         platform=line.text("platform"),
@@ -345,6 +345,6 @@ def _draft(line: Line) -> Draft:
     )
 
 
-def _when(database: Database, line: Line, name: str) -> int:
-    """A time that was told, not after now."""
+def _when(database: Database, line: JsonLine, name: str) -> int:
+    """A line's time, at most now."""
     return max(0, min(int(line.take(name, int)), database.now()))

@@ -1,4 +1,4 @@
-"""Lines of JSON by a stranger, read with suspicion: what is wrong is told with where it stands."""
+"""Read JSON lines that a stranger wrote; an error names the file and the line."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ LINE = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
-class Line:
-    """One JSON object, with where it stands."""
+class JsonLine:
+    """One JSON object, with its file and line."""
 
     where: str
     values: dict[str, Any]
 
     def take(self, name: str, *types: type) -> Any:
-        """A value of one of these types; BadInput for another one. True is no number."""
+        """A value of one of these types, else BadInput. A bool is no int."""
         found = self.values.get(name)
         if isinstance(found, types) and not (isinstance(found, bool) and bool not in types):
             return found
@@ -32,18 +32,18 @@ class Line:
         raise BadInput(f"{self.where}: `{name}` must be {allowed}. Export the project again.")
 
     def text(self, name: str) -> str:
-        """A text."""
+        """A string, else BadInput."""
         found = self.take(name, str)
         assert isinstance(found, str)
         return found
 
     def number(self, name: str) -> float | None:
-        """A number, or nothing."""
+        """A number or None, else BadInput."""
         found = self.values.get(name)
         return None if found is None else self._number(found)
 
     def numbers(self, name: str) -> list[float]:
-        """A list of numbers."""
+        """A list of numbers, else BadInput."""
         return [self._number(value) for value in self.take(name, list)]
 
     def _number(self, value: Any) -> float:
@@ -53,14 +53,14 @@ class Line:
         raise BadInput(f"{self.where}: a number is needed, not {shown(str(value))}.")
 
 
-def lines_of(path: Path) -> Iterator[Line]:
-    """The lines of a file; BadInput for one that is no JSON object, or is too long."""
+def lines_of(path: Path) -> Iterator[JsonLine]:
+    """The lines of a file; BadInput for a line that is no JSON object or is over 1 MiB."""
     with path.open("rb") as file:
         for number in itertools.count(1):
             raw = file.readline(LINE + 1)
             if not raw:
                 return
-            yield Line(f"{path.name} line {number}", _object(raw, f"{path.name} line {number}"))
+            yield JsonLine(f"{path.name} line {number}", _object(raw, f"{path.name} line {number}"))
 
 
 def _object(raw: bytes, where: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Who may do what: agents, their keys, and how one becomes an agent.
+"""Agents, their keys and scopes, and how an agent registers.
 
-A key is shown once. The hub keeps HMAC-SHA256(pepper, key): 256 random bits need no slower hash,
+A key is shown once. The hub stores HMAC-SHA256(pepper, key): 256 random bits need no slower hash,
 and the database alone opens nothing.
 """
 
@@ -27,9 +27,9 @@ from agenthub.validation import check_agent, clean_line, shown
 SCOPES = ("read", "push", "post", "verify", "admin")
 USUAL = frozenset(SCOPES) - {"admin"}
 MODES = ("open", "invite", "closed")
-ADMIN = "admin"  # who acts with the admin key
+ADMIN = "admin"  # the id of the admin key's holder
 RESERVED = frozenset({ADMIN, "all", "everyone", "here", "hub", "nobody", "root", "system"})
-KEYS_EACH = 16  # that are neither revoked nor expired
+KEYS_EACH = 16  # keys of an agent that are neither revoked nor expired
 SHORTEST_ADMIN_KEY = 16  # characters
 _KEY = re.compile(r"ah_(?P<agent>.{1,63})_[A-Za-z0-9_-]{43}")
 
@@ -43,12 +43,12 @@ class Agent:
     created: int
     disabled: bool
     runner: bool  # trusted to replicate alone
-    origin: str  # who registered it: an address, an invite, the admin
+    origin: str  # how it registered: an address, an invite, the admin
 
 
 @dataclass(frozen=True)
 class Key:
-    """What may be told of a key; never the key."""
+    """What may be shown of a key; never the key itself."""
 
     id: int
     agent: str
@@ -62,7 +62,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who is asking, as the key proves."""
+    """The agent behind a request, authenticated by its key."""
 
     agent: str
     key: int | None  # None: the admin key
@@ -70,7 +70,7 @@ class Caller:
     runner: bool = False
 
     def need(self, scope: str) -> None:
-        """Forbidden unless the key has a scope."""
+        """Raise Forbidden unless the key has a scope."""
         if scope not in self.scopes:
             raise Forbidden(
                 f"This key may {', '.join(sorted(self.scopes)) or 'do nothing'}; this needs the "
@@ -80,7 +80,7 @@ class Caller:
 
 @dataclass(frozen=True)
 class Trust:
-    """What others found when they ran an agent's results again."""
+    """The verdicts on an agent's results, counted."""
 
     results: int
     confirmed: int
@@ -89,13 +89,13 @@ class Trust:
 
     @property
     def share(self) -> float | None:
-        """Confirmed among those with a clear verdict; None when there is none yet."""
+        """The confirmed share of the clear verdicts; None when there is none yet."""
         clear = self.confirmed + self.refuted
         return self.confirmed / clear if clear else None
 
 
 class Accounts:
-    """All agents and keys of a hub."""
+    """All agents, invites and keys of a hub."""
 
     def __init__(self, database: Database, pepper: bytes, admin_key: str | None = None) -> None:
         if admin_key is not None and len(admin_key) < SHORTEST_ADMIN_KEY:
@@ -109,19 +109,19 @@ class Accounts:
         self._nobody = self._digest(secrets.token_hex())
         self._audit = Audit(database)
         self._events = Events(database)
-        self._noting: set[int] = set()  # keys whose use is about to be written down
+        self._noting: set[int] = set()  # keys whose use is about to be written
         self.later: Callable[[Callable[[], None]], object] = lambda note: note()
 
     # ---- becoming an agent ---------------------------------------------------------------------
 
     @property
     def registration(self) -> str:
-        """`open` to anybody, by `invite`, or `closed`."""
+        """How agents may register: `open`, `invite` or `closed`."""
         row = self._db.row("SELECT value FROM facts WHERE key = 'registration'")
         return str(row["value"]) if row else "open"
 
     def set_registration(self, mode: str, actor: str = ADMIN) -> None:
-        """Say who may register."""
+        """Set how agents may register: `open`, `invite` or `closed`."""
         if mode not in MODES:
             raise BadInput(f"Registration is {', '.join(MODES)}; {shown(mode)} is none of them.")
         with self._db.write() as connection:
@@ -129,7 +129,7 @@ class Accounts:
             self._audit.append(actor, "registration", mode)
 
     def register(self, id: str, origin: str = "", invite: str = "") -> str:
-        """Register oneself as the hub's mode allows; the key, which is shown this once."""
+        """Register an agent as the mode allows; returns its key, which is never shown again."""
         with self._db.write() as connection:
             mode = self.registration
             if mode == "closed":
@@ -143,14 +143,14 @@ class Accounts:
             return self.add(id, origin=origin)
 
     def add(self, id: str, origin: str = ADMIN) -> str:
-        """Make an agent, whatever the mode; its key, which is shown this once."""
+        """Add an agent, whatever the mode; returns its key, which is never shown again."""
         check_agent(id)
         if id.lower() in RESERVED:
             raise Conflict(f"The id {shown(id)} is the hub's own. Choose another one.")
         with self._db.write() as connection:
             taken = self._db.row("SELECT id FROM agents WHERE lower(id) = lower(?)", id)
             if taken:
-                also = "" if taken["id"] == id else f" (as {taken['id']}: case tells none apart)"
+                also = "" if taken["id"] == id else f" (as {taken['id']}: case makes no difference)"
                 raise Conflict(f"agent id already taken: {id}{also}. Choose another one.")
             connection.execute(
                 "INSERT INTO agents(id, created, origin) VALUES (?, ?, ?)",
@@ -161,7 +161,7 @@ class Accounts:
             return self.issue(id)
 
     def invite(self, expires: int | None = None, note: str = "", actor: str = ADMIN) -> str:
-        """A token with which one agent may register; shown this once."""
+        """A token with which one agent may register; it is never shown again."""
         token = f"ahi_{secrets.token_urlsafe(32)}"
         with self._db.write() as connection:
             connection.execute(
@@ -173,7 +173,7 @@ class Accounts:
 
     def _use_invite(self, token: str) -> int:
         row = self._db.row("SELECT * FROM invites WHERE digest = ?", self._digest(token))
-        if row is None or row["used_by"] is not None or self._over(row["expires"]):
+        if row is None or row["used_by"] is not None or self._past(row["expires"]):
             raise Forbidden(
                 "Registration here needs an invite that is unused and not expired. Ask the hub's "
                 "admin for one."
@@ -183,7 +183,7 @@ class Accounts:
     # ---- keys ----------------------------------------------------------------------------------
 
     def authenticate(self, key: str) -> Caller:
-        """Who holds a key; Unauthorized when nobody does, or not any more."""
+        """The caller that holds a key; Unauthorized if unknown, revoked, expired or disabled."""
         digest = self._digest(key)
         if self._admin is not None and hmac.compare_digest(digest, self._admin):
             return Caller(ADMIN, None, frozenset({"admin", "read"}))
@@ -192,7 +192,7 @@ class Accounts:
             raise Unauthorized("This key is not known here. Register, or check the key.")
         if row["revoked"] is not None and row["revoked"] <= self._db.now():
             raise Unauthorized("This key was revoked. Use the newer one, or ask for another.")
-        if self._over(row["expires"]):
+        if self._past(row["expires"]):
             raise Unauthorized("This key has expired. Ask for another.")
         if row["disabled"]:
             raise Unauthorized("This agent is disabled. Ask the hub's admin.")
@@ -209,7 +209,7 @@ class Accounts:
         label: str = "",
         by: Caller | None = None,
     ) -> str:
-        """Another key of an agent, shown this once. `by` may give what it holds, or is admin."""
+        """Another key of an agent, never shown again. `by` gives its own scopes, an admin any."""
         wanted = frozenset(scopes)
         if not wanted or not wanted <= frozenset(SCOPES):
             raise BadInput(f"Scopes are {', '.join(SCOPES)}, at least one of them.")
@@ -233,7 +233,7 @@ class Accounts:
         return secret
 
     def rotate(self, agent: str, key: int, grace: int = 0) -> str:
-        """A new key in place of one, with the same scopes; the old one ends after `grace` s."""
+        """Replace a key by a new one of the same scopes; the old one ends in `grace` seconds."""
         with self._db.write():
             old = self._key(agent, key)
             if not self._live(old):
@@ -242,7 +242,7 @@ class Accounts:
             return self.issue(agent, old.scopes, expires=old.expires, label=old.label)
 
     def revoke(self, agent: str, key: int, grace: int = 0) -> None:
-        """End a key, now or in `grace` seconds; one that has ended stays so."""
+        """End a key, now or in `grace` seconds; an ended key stays ended."""
         with self._db.write() as connection:
             old = self._key(agent, key)
             ends = self._db.now() + max(0, grace)
@@ -251,10 +251,7 @@ class Accounts:
                 self._audit.append(agent, "revoke", agent, key=key, ends=ends)
 
     def keys(self, agent: str) -> tuple[Key, ...]:
-        """An agent's keys that are in use, and the newest of the others; oldest first.
-
-        None that opens anything is left out, however many have ended.
-        """
+        """All keys of an agent that are in use, and its newest ended ones; oldest first."""
         rows = self._db.rows(
             "SELECT * FROM keys WHERE agent = ?1 ORDER BY coalesce(expires > ?2, 1) "
             "AND coalesce(revoked > ?2, 1) DESC, id DESC LIMIT 200",
@@ -272,20 +269,20 @@ class Accounts:
         return _agent(row)
 
     def page(self, after: int = 0, limit: int = 50) -> tuple[Agent, ...]:
-        """Agents by the order in which they came."""
+        """Agents after a seq, in order of registration."""
         query = "SELECT * FROM agents WHERE seq > ? ORDER BY seq LIMIT ?"
         return tuple(_agent(row) for row in self._db.rows(query, after, capped(limit)))
 
     def disable(self, id: str, disabled: bool = True, actor: str = ADMIN) -> None:
-        """Shut an agent out, or let it in again; what it wrote stays."""
+        """Disable an agent's keys, or enable them again; what it wrote stays."""
         self._mark(id, "disabled", disabled, actor)
 
     def set_runner(self, id: str, runner: bool = True, actor: str = ADMIN) -> None:
-        """Say that an agent's replications count alone, or no more."""
+        """Trust an agent's verifications alone, or stop it."""
         self._mark(id, "runner", runner, actor)
 
     def trust(self, id: str) -> Trust:
-        """How an agent's results fared when others ran them."""
+        """The verdicts on an agent's results."""
         query = "SELECT verdict, count(*) FROM results WHERE agent = ? GROUP BY verdict"
         found = {row[0]: row[1] for row in self._db.rows(query, id)}
         verdicts = (found.get(name, 0) for name in ("confirmed", "refuted", "inconclusive"))
@@ -309,7 +306,7 @@ class Accounts:
         return rows[0] if hmac.compare_digest(known, digest) else None
 
     def _used(self, key: int, last: int | None) -> None:
-        """Have it written down, once a minute, when `later` says: who asks need not wait."""
+        """Write a key's use, at most once a minute, through `later`: the request does not wait."""
         now = self._db.now()
         if (last is None or abs(now - last) >= 60) and key not in self._noting:
             self._noting.add(key)
@@ -337,15 +334,15 @@ class Accounts:
             raise Missing(f"There is no such key: {key}. List the keys to see which there are.")
         return _key(row)
 
-    def _over(self, expires: int | None) -> bool:
+    def _past(self, expires: int | None) -> bool:
         return expires is not None and expires <= self._db.now()
 
     def _live(self, key: Key) -> bool:
-        return not self._over(key.expires) and not self._over(key.revoked)
+        return not self._past(key.expires) and not self._past(key.revoked)
 
 
 def read_pepper(path: Path) -> bytes:
-    """The hub's own secret, made when there is none yet; only its owner may read it."""
+    """The hub's secret of 32 bytes, created if there is none; only its owner may read it."""
     with contextlib.suppress(FileExistsError):
         beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         descriptor = os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)

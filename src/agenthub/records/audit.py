@@ -1,4 +1,4 @@
-"""The log of what was done with authority: only added to, each row sealed by the one before it."""
+"""The audit log: rows are only added, and each is sealed with the hash of the one before it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 from agenthub.records.database import Database
 from agenthub.records.events import capped
 
-START = "0" * 64  # what the first row is chained to
+START = "0" * 64  # the hash before the first row
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One row: who did what to whom."""
+    """One row: an actor's action on a subject."""
 
     seq: int
     time: int  # unix seconds
@@ -28,12 +28,12 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What a walk over the chain found."""
+class ChainCheck:
+    """The result of checking the whole chain."""
 
     rows: int
-    head: str  # the last sound row's hash: publish it, and nobody can rewrite what is before it
-    broken: int | None  # the first row that is not as it was written, or is gone
+    head: str  # the last sound row's hash: once published, no earlier row can be rewritten
+    broken: int | None  # the first row that was changed or removed
 
     @property
     def sound(self) -> bool:
@@ -48,7 +48,7 @@ class Audit:
         self._db = database
 
     def append(self, actor: str, action: str, subject: str = "", **detail: Any) -> None:
-        """Write one row, within whatever transaction is under way. No secrets in `detail`."""
+        """Write one row, inside the current transaction if there is one. No secrets in `detail`."""
         with self._db.write() as connection:
             last = self._db.row("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1")
             seq, previous = (last["seq"] + 1, last["hash"]) if last else (1, START)
@@ -66,15 +66,15 @@ class Audit:
         )
         return tuple(Entry(**{**dict(row), "detail": json.loads(row["detail"])}) for row in rows)
 
-    def verify(self) -> Verdict:
-        """Walk the whole chain; finds what was changed, taken out, put in, or cut off its end."""
+    def verify(self) -> ChainCheck:
+        """Check the whole chain: finds changed, removed, inserted and cut-off rows."""
         hash_, rows = START, 0
         for row in self._walk():
             if row[0] != rows + 1 or row[-1] != _seal(hash_, row[:-1]):
-                return Verdict(rows, hash_, rows + 1)
+                return ChainCheck(rows, hash_, rows + 1)
             hash_, rows = row[-1], rows + 1
         written = self._db.number("SELECT seq FROM sqlite_sequence WHERE name = 'audit'")
-        return Verdict(rows, hash_, rows + 1 if written > rows else None)
+        return ChainCheck(rows, hash_, rows + 1 if written > rows else None)
 
     def _walk(self) -> Iterator[tuple[Any, ...]]:
         seq = 0

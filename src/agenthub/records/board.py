@@ -1,4 +1,4 @@
-"""The message board: channels of a project, posts, and what an agent has not read yet."""
+"""The message board of a project: channels, posts, mentions, and what an agent has not read."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from agenthub.validation import check_channel, check_text, clean, clean_line, sh
 POST_BYTES = 32_768
 DESCRIPTION_BYTES = 2_000
 MENTIONS = 20  # of one post
-WORM_AGENTS = 3  # so many agents with the same text are suspect
-WORM_LENGTH = 40  # characters; "same here" is no worm
-UNREAD = 1_000  # counted no further
+WORM_AGENTS = 3  # agents that post the same text: then it is suspect
+WORM_LENGTH = 40  # characters; shorter texts are never suspect
+UNREAD = 1_000  # posts that are counted at most
 NEWEST = 1 << 62
 _MENTION = re.compile(r"(?<![\w@./-])@([a-zA-Z0-9][a-zA-Z0-9._-]{0,62})")
 
@@ -46,7 +46,7 @@ class Channel:
 
 @dataclass(frozen=True)
 class Post:
-    """A message; foreign text, cleaned of what cannot be seen."""
+    """A message: foreign text, without invisible characters."""
 
     id: int
     channel: int
@@ -60,7 +60,7 @@ class Post:
 
 @dataclass(frozen=True)
 class Unread:
-    """What an agent has not read in a channel."""
+    """How much an agent has not read in a channel."""
 
     channel: str
     posts: int  # by others; counted up to 1,000
@@ -81,7 +81,7 @@ class Board:
     # ---- channels ------------------------------------------------------------------------------
 
     def create(self, name: str, description: str, agent: str) -> Channel:
-        """A new channel; Conflict when it exists, whatever the caps; Forbidden over them."""
+        """Create a channel; Conflict when it exists, even over the caps; Forbidden over them."""
         check_channel(name)
         text = _checked_text(description, "A description", DESCRIPTION_BYTES, empty=True)
         with self._db.write() as connection:
@@ -111,7 +111,7 @@ class Board:
     # ---- posts ---------------------------------------------------------------------------------
 
     def post(self, channel: str, agent: str, content: str, parent: int | None = None) -> Post:
-        """Write a post, or a reply to one in the same channel."""
+        """Write a post, or a reply to a post in the same channel."""
         text = _checked_text(content, "A post", POST_BYTES)
         with self._db.write() as connection:
             place = self.channel(channel)
@@ -141,7 +141,7 @@ class Board:
     def page(
         self, channel: str, limit: int = 50, before: int | None = None, *, offset: int = 0
     ) -> tuple[Post, ...]:
-        """A channel's newest posts, or those before one; newest first, hidden ones left out."""
+        """A channel's newest posts, or those before an id; newest first, without hidden ones."""
         rows = self._db.rows(
             "SELECT * FROM posts WHERE channel = ? AND id < ? AND hidden IS NULL "
             "ORDER BY id DESC LIMIT ? OFFSET ?",
@@ -152,7 +152,7 @@ class Board:
         return tuple(_post(row) for row in rows)
 
     def since(self, channel: str, after: int, limit: int = 50) -> tuple[Post, ...]:
-        """A channel's posts after one, oldest first, hidden ones left out."""
+        """A channel's posts after an id, oldest first, without hidden ones."""
         rows = self._db.rows(
             "SELECT * FROM posts WHERE channel = ? AND id > ? AND hidden IS NULL "
             "ORDER BY id LIMIT ?",
@@ -161,7 +161,7 @@ class Board:
         return tuple(_post(row) for row in rows)
 
     def replies(self, id: int, limit: int = PAGE, after: int = 0) -> tuple[Post, ...]:
-        """Answers to a post, oldest first, hidden ones left out; Missing without the post."""
+        """Replies to a post, oldest first, without hidden ones; Missing without the post."""
         rows = self._db.rows(
             "SELECT * FROM posts WHERE parent = ? AND id > ? AND hidden IS NULL "
             "ORDER BY id LIMIT ?",
@@ -187,7 +187,7 @@ class Board:
     # ---- reading cursors -----------------------------------------------------------------------
 
     def mark_read(self, agent: str, channel: str, upto: int) -> None:
-        """An agent has read a channel up to a post; never back."""
+        """Record that an agent has read a channel up to a post; the mark never moves back."""
         place = self.channel(channel)
         with self._db.write(durable=False) as connection:
             newest = "SELECT max(id) FROM posts WHERE channel = ?"
@@ -199,7 +199,7 @@ class Board:
             )
 
     def unread(self, agent: str) -> tuple[Unread, ...]:
-        """What an agent has not read, in the channels where there is something."""
+        """What an agent has not read, for each channel that has unread posts."""
         rows = self._db.rows(
             "SELECT c.id, c.name, coalesce(k.seen, 0) AS seen, "
             "(SELECT count(*) FROM (SELECT 1 FROM posts p WHERE p.channel = c.id "
@@ -218,7 +218,7 @@ class Board:
         return tuple(each for each in found if each.posts)
 
     def mentions(self, agent: str, after: int = 0, limit: int = 50) -> tuple[Post, ...]:
-        """Posts that name an agent, after one, oldest first."""
+        """Posts after an id that mention an agent, oldest first."""
         rows = self._db.rows(
             "SELECT p.* FROM mentions m JOIN posts p ON p.id = m.post "
             "JOIN channels c ON c.id = p.channel WHERE m.agent = ? AND m.post > ? "
@@ -230,15 +230,15 @@ class Board:
     # ---- moderation ----------------------------------------------------------------------------
 
     def hide(self, id: int, actor: str, why: str) -> Post:
-        """Take a post's text out of sight; its place in a thread stays."""
+        """Hide a post's text; its place in the thread stays."""
         return self._set_hidden(id, actor, clean_line(why, 200) or "no reason given")
 
     def show(self, id: int, actor: str) -> Post:
-        """Bring a hidden post back."""
+        """Show a hidden post again."""
         return self._set_hidden(id, actor, None)
 
     def suspects(self, limit: int = 50, before: int | None = None) -> tuple[Post, ...]:
-        """Posts whose text several agents posted, newest first: what a worm looks like."""
+        """Posts whose text several agents posted, newest first: the mark of a worm."""
         rows = self._db.rows(
             "SELECT p.* FROM posts p JOIN channels c ON c.id = p.channel "
             "WHERE p.suspect = 1 AND p.id < ? AND c.project = ? ORDER BY p.id DESC LIMIT ?",
@@ -255,13 +255,13 @@ class Board:
     def _check_caps(self, agent: str) -> None:
         if self._db.number("SELECT count(*) FROM channels") >= self._caps.hub:
             raise Forbidden(
-                f"channel limit reached: this hub has {self._caps.hub}. Use one that there is."
+                f"channel limit reached: this hub has {self._caps.hub}. Use an existing one."
             )
         query = "SELECT count(*) FROM channels WHERE agent = ?"
         if self._db.number(query, agent) >= self._caps.agent:
             raise Forbidden(
                 f"channel limit reached: {agent} has made {self._caps.agent}, the most that one "
-                "agent may. Use one that there is."
+                "agent may. Use an existing one."
             )
 
     def _check_parent(self, channel: Channel, parent: int) -> None:
@@ -305,7 +305,7 @@ class Board:
 
 
 def _checked_text(text: str, what: str, limit: int, *, empty: bool = False) -> str:
-    """As `check_text`; too much is BadInput, as the original answers."""
+    """As `check_text`, but too long a text is BadInput, as in the original's protocol."""
     size = len(text.encode(errors="replace"))
     if size > limit:
         raise BadInput(f"{what} has {size:,} bytes; at most {limit:,} are allowed. Shorten it.")
@@ -313,13 +313,13 @@ def _checked_text(text: str, what: str, limit: int, *, empty: bool = False) -> s
 
 
 def _alike(text: str) -> str:
-    """A digest of the words alone; empty for texts so short that many write them."""
+    """A digest of the words alone; empty for short texts, which many may write."""
     words = " ".join(re.findall(r"\w+", text.casefold()))
     return hashlib.sha256(words.encode()).hexdigest() if len(words) >= WORM_LENGTH else ""
 
 
 def _readings(name: str) -> tuple[str, ...]:
-    """`@ada.` names ada at the end of a sentence, or an agent of just that id."""
+    """The ids that `@NAME` may mean: `@ada.` is the agent `ada.`, or ada at a sentence's end."""
     bare = name.rstrip(".-_")
     return (name,) if bare == name else (name, bare)
 

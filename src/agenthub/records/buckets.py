@@ -1,7 +1,7 @@
-"""How much anybody may do: token buckets over time, and stored bytes for good.
+"""Limits in the database: token buckets over time, and quotas of stored bytes.
 
-A bucket is taken from before the work is done, in a transaction of its own, so that what fails is
-counted as what succeeds, and two requests at once cannot both take the last token.
+A request takes its tokens before the work, in a transaction of its own: failures count like
+successes, and of two requests at once only one can take the last token.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ RETURNING tokens, taken
 
 @dataclass(frozen=True)
 class Limit:
-    """So many in so many seconds; all of them may come at once."""
+    """At most `capacity` in `seconds`; all of them may come at once."""
 
     capacity: float
     seconds: float
@@ -46,7 +46,7 @@ class Buckets:
         self._db = database
 
     def take(self, subject: str, action: str, limit: Limit, cost: float = 1) -> float:
-        """Take from a bucket; what is left. TooMany, and nothing taken, when that is too little."""
+        """Take tokens; returns how many are left. TooMany, and none taken, if there are too few."""
         if cost > limit.capacity:
             raise TooLarge(
                 f"This needs {cost:,.0f} of {action}, and at most {limit.capacity:,.0f} are "
@@ -63,11 +63,11 @@ class Buckets:
         return left
 
     def charge(self, subject: str, action: str, limit: Limit, cost: float = 1) -> float:
-        """Take after the fact, what there is or not (a push that failed); what is left, or owed."""
+        """Take tokens after the work, even below zero; returns how many are left."""
         return self._upsert(subject, action, limit, cost, forced=True)[0]
 
     def sweep(self) -> int:
-        """Forget the buckets that are full again; how many."""
+        """Delete the buckets that are full again; returns how many."""
         with self._db.write(durable=False) as connection:
             query = "DELETE FROM buckets WHERE full_at <= ?"
             return connection.execute(query, (self._db.clock(),)).rowcount
@@ -92,9 +92,9 @@ class Quotas:
         self._db = database
 
     def add(self, subject: str, size: int, most: int | None = None) -> int:
-        """Count stored bytes, within the transaction that stores them; the sum. TooLarge over it.
+        """Add stored bytes, inside the transaction that stores them; returns the sum.
 
-        A negative size gives bytes back.
+        TooLarge over `most`. A negative size gives bytes back.
         """
         with self._db.write() as connection:
             total = max(0, self.used(subject) + size)
@@ -118,7 +118,7 @@ class Quotas:
 
 
 def address_subject(address: str) -> str:
-    """Whom an address stands for: an IPv4 address, or the /64 network of an IPv6 one.
+    """The subject of an address: an IPv4 address itself, or the /64 network of an IPv6 one.
 
     One customer has a whole /64, so its addresses share a bucket; strangers never do.
     """

@@ -1,4 +1,4 @@
-"""Whether a hub, or a backup of one, is whole: everything that can be counted again is."""
+"""Check that a hub or a backup is whole: count again what can be counted, verify every object."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from agenthub.records.copies import PEPPER, PROJECTS, repository_of, snapshot, u
 from agenthub.records.database import Database
 from agenthub.validation import clean_line
 
-SHOWN = 20  # findings of one kind
+SHOWN = 20  # problems of one kind
 PAGE = 1_000
 WALKING = Leash(seconds=7_200, cpu=7_200, memory=16 << 30)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is not as it must be."""
+    """One thing that is wrong."""
 
     where: str  # files, database, search, audit, bytes, or a project's slug
-    told: str
+    message: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.told}"
+        return f"{self.where}: {self.message}"
 
 
 def check(data: Path) -> tuple[Problem, ...]:
-    """What is wrong with a hub's folder or a backup; nothing when it is whole.
+    """Everything that is wrong with a hub's folder or a backup; empty when it is whole.
 
-    It looks at a copy of the database, changes nothing, and may run while the hub is served.
+    Reads a copy of the database, changes nothing, and may run while the hub is served.
     """
     data = data.absolute()
-    with tempfile.TemporaryDirectory(prefix="autoresearch-check-") as name:
+    with tempfile.TemporaryDirectory(prefix="agenthub-check-") as name:
         folder = Path(name)
         try:
             snapshot(data, folder / "hub.db")
@@ -52,11 +52,11 @@ def check(data: Path) -> tuple[Problem, ...]:
             return (Problem("database", error.message),)
         (folder / "objects").mkdir()
         with contextlib.closing(database):
-            return tuple(_findings(data, database, Quarantine(folder / "objects")))
+            return tuple(_all_problems(data, database, Quarantine(folder / "objects")))
 
 
 def tips(database: Database, project: int) -> tuple[str, ...]:
-    """Commits that no other one has as a parent, attempts too; oldest first."""
+    """Commits that are no other commit's parent, attempts too; oldest first."""
     rows = database.rows(
         "SELECT sha FROM commits c WHERE project = ? AND NOT EXISTS "
         "(SELECT 1 FROM edges WHERE parent = c.seq) ORDER BY seq",
@@ -65,37 +65,37 @@ def tips(database: Database, project: int) -> tuple[str, ...]:
     return tuple(row["sha"] for row in rows)
 
 
-def _findings(data: Path, database: Database, nothing: Quarantine) -> Iterator[Problem]:
-    yield from _told("files", lambda: _files(data))
-    yield from _told("database", database.faults)
-    yield from _told("search", lambda: _search(database))
-    yield from _told("audit", lambda: _audit(database))
-    yield from _told("bytes", lambda: _bytes(database))
+def _all_problems(data: Path, database: Database, nothing: Quarantine) -> Iterator[Problem]:
+    yield from _problems("files", lambda: _files(data))
+    yield from _problems("database", database.faults)
+    yield from _problems("search", lambda: _search(database))
+    yield from _problems("audit", lambda: _audit(database))
+    yield from _problems("bytes", lambda: _bytes(database))
     slugs = {row["slug"]: row["id"] for row in database.rows("SELECT id, slug FROM projects")}
-    yield from _told("files", lambda: _strangers(data, set(slugs)))
+    yield from _problems("files", lambda: _strangers(data, set(slugs)))
     for slug, project in slugs.items():
-        yield from _told(slug, Commits(database, project).faults)
-        yield from _told(slug, partial(_results, database, project))
+        yield from _problems(slug, Commits(database, project).faults)
+        yield from _problems(slug, partial(_results, database, project))
         try:
             folder = repository_of(data, str(slug))
         except BadInput as error:
             yield Problem("database", error.message)
             continue
         if folder.is_dir():
-            asked = _Project(database, project, folder, nothing)
-            yield from _told(slug, asked.objects)
-            yield from _told(slug, asked.commits)
+            checked = _Project(database, project, folder, nothing)
+            yield from _problems(slug, checked.objects)
+            yield from _problems(slug, checked.commits)
         elif database.number("SELECT count(*) FROM commits WHERE project = ?", project):
             yield Problem(slug, f"its repository {folder} is missing")
 
 
-def _told(where: str, asked: Callable[[], Iterable[str]]) -> Iterator[Problem]:
-    """What one check says, at most so much; what keeps it from looking is a finding, too."""
+def _problems(where: str, find: Callable[[], Iterable[str]]) -> Iterator[Problem]:
+    """The problems that one check finds, `SHOWN` at most; its own failure is a problem, too."""
     count = 0
     try:
-        for count, told in enumerate(asked(), 1):
+        for count, message in enumerate(find(), 1):
             if count <= SHOWN:
-                yield Problem(where, clean_line(told, 500))
+                yield Problem(where, clean_line(message, 500))
     except HubError as error:
         yield Problem(where, error.message)
     if count > SHOWN:
@@ -124,7 +124,7 @@ def _strangers(data: Path, slugs: set[str]) -> Iterator[str]:
 
 
 def _search(database: Database) -> tuple[str, ...]:
-    with database.write() as connection:  # of the copy; an error says that the index is wrong
+    with database.write() as connection:  # of the copy; raises when the index is wrong
         connection.execute("INSERT INTO posts_text(posts_text, rank) VALUES ('integrity-check', 1)")
     return ()
 
@@ -136,7 +136,7 @@ def _audit(database: Database) -> Iterator[str]:
 
 
 def _bytes(database: Database) -> Iterator[str]:
-    """Each push is counted for its agent and for its project."""
+    """The bytes of each push count for its agent and for its project, so the sums are equal."""
     query = "SELECT sum(bytes) FROM stored WHERE subject GLOB ?"
     agents, projects = database.number(query, "agent:*"), database.number(query, "project:*")
     if agents != projects:
@@ -144,7 +144,7 @@ def _bytes(database: Database) -> Iterator[str]:
 
 
 def unsettled(database: Database, project: int) -> list[Row]:
-    """Results without a commit that name one which is there: `seq`, `named`, and its `sha`."""
+    """Results without a commit although the named one is there: rows of `seq`, `named`, `sha`."""
     return database.rows(
         "SELECT r.seq, r.named, min(c.sha) AS sha FROM results r JOIN commits c "
         "ON c.project = r.project AND c.sha >= r.named AND c.sha < r.named || 'g' "
@@ -157,7 +157,7 @@ def _results(database: Database, project: int) -> Iterator[str]:
     for row in unsettled(database, project):
         yield (
             f"result {row['seq']} names {row['named']}, which is here, and has no commit: serve "
-            "the hub once, and it has"
+            "the hub once to link them"
         )
 
 
@@ -166,7 +166,7 @@ def _results(database: Database, project: int) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class _Project:
-    """One project's rows and its repository, held beside each other."""
+    """Compares a project's rows with its repository."""
 
     database: Database
     project: int
@@ -174,7 +174,7 @@ class _Project:
     nothing: Quarantine
 
     def objects(self) -> Iterator[str]:
-        """What git finds wrong: damaged objects, and what commits name that is not there."""
+        """What git finds wrong: damaged objects, and missing ones that a commit needs."""
         repository = self._repository()
         with contextlib.closing(repository), unchanging(self.folder):
             yield from repository.check().splitlines()
@@ -184,8 +184,7 @@ class _Project:
             yield from unconnected(repository, there)
 
     def commits(self) -> Iterator[str]:
-        """Commits whose object is missing or another one than the index says, or whose edges are
-        not its parents."""
+        """Commits whose object is missing or not as in the index, or whose edges are wrong."""
         repository = self._repository()
         with contextlib.closing(repository), repository.reader(self.nothing) as reader:
             for rows in self._pages():
@@ -222,10 +221,10 @@ class _Project:
 
 
 def unconnected(repository: Repository, commits: Iterable[str]) -> Iterator[str]:
-    """What some commits need and the repository lacks; the first of it, as git tells."""
-    asked = "".join(f"{sha}\n" for sha in commits)
+    """The first object that some commits need and the repository lacks, in git's words."""
+    names = "".join(f"{sha}\n" for sha in commits)
     words = ("rev-list", "--objects", "--quiet", "--stdin")
-    with file_of(asked) as stdin, repository.child(words, REPACKING, stdin) as child:
+    with file_of(names) as stdin, repository.child(words, REPACKING, stdin) as child:
         for _ in child.chunks():
             pass
         ended = child.ended()

@@ -1,7 +1,7 @@
-"""What agents are about to try: said before it is run, so that nobody runs it twice.
+"""Claims: an agent announces what it is about to try, so that no other agent runs it, too.
 
-A claim is a lease with an end. Whoever claims a tree or a change that was tried, or is being tried,
-is told by whom, and gets no claim.
+A claim ends at a set time. An agent that claims a tree or a change that was tried already, or is
+being tried, learns by whom and gets no claim.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from agenthub.records.events import Events, capped
 from agenthub.records.results import Result, Results
 from agenthub.validation import check_hash, check_text
 
-SECONDS = 900  # of a claim, unless asked otherwise
+SECONDS = 900  # of a claim by default
 LONGEST = 14_400
 TEXT_BYTES = 2_000
 CLAIMS_EACH = 8  # open ones of an agent
-PRIORS = 10  # told of one claim
+PRIORS = 10  # listed for one claim
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that one agent alone tries until a time."""
+    """One agent's exclusive right to try something until a time."""
 
     id: int
     agent: str
     text: str
-    tree: str  # empty: not said
+    tree: str  # empty: not given
     patch_id: str
     state: str  # open, finished, released
     created: int
@@ -39,26 +39,26 @@ class Claim:
 
 @dataclass(frozen=True)
 class Prior:
-    """The same thing, tried before or being tried."""
+    """The same tree or change, tried before or being tried."""
 
     kind: str  # commit or claim
     same: str  # tree or patch_id
     ref: str  # the commit's hash, the claim's number
     agent: str
     time: int
-    results: tuple[Result, ...] = ()  # what the commit gave, if it was told
+    results: tuple[Result, ...] = ()  # of the commit, where reported
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The claim, or who was first."""
+    """The answer to a claim: the claim itself, or who was first."""
 
     claim: Claim | None
     prior: tuple[Prior, ...]
 
     @property
     def granted(self) -> bool:
-        """Whether it may be tried now."""
+        """Whether the agent may try it now."""
         return self.claim is not None
 
 
@@ -82,10 +82,10 @@ class Claims:
         seconds: int = SECONDS,
         anyway: bool = False,
     ) -> Answer:
-        """Say what one is about to try, unless it was tried, or others try it now.
+        """Claim what an agent is about to try, unless it was tried or another agent tries it now.
 
         `anyway` grants what was tried before (another seed, another machine), never what another
-        agent holds. The same claim again by the same agent is the same claim, with a later end.
+        agent holds. An agent that claims the same again extends its claim.
         """
         words = check_text(text, "A claim's text", TEXT_BYTES)
         for given in filter(None, (tree, patch_id)):
@@ -103,23 +103,23 @@ class Claims:
             return Answer(self._add(agent, words, tree, patch_id, seconds), prior)
 
     def prior(self, *, tree: str = "", patch_id: str = "") -> tuple[Prior, ...]:
-        """Who tried exactly these files, or exactly this change: held claims, commits, claims."""
+        """Held claims, commits and finished claims with exactly this tree or change."""
         held, tried = self._prior(tree, patch_id)
         return (*held, *tried)[:PRIORS]
 
     def extend(self, claim: int, agent: str, seconds: int = SECONDS) -> Claim:
-        """Hold an open claim for longer; Conflict when it has run out."""
+        """Extend an open claim; Conflict when it has run out."""
         if not 1 <= seconds <= LONGEST:
             raise BadInput(f"A claim is for 1 to {LONGEST:,} seconds, not {seconds:,}.")
         with self._db.write():
             return self._extend(self._own(claim, agent), seconds)
 
     def finish(self, claim: int, agent: str) -> Claim:
-        """It was tried: from now on it counts as done. One that ran out may still be finished."""
+        """Mark a claim as tried, even one that ran out; the same is not granted again."""
         return self._end(claim, agent, "finished")
 
     def release(self, claim: int, agent: str) -> Claim:
-        """It was not tried: anybody may claim it."""
+        """Give a claim back untried: any agent may claim it."""
         return self._end(claim, agent, "released")
 
     def get(self, claim: int) -> Claim:
@@ -131,7 +131,7 @@ class Claims:
         return _claim(row)
 
     def open(self, limit: int = 50, after: int = 0) -> tuple[Claim, ...]:
-        """What is being tried now, oldest first."""
+        """Open claims after an id, oldest first."""
         rows = self._db.rows(
             "SELECT * FROM claims WHERE project = ? AND state = 'open' AND expires > ? "
             "AND id > ? ORDER BY id LIMIT ?",
@@ -182,7 +182,7 @@ class Claims:
         return found
 
     def _prior(self, tree: str, patch_id: str, agent: str = "") -> tuple[list[Prior], list[Prior]]:
-        """What is held by others than an agent, and what was tried by anybody."""
+        """Claims that other agents hold; and what any agent has tried."""
         rows = self._claimed(tree, patch_id)
         held = [row for row in rows if row["state"] == "open" and row["agent"] != agent]
         done = [row for row in rows if row["state"] == "finished"]
@@ -196,7 +196,7 @@ class Claims:
         return same[0] if same else None
 
     def _claimed(self, tree: str, patch_id: str) -> list[Row]:
-        """Held and finished claims of the same, newest first; what ran out was not tried."""
+        """Held and finished claims of this tree or change, newest first; no expired ones."""
         return self._db.rows(
             "SELECT * FROM claims WHERE project = ?1 AND id IN ("
             "  SELECT id FROM claims WHERE project = ?1 AND tree = ?2 AND tree <> ''"

@@ -1,8 +1,7 @@
-"""The index of a project's commits: what is where in the graph, without asking git.
+"""The index of a project's commits: the graph, without a call of git.
 
-The frontier is what somebody may build on; attempts are discards and crashes, pushed so that they
-can be looked at. A leaf is a frontier commit without frontier children: an attempt made on top of a
-commit does not hide it.
+The frontier is for building on; attempts are discards and crashes, pushed for others to look at.
+A leaf is a frontier commit without frontier children: an attempt on top of it does not hide it.
 """
 
 from __future__ import annotations
@@ -33,9 +32,9 @@ class Commit:
     sha: str
     tree: str
     parents: tuple[str, ...]
-    agent: str  # who pushed it first, as the key proved
+    agent: str  # pushed it first, proved by its key
     subject: str
-    author: str  # as written in the commit: proves nothing
+    author: str  # as written in the commit: unproven
     author_time: int
     patch_id: str
     flags: tuple[str, ...]
@@ -45,19 +44,19 @@ class Commit:
 
     @property
     def is_leaf(self) -> bool:
-        """Whether it is on the frontier's edge."""
+        """Whether it is on the frontier and nothing there builds on it."""
         return self.role == FRONTIER and self.n_children == 0
 
 
 class Commits:
-    """The commits of one project, to look at."""
+    """The commits of one project, read-only."""
 
     def __init__(self, database: Database, project: int) -> None:
         self._db = database
         self._project = project
 
     def find(self, sha: str) -> Commit | None:
-        """One commit by its whole hash, if it is known."""
+        """One commit by its whole hash; None when unknown."""
         return next(iter(self._read("project = ? AND sha = ?", self._project, sha)), None)
 
     def get(self, prefix: str) -> Commit:
@@ -71,7 +70,7 @@ class Commits:
         return next(iter(self._read("project = ? AND seq = ?", self._project, seq)), None)
 
     def resolve(self, prefix: str) -> str:
-        """The whole hash that begins so; BadInput under 7 digits, Conflict when several do."""
+        """The whole hash for 7 digits or more; BadInput, Missing, or Conflict if ambiguous."""
         check_abbreviation(prefix)
         rows = self._db.rows(
             "SELECT sha FROM commits WHERE project = ? AND sha >= ? AND sha < ? LIMIT 11",
@@ -104,7 +103,7 @@ class Commits:
     def leaves(
         self, limit: int = 50, before: int | None = None, *, agent: str | None = None
     ) -> tuple[Commit, ...]:
-        """The frontier's newest commits that no other one builds on; newest first."""
+        """Leaves, newest first: frontier commits that no other frontier commit builds on."""
         where, values = self._of(agent)
         where = f"{where} AND n_children = 0 AND role = 'frontier'"
         return self._newest(where, values, limit, before, 0)
@@ -141,13 +140,13 @@ class Commits:
         return self._read(where, self._project, patch_id, capped(limit))
 
     def counts(self) -> Counts:
-        """How many there are; read, not counted."""
+        """How many there are, by the counters in the database."""
         query = "SELECT commits, attempts, leaves FROM projects WHERE id = ?"
         row = self._db.row(query, self._project)
         return Counts(*row) if row else Counts(0, 0, 0)
 
     def faults(self) -> tuple[str, ...]:
-        """Counters that are not what counting gives, in words; it looks at every commit."""
+        """Counters that are wrong, in words; reads every commit."""
         wrong = [f"{self._project}: {name}" for name in self._wrong_counters()]
         rows = self._db.rows(
             "SELECT sha FROM commits p WHERE project = ? AND n_children <> (SELECT count(*) FROM "
@@ -187,7 +186,7 @@ class Commits:
 
 
 class Index:
-    """A project's commits, to add to, on behalf of one agent."""
+    """A project's commits, for one agent to add to."""
 
     def __init__(
         self,
@@ -217,7 +216,7 @@ class Index:
         self._events = Events(database)
 
     def known(self, shas: Collection[str]) -> set[str]:
-        """Those of some hashes that are commits of the project."""
+        """The subset of `shas` that are commits of the project."""
         query = (
             "SELECT sha FROM commits WHERE project = ? AND sha IN (SELECT value FROM json_each(?))"
         )
@@ -226,8 +225,8 @@ class Index:
     def record(self, new: Sequence[NewCommit], admit: Callable[[], None]) -> None:
         """All commits and parent edges in one transaction; `admit()` comes just before COMMIT.
 
-        What another push has recorded meanwhile stays that agent's. BadInput for an unknown parent,
-        Forbidden for a second root, TooLarge over a quota: nothing is recorded, nothing admitted.
+        A commit that another push recorded meanwhile stays that agent's. BadInput for an unknown
+        parent, Forbidden for a second root, TooLarge over a quota: then nothing is recorded.
         """
         with self._db.write() as connection:
             there = self.known([commit.sha for commit in new])
@@ -303,7 +302,7 @@ class Index:
         return int(row["seq"])
 
     def _promote(self, connection: Connection, seqs: list[int]) -> None:
-        """Frontier from now on, and whatever attempts they build on: the counters follow."""
+        """Turn attempts and all attempts below them into frontier commits, counters too."""
         while seqs:
             seq = seqs.pop()
             turned = connection.execute(
@@ -324,7 +323,7 @@ class Index:
             seqs.extend(above)
 
     def _cover(self, connection: Connection, parent: int) -> bool:
-        """One more frontier child; whether that parent was a leaf until now."""
+        """Count one more frontier child of a commit; whether it was a leaf until now."""
         children, role = connection.execute(
             "UPDATE commits SET n_children = n_children + 1 WHERE seq = ? "
             "RETURNING n_children, role",

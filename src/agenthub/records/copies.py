@@ -1,7 +1,7 @@
-"""Copies of a hub that others write to meanwhile: its database at one moment, and its packs.
+"""Copy a hub while it is served: its database as of one moment, and its packs.
 
-The order is all: the database first, then the packs. A push makes its objects durable before its
-rows are committed, and nothing removes an object: packs copied later hold all that the rows name.
+Always the database first, then the packs. A push makes its objects durable before its rows are
+committed, and no object is ever removed: packs copied later hold every object of the rows.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from agenthub.errors import BadInput, Conflict, Unavailable
 from agenthub.files import make_empty, remove_tree, sync_folder
-from agenthub.git.layout import keeping
+from agenthub.git.layout import repack_lock
 from agenthub.validation import check_project
 
 DATABASE, PEPPER, PROJECTS = "hub.db", "pepper", "projects"
@@ -25,7 +25,7 @@ BUSY_SECONDS = 10
 
 
 def snapshot(data: Path, target: Path) -> None:
-    """A hub's database as it is at one moment, in one file; nobody has to wait for it.
+    """Copy a hub's database as of one moment into one file; writers need not wait.
 
     BadInput where there is no hub, Unavailable where its database cannot be read.
     """
@@ -49,17 +49,16 @@ def snapshot(data: Path, target: Path) -> None:
 
 
 def repository_of(data: Path, slug: str) -> Path:
-    """Where a project's repository is in a hub's folder; BadInput for what is no project's name."""
+    """The folder of a project's repository; BadInput when the slug cannot be a project's."""
     return data / PROJECTS / check_project(slug) / "repo.git"
 
 
 def copy_packs(
     source: Path, target: Path, earlier: Path | None = None, *, link: bool = True
 ) -> None:
-    """All packs of a repository into another one: linked where the disk is the same, else copied.
+    """Copy all packs of a repository into another one, as hard links on the same disk.
 
-    Packs never change, so that a link is as good. `earlier` is a repository beside the target that
-    may have some of them already.
+    Packs never change, so a link is as good. `earlier` is a repository that may have some already.
     """
     packs, made = source / "objects" / "pack", target / "objects" / "pack"
     with unchanging(source):
@@ -73,13 +72,13 @@ def copy_packs(
 
 @contextlib.contextmanager
 def unchanging(repository: Path, seconds: float = WAIT) -> Iterator[None]:
-    """No pack goes away meanwhile; new ones may come. Unavailable when a repack does not end."""
-    if not os.access(repository, os.W_OK):  # a backup on a disk that is only read
+    """Keep packs from being removed; new ones may come. Unavailable when a repack does not end."""
+    if not os.access(repository, os.W_OK):  # a backup on a read-only disk
         yield
         return
     ends = time.monotonic() + seconds
     while True:
-        with keeping(repository) as lock:
+        with repack_lock(repository) as lock:
             if lock is not None:
                 yield
                 return
@@ -91,7 +90,7 @@ def unchanging(repository: Path, seconds: float = WAIT) -> Iterator[None]:
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """A file's content in a new file that its owner alone may read, on disk when this returns."""
+    """Copy a file durably into a new one that its owner alone may read."""
     handle = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     with source.open("rb") as read, os.fdopen(handle, "wb") as written:
         shutil.copyfileobj(read, written, 1 << 20)
@@ -110,14 +109,14 @@ def _put(file: Path, target: Path, had: Path | None, link: bool) -> None:
 
 
 def slugs_in(database: Path) -> list[str]:
-    """The projects of a database that was copied, a stranger's perhaps."""
+    """The projects in a copied database, which may be a stranger's: BadInput for a bad slug."""
     with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as found:
         rows = found.execute("SELECT slug FROM projects ORDER BY id")
         return [check_project(str(row[0])) for row in rows]
 
 
 def check_empty(folder: Path, what_to_do: str) -> None:
-    """Conflict unless a folder is empty, or not there."""
+    """Raise Conflict unless a folder is empty or missing."""
     if folder.is_dir() and not any(folder.iterdir()):
         return
     if folder.exists() or folder.is_symlink():
@@ -126,7 +125,7 @@ def check_empty(folder: Path, what_to_do: str) -> None:
 
 @contextlib.contextmanager
 def appearing(target: Path) -> Iterator[Path]:
-    """A folder to fill, which becomes `target` when the block ends well, and is gone otherwise."""
+    """A folder to fill: it becomes `target` at the end of the block, or is removed on an error."""
     partial = target.with_name(f".{target.name}.partial")
     with writable(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -144,7 +143,7 @@ def appearing(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def writable(folder: Path) -> Iterator[None]:
-    """Unavailable in words where a folder cannot be written."""
+    """Turn an OSError while a folder is written into Unavailable."""
     try:
         yield
     except OSError as error:

@@ -1,7 +1,7 @@
-"""The hub's one file: one writer at a time, readers that never wait, and nothing acknowledged lost.
+"""The hub's database: one writer at a time, readers that never wait, durable transactions.
 
-A verb that writes opens `write()`. Within it the same thread may open it again: the inner one is a
-savepoint, so that an error undoes the inner part, or all of it if nobody catches it.
+`write()` opens a transaction. The same thread may open it again inside: the inner one is a
+savepoint, so an error undoes the inner part, or everything if it is not caught.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from agenthub.errors import BadInput, Unavailable
 from agenthub.records.schema import MIGRATIONS, statements
 
 LAST = 1 << 62
-BUSY_SECONDS = 10  # for another process that writes: a backup, an admin's command
+BUSY_SECONDS = 10  # to wait for another process that writes
 
 
 class Database:
@@ -51,7 +51,7 @@ class Database:
             raise
 
     def close(self) -> None:
-        """Let go of the file; what was committed stays."""
+        """Close all connections."""
         with self._lock:
             self._closed = True
             for reader in list(self._readers):
@@ -79,34 +79,34 @@ class Database:
         return found
 
     def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
-        """What a query finds."""
-        with _explained(self.path), _askable():
+        """All rows of a query."""
+        with _explained(self.path), _storable():
             return self.read().execute(query, [_small(value) for value in values]).fetchall()
 
     def row(self, query: str, *values: object) -> sqlite3.Row | None:
-        """The first row that a query finds, if any."""
+        """The first row of a query, or None."""
         found = self.rows(query, *values)
         return found[0] if found else None
 
     def number(self, query: str, *values: object) -> int:
-        """The whole number that a query finds; 0 for none."""
+        """The whole number in a query's first row; 0 for none."""
         found = self.row(query, *values)
         return 0 if found is None or found[0] is None else int(found[0])
 
     @contextlib.contextmanager
     def write(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
-        """One transaction: all of what is written in it, or nothing.
+        """One transaction, all or nothing, which is on disk when the block ends.
 
-        When it returns, the change is on disk. With `durable=False` a power cut may take it back
-        (counters, cursors): never the end of the process, and never what came before it.
+        With `durable=False` a power cut may undo it (counters, cursors), but no end of the process
+        may, and earlier transactions stay.
         """
         with self._lock:
             if self._depth:
                 yield from self._savepoint(durable)
                 return
             yield from self._transaction(durable)
-            told, self._news = self._news, False
-        if told:
+            announced, self._news = self._news, False
+        if announced:
             for listener in list(self._listeners):
                 listener()
 
@@ -116,7 +116,7 @@ class Database:
         return self._owner == threading.get_ident()
 
     def faults(self) -> tuple[str, ...]:
-        """What SQLite finds wrong with the file, in words; nothing when it is sound."""
+        """What SQLite finds wrong with the file, in words; empty when it is sound."""
         torn = [row[0] for row in self.rows("PRAGMA integrity_check(20)") if row[0] != "ok"]
         loose = self.rows("PRAGMA foreign_key_check")[:20]
         return (*torn, *(f"{row[0]} row {row[1]} names no {row[2]}" for row in loose))
@@ -124,13 +124,13 @@ class Database:
     # ---- news ----------------------------------------------------------------------------------
 
     def announce(self) -> None:
-        """Have the listeners called once the transaction under way is on disk."""
+        """Call the listeners once the current transaction is on disk."""
         self._news = True
 
     def on_commit(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call a listener after each transaction that announced; what is returned ends that.
+        """Call a listener after each transaction that announced; returns how to stop that.
 
-        It is called in the writing thread, outside the lock: it must be quick and not raise.
+        It runs in the writing thread, outside the lock: it must be fast and not raise.
         """
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
@@ -165,7 +165,7 @@ class Database:
             self._migrate(migrations)
 
     def _want_wal(self) -> str:
-        """The journal's mode. SQLite itself does not wait while another one turns a file to WAL."""
+        """Set and return the journal's mode; SQLite does not wait while another process sets it."""
         end = time.monotonic() + BUSY_SECONDS
         while True:
             try:
@@ -177,7 +177,7 @@ class Database:
 
     def _migrate(self, migrations: Sequence[str]) -> None:
         while True:
-            self._writer.execute("BEGIN IMMEDIATE")  # of two processes one finds it done
+            self._writer.execute("BEGIN IMMEDIATE")  # of two processes, one finds it migrated
             try:
                 found = self._writer.execute("PRAGMA user_version").fetchone()[0]
                 self._check_version(found, len(migrations))
@@ -247,7 +247,7 @@ class Database:
 
 
 class _Connection(sqlite3.Connection):
-    """A connection that is closed when its thread is gone."""
+    """A connection that closes itself when its thread ends."""
 
     def __del__(self) -> None:
         with contextlib.suppress(sqlite3.Error):  # it was never opened
@@ -255,7 +255,7 @@ class _Connection(sqlite3.Connection):
 
 
 def _make_private(path: Path) -> None:
-    """The file, readable by its owner alone; SQLite gives its companions the same mode."""
+    """Create the file, readable by its owner alone; SQLite gives its companions the same mode."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         path.chmod(0o600)
@@ -267,7 +267,7 @@ def _make_private(path: Path) -> None:
 
 @contextlib.contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Turn SQLite's own trouble into ours; a broken constraint is a fault of the code."""
+    """Turn SQLite's errors into Unavailable, except broken constraints: those are bugs."""
     try:
         yield
     except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
@@ -277,8 +277,8 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _askable() -> Iterator[None]:
-    """Text that cannot be stored cannot be asked for either."""
+def _storable() -> Iterator[None]:
+    """Turn text that SQLite cannot store, in a query, into BadInput."""
     try:
         yield
     except UnicodeEncodeError as error:
@@ -288,5 +288,5 @@ def _askable() -> Iterator[None]:
 
 
 def _small(value: object) -> object:
-    """A number that SQLite can hold; one beyond its range names nothing, as the last one does."""
+    """A number within SQLite's range; the ends of the range name no row."""
     return max(-LAST, min(value, LAST)) if isinstance(value, int) else value

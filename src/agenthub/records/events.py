@@ -1,4 +1,4 @@
-"""What happened, in one order for everybody: each change appends to it in its own transaction."""
+"""The log of events, in one order for all readers; each change appends in its transaction."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PAGE = 200  # the most rows of any listing
 
 @dataclass(frozen=True)
 class Event:
-    """Something happened; `ref` names it: a hash, a post's or result's number, an agent."""
+    """One event; `ref` names its subject: a hash, a post's or result's number, an agent."""
 
     seq: int
     project: int | None
@@ -24,11 +24,11 @@ class Event:
 
 @dataclass(frozen=True)
 class Page:
-    """Events after a cursor, oldest first, and the cursor to ask with next."""
+    """Events after a cursor, oldest first, and the next cursor."""
 
     events: tuple[Event, ...]
     cursor: int
-    missed: bool  # some after the cursor asked with are no longer kept
+    missed: bool  # some events after the given cursor are no longer kept
 
 
 class Events:
@@ -39,7 +39,7 @@ class Events:
         self._keep = keep
 
     def append(self, kind: str, ref: object, actor: str, project: int | None = None) -> None:
-        """Write that something happened, within whatever transaction is under way."""
+        """Append an event, inside the current transaction if there is one."""
         with self._db.write() as connection:
             seq = connection.execute(
                 "INSERT INTO events(project, kind, ref, actor, time) VALUES (?, ?, ?, ?, ?) "
@@ -51,7 +51,7 @@ class Events:
             self._db.announce()
 
     def head(self) -> int:
-        """The newest event's number; 0 before there was any."""
+        """The newest event's number; 0 when there is none."""
         return self._db.number("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
 
     def since(
@@ -62,7 +62,7 @@ class Events:
         project: int | None = None,
     ) -> Page:
         """At most `limit` events after a cursor, of some kinds, of one project."""
-        head = self.head()  # first: what comes in between belongs to the next page
+        head = self.head()  # first: later events belong to the next page
         oldest = self._db.number("SELECT min(seq) FROM events")
         limit = capped(limit)
         query, values = "SELECT * FROM events WHERE seq > ? AND seq <= ?", [cursor, head]
@@ -77,5 +77,5 @@ class Events:
 
 
 def capped(limit: int, most: int = PAGE) -> int:
-    """A limit as asked, from 1 to `most`."""
+    """A limit, brought into 1 to `most`."""
     return max(1, min(limit, most))

@@ -1,4 +1,4 @@
-"""Hub: a data folder, open; all that it keeps, and the verbs that touch more than one thing."""
+"""`Hub`: an open data folder with everything in it, and the operations across several tables."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from agenthub.records.events import Events
 from agenthub.records.leaderboard import Leaderboard
 from agenthub.records.projects import DEFAULT, Project, Projects, Rules
 from agenthub.records.rates import Rates
-from agenthub.records.recompute import projects_of, tiers_anew, verdicts_anew
+from agenthub.records.recompute import projects_of, recompute_tiers, recompute_verdicts
 from agenthub.records.replication import Replication
 from agenthub.records.results import Result, Results
 
@@ -36,37 +36,37 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class HubSettings:
-    """What whoever runs a hub may set."""
+    """The settings of a hub's operator."""
 
     max_bundle_mb: float = 50.0
-    pushes_per_hour: int = 600  # of an agent, failed ones counted
+    pushes_per_hour: int = 600  # of an agent, failed ones too
     posts_per_hour: int = 100
-    records_per_hour: int = 1000  # of results, claims, verifications, leases, keys: each its own
+    records_per_hour: int = 1000  # of an agent: results, claims, verifications, leases, keys, each
     diffs_per_hour: int = 60
     registrations_per_hour: int = 10  # from one address
     requests_per_minute: int = 1200
-    mb_per_day: float = 500.0  # that an agent uploads, failed pushes counted
+    mb_per_day: float = 500.0  # of an agent's uploads, failed pushes too
     agent_quota_mb: float = 1000.0
     project_quota_mb: float = 20000.0
-    pushes_in_line: int = 64  # beside those under way; more are told to come back
+    pushes_in_line: int = 64  # waiting pushes; more are refused, to retry later
     connections: int = 4096  # at once
-    connections_each: int | None = None  # of an address; an eighth, 64 at least, where not said
+    connections_each: int | None = None  # of an address; None: an eighth, at least 64
     head_seconds: float = 10.0  # for a request up to its body
     idle_seconds: float = 15.0  # without a byte of a body
     body_seconds: float = 600.0  # for a whole body
-    stranger_seconds: float = 15.0  # for a whole body of somebody without a key
-    unread_seconds: float = 30.0  # for a client to read some of what waits for it
-    bodies_mb: float = 64.0  # of bodies in memory, and as much of fetches: pushes are in files
-    unread_mb: float = 64.0  # of answers that clients have not read, all together
-    finish_seconds: float = 30.0  # for requests under way when the server is told to stop
-    public_page: bool = True  # whether anybody may look at the page for people
+    stranger_seconds: float = 15.0  # for a whole body sent without a key
+    unread_seconds: float = 30.0  # for a client to read some of its answer
+    bodies_mb: float = 64.0  # of bodies in memory, and as much of fetches; pushes are in files
+    unread_mb: float = 64.0  # of answers that clients have not read, in all
+    finish_seconds: float = 30.0  # for running requests when the server stops
+    public_page: bool = True  # whether the page for people needs no key
     limits: PushLimits = field(default_factory=PushLimits)
     git: GitSettings = field(default_factory=GitSettings)
 
 
 @dataclass(frozen=True)
 class Space:
-    """One project: its rules, and all that was pushed, posted and measured in it."""
+    """One project: its rules, and everything pushed, posted and measured in it."""
 
     project: Project
     repository: Repository
@@ -79,14 +79,13 @@ class Space:
 
 
 class Hub:
-    """All of one hub. Opened by `open_hub`, which holds its lock. Every method may be called
-    from any thread."""
+    """One hub. `open_hub` opens it and holds its lock. Every method is thread-safe."""
 
     def __init__(
         self, data: Path, database: Database, accounts: Accounts, settings: HubSettings
     ) -> None:
         self.data = data
-        self.spool = data / "incoming" / "_spool"  # uploads; no project can be called so
+        self.spool = data / "incoming" / "_spool"  # uploads; no project can have this name
         self.settings = settings
         self.database = database
         self.accounts = accounts
@@ -97,7 +96,7 @@ class Hub:
         self.requests = Rates(Limit(self.settings.requests_per_minute, 60.0))
         self.projects = Projects(database)
         self._repositories: dict[str, Repository] = {}
-        self._ruling = threading.Lock()  # one word of the admin's is done before the next
+        self._ruling = threading.Lock()  # changes by the admin run one after another
         self._opening = threading.Lock()
         self._notes = ThreadPoolExecutor(1, "hub-notes")
         accounts.later = self._notes.submit
@@ -107,14 +106,14 @@ class Hub:
         self.spool.mkdir(parents=True, mode=0o700)
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Close the database and the repositories."""
         self._notes.shutdown()
         for repository in self._repositories.values():
             repository.close()
         self.database.close()
 
     def space(self, slug: str = DEFAULT) -> Space:
-        """A project with all that belongs to it; Missing when there is none of that name."""
+        """A project with everything in it; Missing when there is none of that name."""
         project, database = self.projects.get(slug), self.database
         return Space(
             project,
@@ -183,7 +182,7 @@ class Hub:
         self, caller: Caller, space: Space, role: str = FRONTIER, size: int = 0,
         *, frontier: Sequence[str] = (),
     ) -> Index:  # fmt: skip
-        """The project's commits, to add to on behalf of an agent."""
+        """The index of a project's commits, for an agent to add to."""
         assert role in (FRONTIER, ATTEMPT), role
         quotas = (self.settings.agent_quota_mb, self.settings.project_quota_mb)
         each, whole = (int(megabytes * MIB) for megabytes in quotas)
@@ -196,7 +195,7 @@ class Hub:
         )
 
     def limits(self, space: Space) -> PushLimits:
-        """The hub's caps, with what the project's rules say of them: of bundles, no more."""
+        """The caps on a push: the hub's, as changed by the project; bytes only downwards."""
         known = {item.name for item in fields(PushLimits)}
         own = {
             name: int(value) for name, value in space.project.rules.limits.items() if name in known
@@ -206,19 +205,19 @@ class Hub:
         return replace(self.settings.limits, **own)
 
     def protected(self, space: Space) -> Protected:
-        """The files that a project's commits may not touch."""
+        """The files that a project's commits may not change."""
         rules = space.project.rules
         return Protected(rules.protected, rules.on_protected == "refuse", space.project.root)
 
     def count_push(self, caller: Caller) -> None:
-        """One push of an agent, before the work, so that what fails is counted too."""
+        """Count one push, before the work, so that failures count; TooMany over the rate."""
         limit = Limit(self.settings.pushes_per_hour, HOUR)
         self.buckets.take(f"agent:{caller.agent}", "push", limit)
 
     def count_bytes(self, caller: Caller, size: int, *, spent: bool = False) -> None:
-        """Bytes that an agent sends; TooMany over its day's share.
+        """Count bytes that an agent sends; TooMany over its daily share.
 
-        `spent` ones have come already, of an upload that failed: they are counted whatever is left.
+        `spent` bytes belong to an upload that failed: they count, however little is left.
         """
         limit = Limit(self.settings.mb_per_day * MIB, DAY)
         count = self.buckets.charge if spent else self.buckets.take
@@ -230,7 +229,7 @@ class Hub:
         self, caller: Caller, channel: str, content: str, parent: int | None = None,
         slug: str = DEFAULT,
     ) -> tuple[Post, Result | None]:  # fmt: skip
-        """A post, and the result that it tells of when it is the protocol's result line."""
+        """Write a post, and the result in it when its first line is the protocol's result line."""
         caller.need("post")
         space = self.space(slug)
         space.board.channel(channel)  # 404 before anything is counted
@@ -240,43 +239,43 @@ class Hub:
             post = space.board.post(channel, caller.agent, content, parent)
             return post, space.results.from_post(caller.agent, content, post.id)
 
-    # ---- the admin's word ----------------------------------------------------------------------
+    # ---- administration ------------------------------------------------------------------------
 
     def change_project(self, slug: str, rules: Rules, actor: str = "admin") -> Project:
-        """Other rules of a project; its tiers and verdicts are made anew by them."""
+        """Change a project's rules, and recompute its tiers and verdicts."""
         with self._ruling:
             made = self.projects.change(slug, rules, actor)
-            tiers_anew(self.database, made.id)
-            verdicts_anew(self.database, made.id)
+            recompute_tiers(self.database, made.id)
+            recompute_verdicts(self.database, made.id)
             return made
 
     def set_runner(self, id: str, runner: bool = True, actor: str = "admin") -> None:
-        """Trust an agent's replications alone, or no more; verdicts are made anew by that."""
+        """Trust an agent's verifications alone, or stop it, and recompute the verdicts."""
         with self._ruling:
             self.accounts.set_runner(id, runner, actor)
             for project in projects_of(self.database, id):
-                verdicts_anew(self.database, project)
+                recompute_verdicts(self.database, project)
 
-    # ---- everybody's limits --------------------------------------------------------------------
+    # ---- limits on all -----------------------------------------------------------------------
 
     def count_request(self, subject: str) -> None:
-        """One request of `agent:ID` or `ip:ADDRESS`; TooMany over the rate."""
+        """Count one request of `agent:ID` or `ip:ADDRESS`; TooMany over the rate."""
         self.requests.take(subject)
 
     def count_registration(self, address: str) -> None:
-        """One registration from an address."""
+        """Count one registration from an address; TooMany over the rate."""
         limit = Limit(self.settings.registrations_per_hour, HOUR)
         self.buckets.take(address_subject(address), "register", limit)
 
     def count_diff(self, caller: Caller) -> None:
-        """One diff of an agent."""
+        """Count one diff of an agent; TooMany over the rate."""
         limit = Limit(self.settings.diffs_per_hour, HOUR)
         self.buckets.take(f"agent:{caller.agent}", "diff", limit)
 
     # ---- inside --------------------------------------------------------------------------------
 
     def _settle_all(self) -> None:
-        """A hub of an earlier version may have been killed between a push and what follows."""
+        """Link posted results that an earlier version, killed after a push, did not link."""
         for row in self.database.rows("SELECT id FROM projects"):
             if found := unsettled(self.database, row["id"]):
                 Results(self.database, row["id"]).settle([each["sha"] for each in found])
@@ -296,7 +295,7 @@ class Hub:
 def open_hub(
     data: Path, settings: HubSettings | None = None, admin_key: str | None = None
 ) -> Iterator[Hub]:
-    """Open a data folder, made when missing, and hold it: no other process serves it meanwhile."""
+    """Open a data folder, created if missing, and hold its lock; Unavailable if it is served."""
     data = data.absolute()
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _held(data / "lock"):
@@ -313,7 +312,7 @@ def open_hub(
 
 @contextlib.contextmanager
 def _held(path: Path) -> Iterator[None]:
-    """One server per data folder; the kernel lets go of it when the process ends."""
+    """Lock the data folder for one server; the kernel releases it when the process ends."""
     import fcntl
     import os
 

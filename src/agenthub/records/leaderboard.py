@@ -1,4 +1,4 @@
-"""Who is best: one board for each tier, of what was replicated or of what is claimed."""
+"""The ranking: one board per tier, of confirmed results or of claimed ones."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from agenthub.records.results import COLUMNS, FROM, Result, result_of
 
 CLAIMED = "r.status = 'keep' AND r.\"commit\" IS NOT NULL AND r.verdict <> 'refuted'"
 CONFIRMED = "r.verdict = 'confirmed'"
-LOOKED_AT = 10_000  # rows, for a board that one commit fills with its results
+LOOKED_AT = 10_000  # rows, should one commit have very many results
 
 
 @dataclass(frozen=True)
 class Tier:
-    """A kind of machine on which results were measured."""
+    """A kind of machine, with its counts of results."""
 
     tier: str
     claimed: int
@@ -50,7 +50,7 @@ class Leaderboard:
     def staircase(
         self, tier: str, *, replicated: bool = True, limit: int = PAGE
     ) -> tuple[Result, ...]:
-        """The results that were the best when they came, oldest first; the newest steps of them."""
+        """Results that were the best when they came: the newest `limit`, oldest first."""
         cost, where = _terms(replicated)
         rows = self._db.rows(
             f"SELECT seq FROM (SELECT r.seq, {cost} AS cost, min({cost}) OVER (ORDER BY r.seq "

@@ -1,4 +1,4 @@
-"""How far two runs of one tree lie apart on a tier: what the trusted runners' runs have shown."""
+"""Estimate a tier's noise from trusted runners: how far two runs of one tree differ."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ FEWEST = 10  # degrees of freedom from which on the noise counts as known
 
 @dataclass(frozen=True)
 class Spread:
-    """Of some runs about their means: degrees of freedom, and the sum of squares."""
+    """The spread of some runs about their means: degrees of freedom, and the sum of squares."""
 
     free: int
     squares: float
 
     def without(self, other: Spread) -> Spread:
-        """What is left when some of the runs are taken out."""
+        """The spread without some of the runs."""
         return Spread(self.free - other.free, max(0.0, self.squares - other.squares))
 
 
 @dataclass(frozen=True)
 class Noise:
-    """The spread of each result, and of all results of one agent taken together."""
+    """The spread of each result's runs, and of all runs on one agent's results."""
 
-    results: Mapping[int, tuple[str, Spread]]  # with whose they are
+    results: Mapping[int, tuple[str, Spread]]  # the agent of each, too
     agents: Mapping[str, Spread]
 
     def of(self, result: int, value: float) -> float:
-        """What a claim is judged by; 0 where it would be more than the claim can bear."""
+        """The noise for a verdict on a claim; 0 (unknown) when it is over 5 % of the claim."""
         found = self.besides(result)
         return found if found <= WIDE * abs(value) else 0.0
 
     def besides(self, result: int) -> float:
-        """Two standard deviations of a run, by all results but one; 0 when too little is known."""
+        """Two standard deviations of a run, from all results but one; 0 with too few runs."""
         left = dict(self.agents)
         if result in self.results:
             agent, own = self.results[result]
@@ -49,8 +49,8 @@ class Noise:
         return SURE * median(math.sqrt(spread.squares / spread.free) for spread in known)
 
 
-def seen(database: Database, project: int, tier: str) -> Noise:
-    """The noise of a project on a tier, without what no measure is: runs too far apart."""
+def measured_noise(database: Database, project: int, tier: str) -> Noise:
+    """The noise of a project on a tier; verifications whose runs spread over 5 % are left out."""
     results, agents = {}, dict[str, Spread]()
     for row in database.rows(
         "SELECT r.seq, r.agent, sum(v.runs - 1) AS free, "

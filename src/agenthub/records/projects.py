@@ -1,4 +1,4 @@
-"""What is searched on a hub: each project has a history, a metric and rules of its own."""
+"""Projects: each has a history, a metric and rules of its own."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ _METRIC = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,62}")
 
 @dataclass(frozen=True)
 class Rules:
-    """What an admin says of a project, and may change."""
+    """The rules of a project; an admin may change them."""
 
     title: str = ""
     metric: str = "val_bpb"
     direction: str = "lower"  # which values are better
-    noise: float = 0.0  # how far two runs of the same tree may lie apart; 0: found from runs
-    forest: bool = False  # commits without parents are welcome beside the root
-    protected: tuple[str, ...] = ()  # paths that no commit may touch
+    noise: float = 0.0  # how far two runs of one tree may differ; 0: estimated from runs
+    forest: bool = False  # whether there may be other roots
+    protected: tuple[str, ...] = ()  # paths that no commit may change
     on_protected: str = "refuse"
-    limits: Mapping[str, float] = field(default_factory=dict)  # over the hub's own
+    limits: Mapping[str, float] = field(default_factory=dict)  # of a push, over the hub's own
     tiers: Mapping[str, str] = field(default_factory=dict)  # platform, lower case -> tier
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How many commits there are; kept as they come, never counted."""
+    """How many commits there are, by the counters in the database."""
 
     commits: int  # frontier and attempts
     attempts: int
@@ -66,7 +66,7 @@ class Projects:
         self._events = Events(database)
 
     def default(self) -> Project:
-        """The default project, made when it is not there: a forest, as the original's is."""
+        """The default project, created if missing: a forest, like the original's."""
         if self._row(DEFAULT) is not None:
             return self.get(DEFAULT)
         with self._db.write():
@@ -75,7 +75,7 @@ class Projects:
         return self.get(DEFAULT)
 
     def create(self, slug: str, rules: Rules, root: str = "", actor: str = "admin") -> Project:
-        """A new project; without a root the first commit that has no parents becomes it."""
+        """Create a project; without `root`, the first pushed commit without parents is its root."""
         check_project(slug)
         if root:
             check_hash(root)
@@ -93,7 +93,7 @@ class Projects:
             return self.get(slug)
 
     def change(self, slug: str, rules: Rules, actor: str = "admin") -> Project:
-        """Other rules from now on. The metric stays what it is once results were measured by it."""
+        """Change the rules; Conflict for another metric or direction once there are results."""
         with self._db.write() as connection:
             found = self.get(slug)
             ruler = (rules.metric, rules.direction) == (found.rules.metric, found.rules.direction)
@@ -126,12 +126,12 @@ class Projects:
         return _project(row)
 
     def page(self, after: int = 0, limit: int = 50) -> tuple[Project, ...]:
-        """Projects by the order in which they were made."""
+        """Projects after an id, in order of creation."""
         query = "SELECT * FROM projects WHERE id > ? ORDER BY id LIMIT ?"
         return tuple(_project(row) for row in self._db.rows(query, after, capped(limit)))
 
     def admit_root(self, project: int, sha: str) -> None:
-        """Let a commit without parents in, in the transaction that records it, or Forbidden."""
+        """Accept a commit without parents, inside the transaction that records it; or Forbidden."""
         with self._db.write() as connection:
             row = self._db.row("SELECT slug, root, forest FROM projects WHERE id = ?", project)
             assert row is not None, "a project is never removed"

@@ -1,7 +1,6 @@
-"""How often anybody may ask: token buckets in memory, because a database write would cost more.
+"""Rates of requests: token buckets in memory, because a database write would cost more.
 
-They begin full again when the process does, which is why only requests are counted so; what must
-be remembered (pushes, posts, bytes) is counted by `buckets`.
+They are full again after a restart. What must survive one (pushes, posts, bytes) is in `buckets`.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ from collections.abc import Callable
 from agenthub.errors import TooMany
 from agenthub.records.buckets import Limit
 
-SUBJECTS = 50_000  # remembered at once; the one longest away is forgotten first
+SUBJECTS = 50_000  # remembered at once; the least recent one is forgotten first
 
 
 class Rates:
-    """One bucket for each subject (`agent:ada`, `ip:192.0.2.7`). Any thread may take."""
+    """One bucket per subject (`agent:ada`, `ip:192.0.2.7`). Thread-safe."""
 
     def __init__(
         self,

@@ -1,5 +1,7 @@
-"""Tiers and verdicts made anew, after the admin has changed what they rest on: a batch at a time,
-so that others write in between. Whoever is stopped half-way says it again, and nothing is lost.
+"""Recompute tiers and verdicts after an admin changed what they depend on.
+
+Each batch is one transaction, so that other requests can write in between. If the process is killed
+half-way, the admin repeats the command.
 """
 
 from __future__ import annotations
@@ -29,27 +31,27 @@ _VERIFIED = (
 )
 
 
-def tiers_anew(database: Database, project: int) -> None:
-    """Give every measurement the tier that the project's rules say by now."""
+def recompute_tiers(database: Database, project: int) -> None:
+    """Give every result and verification of a project its tier by the current rules."""
     names = Projects(database).by_id(project).rules.tiers
     for table, query in _PLATFORMS.items():
         for rows in _batches(database, query, project):
-            said = ((tier_of(row["platform"], names), row["seq"], row["tier"]) for row in rows)
-            changed = [(tier, seq) for tier, seq, before in said if tier != before]
+            tiers = ((tier_of(row["platform"], names), row["seq"], row["tier"]) for row in rows)
+            changed = [(tier, seq) for tier, seq, before in tiers if tier != before]
             if changed:
                 with database.write() as connection:
                     connection.executemany(f"UPDATE {table} SET tier = ? WHERE seq = ?", changed)
 
 
-def verdicts_anew(database: Database, project: int) -> None:
-    """Say anew what all verifications of a project mean."""
+def recompute_verdicts(database: Database, project: int) -> None:
+    """Recompute the verdict on every verified result of a project."""
     results = Results(database, project)
     for rows in _batches(database, _VERIFIED, project):
-        results.rejudge([row["seq"] for row in rows])
+        results.update_verdicts([row["seq"] for row in rows])
 
 
 def projects_of(database: Database, verifier: str) -> tuple[int, ...]:
-    """The projects in which an agent has verified something."""
+    """The projects in which an agent has verified a result."""
     rows = database.rows(
         "SELECT DISTINCT r.project FROM verifications v JOIN results r ON r.seq = v.result "
         "WHERE v.verifier = ? ORDER BY r.project",

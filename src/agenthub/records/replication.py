@@ -1,4 +1,4 @@
-"""The queue of results that wait for somebody else to run them, handed out under leases."""
+"""The replication queue: results that wait for another agent to run them, under leases."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from agenthub.records.database import Database
 from agenthub.records.events import Events, capped
 from agenthub.records.results import COLUMNS, FROM, Result, Results, result_of
 
-SECONDS = 3_600  # of a lease, unless asked otherwise
+SECONDS = 3_600  # of a lease by default
 LONGEST = 86_400
 LEASES_EACH = 4  # open ones of an agent
 
-# What waits in a project (?1), as a line that goes round the agents: each one's best claim has the
-# first turn, then each one's second. Of an agent's results of one commit on one tier the best claim
-# alone stands in it, and none below one that is confirmed. Whoever asks (?4) has given an agent the
-# turns of a day that did not confirm what was claimed: junk waits behind what others claim. For a
-# trusted runner, what was judged without one waits as well.
+# The queue of a project (?1) goes round the agents: first the best claim of each agent, then the
+# second best of each. Of an agent's results of one commit on one tier only the best claim is in it,
+# and none that is worse than a confirmed one. An agent loses a turn with the taker (?4) for each of
+# its results that the taker leased within a day and that was not confirmed: bad claims wait behind
+# other agents' claims. For a trusted runner, results with no trusted verification wait as well.
 LINE = """
 WITH wanted AS (
   SELECT r.seq, r.agent, r.tier, r."commit", r.cost, 1 AS waiting
@@ -47,8 +47,8 @@ line AS (
   WHERE NOT EXISTS (
     SELECT 1 FROM leases l WHERE l.result = b.seq AND l.state = 'open' AND l.expires > ?2) {open})
 """
-# What an agent may replicate: not its own, not verified by it, and not what it gave back or let run
-# out before: nobody can keep a result from the others for ever, or is offered the same junk twice.
+# An agent replicates neither its own results nor those that it verified, gave back or let run out:
+# no agent can keep a result from others for ever, and none gets the same one twice.
 OPEN_TO = (
     "AND b.agent <> ?4 AND c.agent <> ?4 "
     "AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.result = b.seq AND l.agent = ?4) "
@@ -59,14 +59,14 @@ OF_TIER = "AND r.tier = ?3"
 
 @dataclass(frozen=True)
 class Lease:
-    """A result that one agent alone replicates until a time."""
+    """One agent's exclusive right to replicate a result until a time."""
 
     id: int
     agent: str
     taken: int
     expires: int
     state: str  # open, done, released
-    tree: str  # what to run, exactly
+    tree: str  # the exact tree to run
     result: Result
 
 
@@ -82,17 +82,17 @@ class Replication:
     def queue(
         self, tier: str | None = None, limit: int = 50, agent: str = ""
     ) -> tuple[Result, ...]:
-        """Results that wait and that nobody has leased: each agent's best claim comes first.
+        """Waiting results without a lease; each agent's best claim comes first.
 
-        As the line stands for an agent, if one is named.
+        With `agent`, in the order in which that agent gets them.
         """
         line = LINE.format(of="" if tier is None else OF_TIER, open="")
         return self._line(line, agent, tier, capped(limit))
 
     def take(self, agent: str, tier: str, seconds: int = SECONDS) -> Lease | None:
-        """Lease the first result of a tier's line that an agent may replicate; None if none is.
+        """Lease the first result in a tier's queue that an agent may replicate; None without one.
 
-        Conflict when it holds as many leases as it may.
+        Conflict when the agent holds `LEASES_EACH` leases already.
         """
         if not 1 <= seconds <= LONGEST:
             raise BadInput(f"A lease is for 1 to {LONGEST:,} seconds, not {seconds:,}.")
@@ -112,14 +112,14 @@ class Replication:
     def finish(
         self, lease: int, agent: str, *, tree: str, platform: str, values: Sequence[float]
     ) -> Result:
-        """Write what a leased result gave; one that ran out counts if nobody was faster."""
+        """Record the runs of a leased result; an expired lease may still be finished."""
         with self._db.write():
             result = self._own(lease, agent)["result"]
             self._end(lease, "done")
             return self._results.verify(result, agent, tree=tree, platform=platform, values=values)
 
     def release(self, lease: int, agent: str) -> None:
-        """Give a lease back: somebody else may take the result at once, its agent never again."""
+        """Give a lease back: another agent may take the result at once, this one never again."""
         with self._db.write():
             self._own(lease, agent)
             self._end(lease, "released")
@@ -133,7 +133,7 @@ class Replication:
         return tuple(result_of(row) for row in rows)
 
     def _lease(self, found: Result, agent: str, seconds: int) -> Lease | None:
-        """A lease on a result that was found open; None when somebody was faster."""
+        """Lease a result that was found waiting; None when another agent was faster."""
         now = self._db.now()
         open_ = "SELECT count(*) FROM leases WHERE state = 'open' AND expires > ?"
         with self._db.write() as connection:

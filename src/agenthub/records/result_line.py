@@ -1,4 +1,4 @@
-"""The line in which agents post a result, as the original's protocol has it.
+"""The line in which agents post a result, as in the original's protocol.
 
 `commit:<7> platform:<gpu> val_bpb:<x|---> vram_gb:<x|---> | <description>`, where the description
 ends in `(DISCARD)` or `(CRASH: why)` unless the change was kept.
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from agenthub.validation import clean_line
 
-LONGEST = 2_000  # characters of the line that are looked at
-DESCRIPTION = 500  # characters of it that are kept
+LONGEST = 2_000  # characters of the line that are read
+DESCRIPTION = 500  # characters of it that are stored
 _NUMBER = r"(?:---|[-+]?[0-9]{1,20}(?:\.[0-9]{1,20})?(?:[eE][-+]?[0-9]{1,3})?)"
 _LINE = re.compile(
     r"commit:(?P<commit>[0-9a-fA-F]{7,40}) platform:(?P<platform>[^|]{1,63}?) "
@@ -25,8 +25,8 @@ _CRASH = re.compile(r"\(CRASH(?::[^()]*)?\)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Line:
-    """What a result line says."""
+class ResultLine:
+    """A parsed result line."""
 
     commit: str  # 7 to 40 lower-case digits
     platform: str
@@ -37,8 +37,8 @@ class Line:
     description: str
 
 
-def parse(content: str) -> Line | None:
-    """The result in a post's first line; None when it is just a post."""
+def parse(content: str) -> ResultLine | None:
+    """Parse a post's first line as a result; None when it is none."""
     first = next((line for line in content.split("\n") if line.strip()), "")
     found = _LINE.fullmatch(" ".join(first[:LONGEST].strip().strip("`*- ").split()))
     if found is None:
@@ -48,7 +48,7 @@ def parse(content: str) -> Line | None:
     status = _status(found["description"].rstrip())
     if (status == "keep" and value is None) or (memory is not None and memory < 0):
         return None
-    return Line(
+    return ResultLine(
         commit=found["commit"].lower(),
         platform=found["platform"].strip(),
         metric=found["metric"],
@@ -59,8 +59,8 @@ def parse(content: str) -> Line | None:
     )
 
 
-def written(line: Line) -> str:
-    """The line as it is posted."""
+def written(line: ResultLine) -> str:
+    """Format a result as the line to post."""
     value = "---" if line.value is None else repr(line.value)
     memory = "---" if line.memory_gb is None else repr(line.memory_gb)
     return (

@@ -1,6 +1,6 @@
-"""What agents measured: results as records, and what others found when they ran them again.
+"""Results: what agents measured, and the verifications by other agents.
 
-A result is claimed until somebody else ran its exact tree. `judging.py` has the rule.
+A result is `claimed` until another agent has run its exact tree. `verdicts.py` has the rule.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from agenthub.errors import BadInput, Conflict, Forbidden, Missing
 from agenthub.records.commits import Commit, Commits
 from agenthub.records.database import Database
 from agenthub.records.events import Events, capped
-from agenthub.records.noise import Noise, seen
+from agenthub.records.noise import Noise, measured_noise
 from agenthub.records.projects import Projects, Rules
 from agenthub.records.result_line import DESCRIPTION, parse
-from agenthub.records.verdicts import Judgement, Runs, judge, measured
+from agenthub.records.verdicts import Runs, Verdict, runs_of, verdict_on
 from agenthub.tiers import tier_of
 from agenthub.validation import check_abbreviation, check_hash, check_platform, clean_line
 
 STATUSES = ("keep", "discard", "crash")
 MOST_RUNS = 64  # of one verification
-ENOUGH = 3  # verifiers of a result that stays inconclusive
+ENOUGH = 3  # verifiers, after which an inconclusive result waits no longer
 NEWEST = 1 << 62
 
 
 @dataclass(frozen=True)
 class Draft:
-    """What an agent says it measured."""
+    """A measurement as an agent reports it."""
 
     commit: str  # 7 digits or more
     platform: str
@@ -46,11 +46,11 @@ class Draft:
 
 @dataclass(frozen=True)
 class Result:
-    """A measured commit: claimed, and what came of it."""
+    """An agent's result of a commit, and the hub's verdict on it."""
 
     seq: int
-    commit: str | None  # whole hash; None while what was named has not been pushed
-    named: str  # the hash as the agent gave it
+    commit: str | None  # whole hash; None until the named commit is pushed
+    named: str  # the hash in the agent's words
     agent: str
     metric: str
     direction: str
@@ -66,20 +66,20 @@ class Result:
     post: int | None
     created: int
     verdict: str  # claimed, confirmed, refuted, inconclusive
-    runs: int  # of others, that count
+    runs: int  # other agents' runs that count
     mean: float | None
     sd: float | None
-    waiting: bool  # for somebody to run it again
+    waiting: bool  # for another agent to run it
 
 
 @dataclass(frozen=True)
 class Verification:
-    """Somebody else's runs of a result's exact tree."""
+    """Another agent's runs of a result's exact tree."""
 
     seq: int
     result: int
     verifier: str
-    runner: bool  # whom the admin trusts by now
+    runner: bool  # whether the admin trusts the verifier now
     platform: str
     tier: str
     runs: int
@@ -109,15 +109,15 @@ class Results:
     # ---- writing -------------------------------------------------------------------------------
 
     def record(self, agent: str, draft: Draft) -> Result:
-        """Write a result of a commit that is here; Missing or Conflict when its hash is not."""
+        """Record a result of a pushed commit; Missing or Conflict when its hash is unknown."""
         with self._db.write():
             sha = self._commits.resolve(draft.commit)
             return self._add(agent, replace(draft, commit=sha), "api", None)
 
     def from_post(self, agent: str, content: str, post: int | None) -> Result | None:
-        """The result in a post's first line, if it has one in the project's metric.
+        """Record the result in a post's first line; None without one in the project's metric.
 
-        A commit that was not pushed yet is found later, by `settle`.
+        If its commit was not pushed yet, `settle` adds it later.
         """
         rules = self._rules()
         line = parse(content)
@@ -127,10 +127,10 @@ class Results:
             try:
                 return self._add(agent, Draft(**asdict(line)), "post", post)
             except BadInput:
-                return None  # it stays what it also is: a post
+                return None  # then it is a post and no result
 
     def settle(self, shas: Sequence[str]) -> int:
-        """Give results that named these commits before they were pushed their commit; how many."""
+        """Link posted results to the commits that they named before the push; returns how many."""
         settled = 0
         with self._db.write():
             for sha in shas:
@@ -145,15 +145,15 @@ class Results:
     def verify(
         self, result: int, verifier: str, *, tree: str, platform: str, values: Sequence[float]
     ) -> Result:
-        """Write somebody else's runs of a result's exact tree; the hub says what they mean."""
+        """Record another agent's runs of a result's exact tree, and recompute its verdict."""
         check_platform(platform)
         self._check_verifiable(self.get(result), verifier, tree)
-        runs = measured(_checked_values(values))
+        runs = runs_of(_checked_values(values))
         with self._db.write() as connection:
             query = "SELECT 1 FROM verifications WHERE result = ? AND verifier = ?"
             if self._db.row(query, result, verifier):
                 raise Conflict(f"{verifier} has verified result {result} already. Take another.")
-            # As it was that day: what counts is what the admin says of the agent now.
+            # A record of that day; a verdict uses the current trust in the agent.
             runner = self._db.number("SELECT runner FROM agents WHERE id = ?", verifier)
             connection.execute(
                 "INSERT INTO verifications(result, verifier, runner, platform, tier, runs, mean, "
@@ -164,15 +164,15 @@ class Results:
                 ),
             )
             self._events.append("verification", result, verifier, self._project)
-            self._rejudge(self.get(result), self._noise)
+            self._update_verdict(self.get(result), self._noise)
         return self.get(result)
 
-    def rejudge(self, results: Sequence[int]) -> None:
-        """Say anew what some results' verifications mean: the noise, or a runner, has changed."""
+    def update_verdicts(self, results: Sequence[int]) -> None:
+        """Recompute the verdicts on some results, after a change of noise or trust."""
         with self._db.write():
             noise = cache(self._noise)  # of each tier
             for result in results:
-                self._rejudge(self.get(result), noise)
+                self._update_verdict(self.get(result), noise)
 
     # ---- reading -------------------------------------------------------------------------------
 
@@ -192,7 +192,7 @@ class Results:
         status: str | None = None,
         tier: str | None = None,
     ) -> tuple[Result, ...]:
-        """The newest results, or those before one; newest first."""
+        """The newest results, or those before a seq; newest first."""
         where, values = "r.project = ? AND r.seq < ?", [self._project, before or NEWEST]
         for column, wanted in (("agent", agent), ("status", status), ("tier", tier)):
             if wanted is not None:
@@ -205,7 +205,7 @@ class Results:
         return self._read(where, self._project, sha, capped(limit))
 
     def verifications(self, result: int) -> tuple[Verification, ...]:
-        """What others measured of a result, oldest first."""
+        """A result's verifications, oldest first."""
         query = (
             "SELECT v.*, a.runner AS trusted FROM verifications v JOIN agents a "
             "ON a.id = v.verifier WHERE v.result = ? ORDER BY v.seq LIMIT 200"
@@ -213,7 +213,7 @@ class Results:
         return tuple(_verification(row) for row in self._db.rows(query, self.get(result).seq))
 
     def noise(self, tier: str) -> float:
-        """How far two runs of one tree lie apart: the admin's word, or what trusted runs showed."""
+        """How far two runs of one tree differ: as the admin set it, else estimated; 0: unknown."""
         return self._rules().noise or self._noise(tier).besides(0)
 
     # ---- inside --------------------------------------------------------------------------------
@@ -254,7 +254,7 @@ class Results:
     def _settle(self, seq: int, named: str) -> bool:
         commit = self._pushed(named)
         if commit is None:
-            return False  # by now it could be several
+            return False  # by now the hash is ambiguous
         with self._db.write() as connection:
             connection.execute(
                 "UPDATE results SET \"commit\" = ?, waiting = status = 'keep' WHERE seq = ?",
@@ -270,7 +270,7 @@ class Results:
             return None
 
     def _check_verifiable(self, result: Result, verifier: str, tree: str) -> None:
-        """Refuse what was run when it does not speak for the result's commit."""
+        """Raise unless this verifier may verify the result, and ran exactly its tree."""
         check_hash(tree)
         commit = None if result.commit is None else self._commits.find(result.commit)
         if commit is None or result.status != "keep":
@@ -279,7 +279,9 @@ class Results:
                 f"{'not pushed' if commit is None else result.status}. Take one from the queue."
             )
         if verifier in (result.agent, commit.agent):
-            raise Forbidden(f"{verifier} has a part in result {result.seq}: somebody else must.")
+            raise Forbidden(
+                f"{verifier} has a part in result {result.seq}: another agent must verify it."
+            )
         if tree != commit.tree:
             raise Conflict(
                 f"Another tree was run: {tree}. Result {result.seq} is of {commit.tree}; run "
@@ -287,7 +289,7 @@ class Results:
                 tree=commit.tree,
             )
 
-    def _rejudge(self, result: Result, noise: Callable[[str], Noise]) -> None:
+    def _update_verdict(self, result: Result, noise: Callable[[str], Noise]) -> None:
         if result.value is None or result.commit is None or result.status != "keep":
             return
         parts = [
@@ -296,25 +298,25 @@ class Results:
             if found.tier == result.tier
         ]
         far = self._rules().noise or noise(result.tier).of(result.seq, result.value)
-        said = judge(result.value, result.direction, parts, far)
-        open_ = said.verdict in ("claimed", "inconclusive") and len(parts) < ENOUGH
-        self._write_judgement(result, said, open_)
+        found = verdict_on(result.value, result.direction, parts, far)
+        open_ = found.word in ("claimed", "inconclusive") and len(parts) < ENOUGH
+        self._write_verdict(result, found, open_)
 
-    def _write_judgement(self, result: Result, said: Judgement, waiting: bool) -> None:
+    def _write_verdict(self, result: Result, found: Verdict, waiting: bool) -> None:
         with self._db.write() as connection:
             connection.execute(
                 "UPDATE results SET verdict = ?, runs = ?, mean = ?, sd = ?, mean_cost = ?, "
                 "waiting = ? WHERE seq = ?",
                 (
-                    *(said.verdict, said.runs, said.mean, said.sd),
-                    *(_cost(said.mean, result.direction), waiting, result.seq),
+                    *(found.word, found.runs, found.mean, found.sd),
+                    *(_cost(found.mean, result.direction), waiting, result.seq),
                 ),
             )
-            if said.verdict != result.verdict:
+            if found.word != result.verdict:
                 self._events.append("verdict", result.seq, "hub", self._project)
 
     def _noise(self, tier: str) -> Noise:
-        return seen(self._db, self._project, tier)
+        return measured_noise(self._db, self._project, tier)
 
     def _rules(self) -> Rules:
         return Projects(self._db).by_id(self._project).rules
@@ -330,7 +332,7 @@ def result_of(row: Row) -> Result:
 
 
 def _cost(value: float | None, direction: str) -> float | None:
-    """Less is better, whatever the metric."""
+    """The value with its sign turned, if needed, so that less is better."""
     return -value if value is not None and direction == "higher" else value
 
 
@@ -338,11 +340,13 @@ def _check(draft: Draft, rules: Rules) -> None:
     check_abbreviation(draft.commit)
     check_platform(draft.platform)
     if draft.metric not in ("", rules.metric):
-        raise BadInput(f"This project measures {rules.metric}; that was {draft.metric}.")
+        raise BadInput(f"This project measures {rules.metric}, not {draft.metric}.")
     if draft.status not in STATUSES:
         raise BadInput(f"A status is {', '.join(STATUSES)}, not {clean_line(draft.status, 40)}.")
     if draft.status == "keep" and draft.value is None:
-        raise BadInput("A result that was kept has a value. Give it, or say discard or crash.")
+        raise BadInput(
+            "A result that was kept has a value. Give it, or use the status discard or crash."
+        )
     for name in ("value", "memory_gb", "seconds"):
         number = getattr(draft, name)
         least = -math.inf if name == "value" else 0

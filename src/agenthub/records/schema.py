@@ -1,9 +1,9 @@
-"""The hub's tables, as numbered scripts: a database is brought up by those it has not run yet."""
+"""The hub's tables, as numbered migrations: a database runs those that it has not run yet."""
 
 from __future__ import annotations
 
-# Names that appear in several tables: `project` is projects.id, `agent` an agent's id, `seq` the
-# order in which things came to be. Times are unix seconds. Hashes are 40 lower-case hex digits.
+# In all tables `project` is projects.id, `agent` an agent's id, `seq` the order of creation. Times
+# are unix seconds. Hashes are 40 lower-case hex digits.
 
 PEOPLE = """
 CREATE TABLE facts(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -264,7 +264,7 @@ CREATE INDEX claims_tree ON claims(project, tree) WHERE tree <> '';
 CREATE INDEX claims_patch ON claims(project, patch_id) WHERE patch_id <> '';
 """
 
-# Never change one that was released: add the next.
+# Never change a released one: add another.
 MIGRATIONS = (PEOPLE + GRAPH + BOARD + RESULTS,)
 VERSION = len(MIGRATIONS)
 

@@ -1,18 +1,18 @@
-"""When a claim is true: what the hub makes of the numbers that others measured.
+"""The hub's verdict on a claimed value, from the runs of other agents.
 
-With `worse` = how far the replicated mean lies on the wrong side of the claimed value (negative
-when it is better), `se` = sd / sqrt(runs), and noise = how far two runs of one tree lie apart:
+`worse` is how far the replicated mean is on the wrong side of the claimed value (negative if it is
+better), `se` = sd / sqrt(runs), and noise is how far two runs of one tree differ:
 
     tolerance     the larger of noise and 2 se, and 0.001 % of the claim, which was printed rounded
     confirmed     worse <= tolerance
-    refuted       worse > 2 x tolerance, and worse > q sd sqrt(1 + 1/runs): the claim is no lucky
-                  run of the same thing. q is 2 where the noise is known; else three runs are
-                  needed, and q is Student's t that they exceed by chance once in a hundred times
-    inconclusive  in between; or 2 se over both 3 x noise and 5 % of the claim: too wide to say
+    refuted       worse > 2 x tolerance, and worse > q sd sqrt(1 + 1/runs): the claim cannot be a
+                  lucky run of the same tree. q is 2 where the noise is known; else three runs are
+                  needed, and q is the Student's t that chance exceeds once in a hundred times
+    inconclusive  in between; or 2 se is over both 3 x noise and 5 % of the claim: too wide
 
-Only runs on the claim's own tier count. If a trusted runner is among the verifiers, the trusted
-ones alone count; one of them suffices. Else one independent agent does. Where there are several,
-nobody's runs count for more than three: who says 64 numbers does not outvote the others.
+Only runs on the claim's own tier count. If trusted runners are among the verifiers, only theirs
+count, and one runner suffices. Else one independent agent suffices. With several such agents, the
+runs of each count for three at most: an agent that sends 64 numbers does not outvote the others.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from agenthub.student_t import t_quantile
 SURE = 2.0  # standard errors
 WIDE = 0.05  # of the claim
 ROUNDED = 1e-5  # of the claim
-FEWEST = 3  # runs that refute where the noise is not known
-WRONGED = 0.01  # the chance that one such verdict refutes a claim that was one run of the same
-MOST_EACH = 3  # runs that count of each of several agents whom nobody trusts
+FEWEST = 3  # runs that may refute while the noise is unknown
+WRONGED = 0.01  # chance of such a verdict on an honest claim of one run
+MOST_EACH = 3  # runs that count of each, of several untrusted agents
 
 
 @dataclass(frozen=True)
 class Runs:
-    """What some runs of the exact tree gave."""
+    """Runs of the exact tree, summarised."""
 
     runs: int
     mean: float
@@ -42,17 +42,17 @@ class Runs:
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What counts, taken together, and what it says."""
+class Verdict:
+    """The verdict, and the runs that count, pooled."""
 
-    verdict: str
+    word: str  # claimed, confirmed, refuted, inconclusive
     runs: int
     mean: float | None
     sd: float | None
 
 
-def measured(values: Sequence[float], trusted: bool = False) -> Runs:
-    """Number, mean and standard deviation of some values."""
+def runs_of(values: Sequence[float], trusted: bool = False) -> Runs:
+    """Summarise values, one per run."""
     mean = math.fsum(values) / len(values)
     if len(values) == 1:
         return Runs(1, mean, None, trusted)
@@ -61,7 +61,7 @@ def measured(values: Sequence[float], trusted: bool = False) -> Runs:
 
 
 def pooled(parts: Sequence[Runs]) -> Runs:
-    """Several verifiers' runs as if they were one's."""
+    """Pool several verifiers' runs into one."""
     runs = sum(part.runs for part in parts)
     mean = math.fsum(part.runs * part.mean for part in parts) / runs
     if runs == 1:
@@ -71,14 +71,14 @@ def pooled(parts: Sequence[Runs]) -> Runs:
     return Runs(runs, mean, math.sqrt((within + between) / (runs - 1)))
 
 
-def judge(claim: float, direction: str, parts: Sequence[Runs], noise: float) -> Judgement:
-    """The verdict on a claim; `claimed` when nobody's runs count yet."""
+def verdict_on(claim: float, direction: str, parts: Sequence[Runs], noise: float) -> Verdict:
+    """The verdict on a claimed value; `claimed` while no runs count."""
     counting = [part for part in parts if part.trusted] or _levelled(parts)
     if not counting:
-        return Judgement("claimed", 0, None, None)
+        return Verdict("claimed", 0, None, None)
     found = pooled(counting)
     worse = found.mean - claim if direction == "lower" else claim - found.mean
-    return Judgement(_verdict(worse, claim, found, noise), found.runs, found.mean, found.sd)
+    return Verdict(_word(worse, claim, found, noise), found.runs, found.mean, found.sd)
 
 
 def _levelled(parts: Sequence[Runs]) -> list[Runs]:
@@ -87,7 +87,7 @@ def _levelled(parts: Sequence[Runs]) -> list[Runs]:
     return [replace(part, runs=min(part.runs, MOST_EACH)) for part in parts]
 
 
-def _verdict(worse: float, claim: float, found: Runs, noise: float) -> str:
+def _word(worse: float, claim: float, found: Runs, noise: float) -> str:
     spread = 0.0 if found.sd is None else SURE * found.sd / math.sqrt(found.runs)
     if spread > max(3 * noise, WIDE * abs(claim)):
         return "inconclusive"
@@ -100,7 +100,7 @@ def _verdict(worse: float, claim: float, found: Runs, noise: float) -> str:
 
 
 def _luck(found: Runs, known: bool) -> float:
-    """How far a single run of the same thing may lie from these runs' mean."""
+    """How far a single run of the same tree may be from these runs' mean by chance."""
     if not found.sd:
         return 0.0
     far = SURE if known else t_quantile(WRONGED, found.runs - 1)

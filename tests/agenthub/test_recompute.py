@@ -1,4 +1,4 @@
-"""What the admin changes holds for what is there already: tiers and verdicts are made anew."""
+"""A change by the admin applies to existing results: tiers and verdicts are recomputed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from agenthub.records.hub import Hub as Whole
 from agenthub.records.projects import Rules
-from agenthub.records.recompute import BATCH, tiers_anew, verdicts_anew
+from agenthub.records.recompute import BATCH, recompute_tiers, recompute_verdicts
 from agenthub.records.replication import Replication
 from agenthub.records.results import Draft, Result, Results
 from conftest import Repo
@@ -39,7 +39,7 @@ def verified(hub: Hub, result: int, verifier: str, *values: float, platform: str
     return results.verify(result, verifier, values=values, **said).verdict
 
 
-def test_verdicts_are_made_anew_a_batch_at_a_time(hub: Hub) -> None:
+def test_verdicts_are_recomputed_a_batch_at_a_time(hub: Hub) -> None:
     """All of them, each batch in a transaction of its own: others write in between."""
     made = [claimed(hub).seq for _ in range(2 * BATCH + 1)]
     for seq in made:
@@ -47,31 +47,31 @@ def test_verdicts_are_made_anew_a_batch_at_a_time(hub: Hub) -> None:
     hub.projects.change("main", Rules(noise=0.01, forest=True))
     transactions: list[int] = []
     hub.database.on_commit(lambda: transactions.append(1))
-    verdicts_anew(hub.database, hub.project)
+    recompute_verdicts(hub.database, hub.project)
     results = Results(hub.database, hub.project)
     assert {results.get(seq).verdict for seq in made} == {"refuted"}
     assert len(transactions) == 3
 
 
-def test_tiers_are_made_anew(hub: Hub) -> None:
-    """What was measured before its platform had this name is compared, and handed out, as it."""
+def test_tiers_are_recomputed(hub: Hub) -> None:
+    """A result of an earlier name of its platform is compared, and handed out, by the new one."""
     seq = claimed(hub, platform="my-box").seq
     verified(hub, seq, "bob", 0.99, platform="H100")
     replication = Replication(hub.database, hub.project)
     assert replication.queue("h100") == ()
     hub.projects.change("main", Rules(forest=True, tiers={"my-box": "h100"}))
-    tiers_anew(hub.database, hub.project)
+    recompute_tiers(hub.database, hub.project)
     assert [result.seq for result in replication.queue("h100")] == [seq]
-    verdicts_anew(hub.database, hub.project)
+    recompute_verdicts(hub.database, hub.project)
     results = Results(hub.database, hub.project)
     assert results.get(seq).verdict == "confirmed"
     hub.projects.change("main", Rules(forest=True, tiers={"my-box": "h100", "h100": "other"}))
-    tiers_anew(hub.database, hub.project)
+    recompute_tiers(hub.database, hub.project)
     assert [found.tier for found in results.verifications(seq)] == ["other"]
 
 
 def test_a_runner_is_trusted_by_what_the_admin_says_now(tmp_path: Path, lab: Repo) -> None:
-    """Named and un-named: all it ran is judged anew, and an unknown project is no matter."""
+    """Named and un-named: its verdicts are recomputed, and an unknown project is no matter."""
     with hub_in(tmp_path / "hub") as hub:
         lively(hub, lab)
         seq = _disputed(hub)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -15,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from agenthub.errors import BadInput, Conflict, Forbidden, HubError, Missing, Unavailable
-from agenthub.git.layout import keeping
+from agenthub.git.layout import repack_lock
 from agenthub.git.packets import FLUSH, NOTHING, packet
 from agenthub.ops.backup import backup, backup_into, check, export, import_, restore
 from agenthub.records.agents import Caller
 from agenthub.records.commits import Commits
 from agenthub.records.copies import copy_packs, unchanging
-from agenthub.records.hub import Hub
+from agenthub.records.hub import Hub, open_hub
 from agenthub.records.projects import Rules
 from agenthub.server.git_refs import take
 from conftest import MakeRepo, Repo
@@ -41,7 +42,7 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
         yield hub
 
 
-def told(data: Path) -> str:
+def problems(data: Path) -> str:
     """What `check` says, in one text."""
     return "\n".join(map(str, check(data)))
 
@@ -94,14 +95,14 @@ def test_a_result_finds_its_commit_or_there_is_no_commit(hub: Hub, lab: Repo, wa
     assert check(hub.data) == ()
 
 
-def test_what_an_earlier_version_left_is_told_and_mended(lab: Repo, tmp_path: Path) -> None:
+def test_what_an_earlier_version_left_is_reported_and_mended(lab: Repo, tmp_path: Path) -> None:
     """A result that names a commit which is there gets it when the hub is opened."""
     with hub_in(tmp_path / "data") as hub:
         made = lively(hub, lab)
         query = "UPDATE results SET \"commit\" = NULL, waiting = 0 WHERE status = 'discard'"
         with hub.database.write() as connection:
             connection.execute(query)
-        assert f"main: result 3 names {made['tried']}, which is here" in told(hub.data)
+        assert f"main: result 3 names {made['tried']}, which is here" in problems(hub.data)
     with hub_in(tmp_path / "data") as hub:
         assert hub.space().results.get(3).commit == made["tried"]
         assert hub.space().results.get(2).commit is None, "it was never pushed"
@@ -219,7 +220,7 @@ def test_backups_while_pushing_and_repacking_are_whole(hub: Hub, lab: Repo, tmp_
     assert not failed
     assert sizes == sorted(sizes) and sizes[-1] > sizes[0]
     for number in range(8):
-        assert told(tmp_path / f"kept{number}") == ""
+        assert problems(tmp_path / f"kept{number}") == ""
 
 
 def test_packs_first_and_rows_later_would_lose(hub: Hub, lab: Repo, tmp_path: Path) -> None:
@@ -233,7 +234,7 @@ def test_packs_first_and_rows_later_would_lose(hub: Hub, lab: Repo, tmp_path: Pa
     late = backup(hub.data, tmp_path / "late")
     (early / "hub.db").unlink()
     shutil.copy(late / "hub.db", early / "hub.db")
-    assert f"commit {sha} is not in the repository" in told(early)
+    assert f"commit {sha} is not in the repository" in problems(early)
 
 
 def test_a_backup_waits_for_a_repack(hub: Hub, lab: Repo, tmp_path: Path) -> None:
@@ -241,7 +242,7 @@ def test_a_backup_waits_for_a_repack(hub: Hub, lab: Repo, tmp_path: Path) -> Non
     lively(hub, lab)
     folder = hub.space().repository.folder
     done = threading.Event()
-    with keeping(folder) as lock:
+    with repack_lock(folder) as lock:
         assert lock is not None
         other = threading.Thread(target=lambda: (backup(hub.data, tmp_path / "kept"), done.set()))
         other.start()
@@ -250,7 +251,7 @@ def test_a_backup_waits_for_a_repack(hub: Hub, lab: Repo, tmp_path: Path) -> Non
         assert not done.is_set() and not (tmp_path / "kept").exists()
     other.join(60)
     assert done.is_set() and check(tmp_path / "kept") == ()
-    with unchanging(folder), keeping(folder) as lock:
+    with unchanging(folder), repack_lock(folder) as lock:
         assert lock is None
 
 
@@ -334,7 +335,7 @@ def test_check_finds_what_is_wrong_in_the_rows(
     kept = backup(hub.data, tmp_path / "kept")
     with sqlite3.connect(kept / "hub.db") as database:
         database.executescript(damage)
-    assert DAMAGE[damage] in told(kept)
+    assert DAMAGE[damage] in problems(kept)
     with pytest.raises(BadInput, match="is not whole"):
         restore(kept, tmp_path / "again")
     assert not (tmp_path / "again").exists()
@@ -348,25 +349,25 @@ def test_check_finds_what_is_wrong_in_the_files(hub: Hub, lab: Repo, tmp_path: P
         assert check(tmp_path / name) == ()
     for path in pack_of(tmp_path / "gone").parent.glob(f"{pack_of(tmp_path / 'gone').stem}.*"):
         path.unlink()
-    assert "is not in the repository" in told(tmp_path / "gone")
+    assert "is not in the repository" in problems(tmp_path / "gone")
     bent = pack_of(tmp_path / "bent")
     raw = bytearray(bent.read_bytes())
     raw[len(raw) // 2] ^= 0xFF
     bent.unlink()  # it is a link to the hub's own
     bent.write_bytes(raw)
-    assert "main: " in told(tmp_path / "bent")
+    assert "main: " in problems(tmp_path / "bent")
     (tmp_path / "open" / "pepper").chmod(0o644)
-    assert "others may read" in told(tmp_path / "open")
+    assert "others may read" in problems(tmp_path / "open")
     with (tmp_path / "torn" / "hub.db").open("r+b") as file:
         file.seek(8192)
         file.write(b"\xff" * 16384)
-    assert "database: " in told(tmp_path / "torn")
+    assert "database: " in problems(tmp_path / "torn")
     (tmp_path / "lost" / "pepper").unlink()
     shutil.rmtree(tmp_path / "lost" / "projects" / "main")
-    assert "pepper is missing" in told(tmp_path / "lost")
-    assert "repo.git is missing" in told(tmp_path / "lost")
+    assert "pepper is missing" in problems(tmp_path / "lost")
+    assert "repo.git is missing" in problems(tmp_path / "lost")
     shutil.copytree(tmp_path / "alien/projects/main", tmp_path / "alien/projects/other")
-    assert "belongs to no project" in told(tmp_path / "alien")
+    assert "belongs to no project" in problems(tmp_path / "alien")
     assert check(hub.data) == ()
 
 
@@ -384,7 +385,7 @@ def test_check_finds_a_missing_file_below_commits(hub: Hub, tmp_path: Path, lab:
     assert check(kept) == ()
     blob = hashlib.sha1(b"blob 6\0x = 1\n").hexdigest()
     (folder / "objects" / blob[:2] / blob[2:]).unlink()
-    assert "not all objects are there" in told(kept)
+    assert "not all objects are there" in problems(kept)
 
 
 def test_check_may_run_while_pushes_go_on(hub: Hub, lab: Repo) -> None:
@@ -406,7 +407,7 @@ def test_check_may_run_while_pushes_go_on(hub: Hub, lab: Repo) -> None:
     worker.start()
     try:
         assert begun.wait(60)
-        assert [told(hub.data) for _ in range(5)] == [""] * 5
+        assert [problems(hub.data) for _ in range(5)] == [""] * 5
     finally:
         stop.set()
         worker.join(60)
@@ -499,7 +500,7 @@ def test_no_secret_and_no_address_is_exported(hub: Hub, lab: Repo, tmp_path: Pat
 
 
 def change(folder: Path, name: str, old: str, new: str, *, admitted: bool = True) -> None:
-    """Change an export's file, and (as whoever forges it would) its digest."""
+    """Change an export's file, and (as a forger would) its digest."""
     path = folder / name
     raw = path.read_bytes()
     assert old.encode() in raw
@@ -520,7 +521,7 @@ FORGED = [
     ("verifications.jsonl", "0.9501", "NaN", "finite"),
     ("verifications.jsonl", "0.9501", "1e999", "finite"),
     ("verifications.jsonl", "0.9501", "true", "a number is needed"),
-    ("verifications.jsonl", '"agent": "cyd"', '"agent": "ada"', "somebody else must"),
+    ("verifications.jsonl", '"agent": "cyd"', '"agent": "ada"', "another agent must"),
     ("manifest.json", '"format": 1', '"format": 2', "reads format 1"),
     ("manifest.json", '"direction": "lower"', '"direction": "up"', "direction is lower or higher"),
     ("manifest.json", '"rules"', '"laws"', "no whole rules"),
@@ -614,3 +615,22 @@ def test_an_empty_project_moves_too(hub: Hub, tmp_path: Path) -> None:
     with pytest.raises(Missing):
         export(hub.data, "nowhere", tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("slug", ["../../out", "{tmp}/out", ""])
+def test_a_backup_of_a_stranger_writes_nowhere_else(tmp_path: Path, slug: str) -> None:
+    """A project of its database that is called like a path elsewhere is refused."""
+    source = tmp_path / "a" / "b" / "source"
+    with open_hub(source):
+        pass
+    with contextlib.closing(sqlite3.connect(source / "hub.db")) as database, database:
+        database.execute("UPDATE projects SET slug = ?", (slug.format(tmp=tmp_path),))
+    assert any("project's name" in finding.message for finding in check(source))
+    target = tmp_path / "a" / "b" / "target"
+    with pytest.raises(BadInput):
+        restore(source, target)
+    with pytest.raises(BadInput):
+        backup(source, target)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
+    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["source"]
