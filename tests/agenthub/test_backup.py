@@ -521,7 +521,7 @@ FORGED = [
     ("verifications.jsonl", "0.9501", "NaN", "finite"),
     ("verifications.jsonl", "0.9501", "1e999", "finite"),
     ("verifications.jsonl", "0.9501", "true", "a number is needed"),
-    ("verifications.jsonl", '"agent": "cyd"', '"agent": "ada"', "somebody else must"),
+    ("verifications.jsonl", '"agent": "cyd"', '"agent": "ada"', "another agent must"),
     ("manifest.json", '"format": 1', '"format": 2', "reads format 1"),
     ("manifest.json", '"direction": "lower"', '"direction": "up"', "direction is lower or higher"),
     ("manifest.json", '"rules"', '"laws"', "no whole rules"),

@@ -29,6 +29,13 @@ def repo(tmp_path: Path) -> Repo:
     return Repo(tmp_path / "repo")
 
 
+@pytest.fixture
+def brisk(tmp_path: Path) -> Iterator[Server]:
+    """A hub that waits half a second for a client to read."""
+    with serving(tmp_path / "data", settings(unread_seconds=0.5)) as found:
+        yield found
+
+
 def test_short_hashes_resolve_or_are_refused(server: Server, repo: Repo) -> None:
     """7 characters are fetched, 4 to 6 are an error that says so: nothing is dropped."""
     sha = repo.commit("x = 6\n")

@@ -309,7 +309,7 @@ def test_only_somebody_else_verifies_and_only_the_same_tree(hub: Hub, results: R
     """Neither the claimant nor the commit's agent; not another tree; not twice; not a discard."""
     seq = results.record("bob", draft("a")).seq
     for part in ("ada", "bob"):
-        with pytest.raises(Forbidden, match="somebody else"):
+        with pytest.raises(Forbidden, match="another agent must"):
             verified(results, seq, part, 0.99)
     with pytest.raises(Conflict, match="Another tree") as found:
         verified(results, seq, "cyd", 0.99, tree=digest("other"))
