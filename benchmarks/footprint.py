@@ -25,6 +25,7 @@ from autoresearch.executors.local import LocalExecutor
 from autoresearch.lab.task import Task
 from autoresearch.store.ledger import Trial
 from autoresearch.strategies.greedy import Greedy
+from autoresearch.study.collaborators import CallbackListener
 from autoresearch.study.loop import StopLimits, research
 from autoresearch.study.opening import open_study
 from overhead import Counter, git, make_lab
@@ -53,7 +54,7 @@ def study(lab: Path, trials: int, out: Connection) -> None:
             out.send((trial.number, held, time.monotonic() - began))
 
     with open_study(Task.load(lab), "bench", Greedy(), LocalExecutor()) as opened:
-        opened.on_trial = tell
+        opened.collaborators.attach(listener=CallbackListener(on_trial=tell))
         research(opened, Counter(), StopLimits(trials=trials))
 
 

@@ -26,6 +26,7 @@ from autoresearch.lab.task import Task
 from autoresearch.proposers.offline import OfflineProposer
 from autoresearch.store.ledger import Trial
 from autoresearch.strategies.greedy import Greedy
+from autoresearch.study.collaborators import CallbackListener
 from autoresearch.study.loop import StopLimits, research
 from autoresearch.study.opening import open_study
 from autoresearch.study.study import Study
@@ -58,7 +59,8 @@ def play(folder: Path, seed: int, trials: int) -> Outcome:
         [sys.executable, "prepare.py"], cwd=folder, check=True, stdout=subprocess.DEVNULL
     )
     with open_study(task, "bench", Greedy(), LocalExecutor(), seed=seed) as study:
-        study.on_trial = lambda trial: say(seed, trial)
+        told = CallbackListener(on_trial=lambda trial: say(seed, trial))
+        study.collaborators.attach(listener=told)
         research(study, OfflineProposer(seed), StopLimits(trials=trials))
         first, best = study.ledger.trial(0), study.ledger.best()
         assert best is not None and first.value is not None and best.value is not None

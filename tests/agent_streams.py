@@ -42,7 +42,7 @@ def lines(*events: dict[str, object]) -> str:
 
 
 def good(agent: str) -> str:
-    """What an agent prints that says what it did; of mini-swe-agent the trajectory."""
+    """An agent's final output; for mini-swe-agent the trajectory."""
     usage = {"input_tokens": 1000, "output_tokens": 200}
     texts = [{"type": "text", "text": _SAID}]
     forms: dict[str, str] = {

@@ -1,4 +1,4 @@
-"""Text as an attacker writes it, and a reading of HTML that sees whether it got out."""
+"""Hostile texts, and an HTML parser that fails when one of them became markup."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _HREF = re.compile(r"/[a-zA-Z0-9/._?=-]*|#[a-z0-9-]+|\?before=[0-9]+")
 
 @dataclass
 class Reading(HTMLParser):
-    """All of a page, taken apart."""
+    """A parsed page: its texts, links and ids. Fails on any markup that is not our own."""
 
     page: str
     texts: list[str] = field(default_factory=list)
@@ -68,11 +68,11 @@ class Reading(HTMLParser):
 
     @property
     def text(self) -> str:
-        """All that is read in it."""
+        """All text of the page, with white space collapsed."""
         return " ".join(" ".join(self.texts).split())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Only what our own templates write."""
+        """Only elements and attributes that our templates write."""
         assert tag in TAGS, tag
         named = dict(attrs)
         assert set(named) <= ATTRIBUTES, (tag, named)
@@ -94,7 +94,7 @@ class Reading(HTMLParser):
         self.handle_starttag(tag, attrs)
 
     def handle_endtag(self, tag: str) -> None:
-        """Every element ends where it must."""
+        """Elements close in order."""
         assert self.open.pop() == tag, tag
 
     def handle_data(self, data: str) -> None:
@@ -104,9 +104,9 @@ class Reading(HTMLParser):
         self.texts.append(data)
 
     def handle_comment(self, data: str) -> None:
-        """There are none."""
+        """Our templates write no comments."""
         raise AssertionError(f"a comment: {data}")
 
     def unknown_decl(self, data: str) -> None:
-        """There are none."""
+        """Our templates write no declarations."""
         raise AssertionError(f"a declaration: {data}")

@@ -1,4 +1,4 @@
-"""A hub with a history to look at: real commits, pushed as bundles, served by a real server."""
+"""A hub with a history: real commits, pushed as bundles, served by a real server."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ ADMIN = "an admin key of a test"
 
 
 def caller(agent: str) -> Caller:
-    """An agent as its key would prove it."""
+    """The caller that an agent's key proves."""
     return Caller(agent, None, frozenset(USUAL))
 
 
 @dataclass
 class World:
-    """A hub, and the repository that its commits are made in."""
+    """A hub, and the repository in which its commits are made."""
 
     hub: Hub
     repo: Repo
@@ -43,7 +43,7 @@ class World:
     count: int = 0
 
     def agent(self, name: str) -> str:
-        """An agent, registered when it is new."""
+        """Register an agent when it is new; its name."""
         if name not in self.agents:
             self.hub.accounts.add(name)
             self.agents.add(name)
@@ -58,7 +58,7 @@ class World:
         files: Mapping[str, str | bytes] | None = None,
         author: str = "Somebody",
     ) -> str:
-        """Make a commit on top of others, and push it as an agent; its hash."""
+        """Make a commit on its parents and push it as an agent; its hash."""
         self.count += 1
         repo, slug = self.repo, self.slug
         for path, content in (files or {"train.py": f"RATE = {self.count}\n"}).items():
@@ -79,12 +79,12 @@ class World:
         self, agent: str, sha: str, value: float | None, platform: str = "H100",
         status: str = "keep", description: str = "",
     ) -> Result:  # fmt: skip
-        """Tell a result of a commit."""
+        """Report a result of a commit."""
         draft = Draft(sha, platform, status, value, description=description)
         return self.hub.space(self.slug).results.record(self.agent(agent), draft)
 
     def verify(self, agent: str, result: Result, *values: float) -> Result:
-        """Run a result again, as it were."""
+        """Report runs of a result by another agent."""
         space = self.hub.space(self.slug)
         assert result.commit is not None
         tree = space.commits.get(result.commit).tree
@@ -117,7 +117,7 @@ def made_world(folder: Path, settings: HubSettings | None = None) -> Iterator[Wo
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server answered."""
+    """A server's answer."""
 
     status: int
     headers: Mapping[str, str]
@@ -126,7 +126,7 @@ class Answer:
 
 @contextlib.contextmanager
 def served(hub: Hub) -> Iterator[str]:
-    """The hub's application on a port of its own; its address."""
+    """Serve the hub's application on a free port; its address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(
             make_app(hub), log_level="warning", access_log=False, timeout_graceful_shutdown=1
@@ -146,7 +146,7 @@ def served(hub: Hub) -> Iterator[str]:
 
 
 def get(url: str, **headers: str) -> Answer:
-    """Ask for an address; headers are written with `_` for `-`."""
+    """GET an address; header names are written with `_` for `-`."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     request = urllib.request.Request(url, headers=named)
     try:
@@ -158,7 +158,7 @@ def get(url: str, **headers: str) -> Answer:
 
 
 def infested(world: World) -> list[str]:
-    """The corpus in every field that takes it; the pages that show them."""
+    """Put the corpus into every field that takes it; the paths of the pages that show it."""
     title = CORPUS[0] + CORPUS[1]
     tiers = {"h100": CORPUS[1], "m4-max": CORPUS[5], "cpu": "plain"}
     rules = Rules(title=title, forest=True, tiers=tiers, on_protected="flag")

@@ -41,7 +41,7 @@ def workspace(folder: Path) -> Path:
 
 
 def brief() -> Brief:
-    """What the proposer is told."""
+    """The proposer's brief."""
     return Brief("Make the loss small.", ("train.py",), "c0")
 
 

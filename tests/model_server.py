@@ -133,7 +133,7 @@ SHELLS: dict[str, Callable[[str], dict[str, Any]]] = {
 
 
 def runs_once(command: str, text: str = "Done.") -> Script:
-    """An agent's model: it has the first shell offered run a command, then says a text.
+    """An agent's model: it runs a command in the first shell that is offered, then sends a text.
 
     Stateless: the call is made while the conversation holds no tool's result.
     """
@@ -152,7 +152,7 @@ def runs_once(command: str, text: str = "Done.") -> Script:
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asked."""
+    """A client's request."""
 
     api: str  # "chat", "responses" or "gemini"
     path: str
@@ -172,7 +172,7 @@ class Request:
 
     @property
     def prompt(self) -> str:
-        """All of the request as text: what a client told the model."""
+        """The whole request as text."""
         return json.dumps(self.body, ensure_ascii=False)
 
     @property

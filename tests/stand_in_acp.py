@@ -1,4 +1,4 @@
-"""A stand-in that speaks the Agent Client Protocol on stdio, and does what its SCRIPT says."""
+"""A stand-in for an agent of the Agent Client Protocol on stdio; it runs its SCRIPT."""
 
 from __future__ import annotations
 
@@ -82,6 +82,6 @@ HELLO = 'send(id=hello["id"], result={"protocolVersion": 1, "agentCapabilities":
 
 
 def acp_program(python: str, script: str, hello: str = HELLO) -> str:
-    """The text of a program whose turn is this."""
+    """The text of a program that runs this turn."""
     body = script.replace("\n", "\n    ")
     return f"#!{python} -IS\n" + SOURCE.replace("SCRIPT", body).replace("VERSION_ANSWER", hello)

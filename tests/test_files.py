@@ -37,7 +37,7 @@ def test_a_file_over_the_limit_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_hides_its_size_is_still_bounded() -> None:
-    """A file of the kernel says size 0 and holds more; the limit holds all the same."""
+    """A kernel file reports size 0 and holds more; the limit applies all the same."""
     path = Path("/proc/self/status")
     if not path.exists():
         pytest.skip("no /proc here")

@@ -1,4 +1,4 @@
-"""Names: short ones, dotted ones, and what is said of those that mean nothing."""
+"""Names: short ones, dotted paths, and the error for unknown ones."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_class_of_the_users_own_is_found(package: Path) -> None:
 
 @pytest.mark.parametrize("missing", ["no_such_thing", "mine"])
 def test_what_the_users_module_lacks_is_not_blamed_on_its_name(package: Path, missing: str) -> None:
-    """A failing import inside the user's own module is shown as what it is."""
+    """A failing import inside the user's own module is raised unchanged."""
     (package / "mine_broken.py").write_text(f"import {missing}\nclass Mine: pass\n")
     with pytest.raises(ModuleNotFoundError, match=missing):
         resolve("strategy", "mine_broken:Mine", KNOWN, StrategyError)

@@ -11,7 +11,7 @@ from tiny_lab import git
 
 
 class Countdown:
-    """Each proposal scores one less than the number of trials so far says; every third is worse."""
+    """Each proposal scores one less than the last; every third is worse."""
 
     name = "countdown"
 

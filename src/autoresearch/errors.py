@@ -1,39 +1,39 @@
-"""Our own trouble. A candidate's failure is never one of these: it is a Trial with a reason.
+"""The harness's own errors. A candidate's failure is none of these: it is a Trial with a reason.
 
-AutoResearchError                what the command line shows as one message, exit code 2
+AutoResearchError                the command line prints it as one message, exit code 2
 ├── TaskError                    task.toml is missing, broken, or contradicts the lab
-├── GitError                     git refused, or the repository is not what we need
-│   └── BranchMoved              the study's branch is not where the ledger left it
+├── GitError                     a git command failed, or the repository is unsuitable
+│   └── BranchMoved              the study's branch is not at the commit that the ledger records
 ├── LedgerError                  the ledger cannot be read or written
-├── ConstantError                a constant of a script is not there, or not a literal
+├── ConstantError                a constant of a script is missing, or not a literal
 ├── ProposerError                a proposer is unknown, unavailable, or has nothing left to try
 ├── StrategyError                a strategy is unknown
-├── NoRoom                       too little disk, or a GPU that is not free; time may mend it
-├── ExecutorError                a place to run commands cannot be had
-├── ReportError                  a picture or page cannot be made
-├── SwarmError                   a hub refuses what a study needs of it
-├── VerifyError                  there is nothing to check, or a check has no number
-├── RunFailed                    the lab itself does not run (its baseline), exit code 1
-└── EndAsked                     a person wants an end, and the run under way is over
+├── NoRoom                       too little free disk or GPU memory; waiting may help
+├── ExecutorError                a command cannot be run at all, or not in the sandbox
+├── ReportError                  a chart or page cannot be made
+├── SwarmError                   a hub rejects a request that a study needs
+├── VerifyError                  there is nothing to verify, or a check has no number
+├── RunFailed                    the lab's baseline does not run, exit code 1
+└── EndAsked                     a person ended the study, and the current run is over
 """
 
 
 class AutoResearchError(Exception):
-    """Says what was seen, what is allowed, and what to do next."""
+    """The base class; a message says what was seen, what is allowed, and what to do next."""
 
     exit_code = 2
 
 
 class TaskError(AutoResearchError):
-    """The lab's contract cannot be used as it stands."""
+    """task.toml is missing, broken, or contradicts the lab."""
 
 
 class GitError(AutoResearchError):
-    """git refused, or the repository is not what we need."""
+    """A git command failed, or the repository is unsuitable."""
 
 
 class BranchMoved(GitError):
-    """The study's branch is not where the ledger left it."""
+    """The study's branch is not at the commit that the ledger records."""
 
 
 class LedgerError(AutoResearchError):
@@ -49,30 +49,30 @@ class StrategyError(AutoResearchError):
 
 
 class ExecutorError(AutoResearchError):
-    """A place to run commands cannot be had."""
+    """A command cannot be run at all, or not in the sandbox."""
 
 
 class NoRoom(AutoResearchError):
-    """Too little disk, or a GPU that is not free; time may mend it."""
+    """Too little free disk or GPU memory; waiting may help."""
 
 
 class ReportError(AutoResearchError):
-    """A picture or page cannot be made."""
+    """A chart or page cannot be made."""
 
 
 class SwarmError(AutoResearchError):
-    """A hub refuses what a study needs of it; the message is the hub's own."""
+    """A hub rejects a request that a study needs; the message is the hub's."""
 
 
 class VerifyError(AutoResearchError):
-    """There is nothing to check, or what was run to check it has no number."""
+    """There is nothing to verify, or a check has no number."""
 
 
 class RunFailed(AutoResearchError):
-    """The lab itself does not run, so there is nothing to improve on."""
+    """The lab's baseline does not run, so there is nothing to improve on."""
 
     exit_code = 1
 
 
 class EndAsked(AutoResearchError):
-    """A person asked for an end, and the run that was under way is over."""
+    """A person ended the study, and the current run is over."""

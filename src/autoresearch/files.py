@@ -1,4 +1,4 @@
-"""Files read with suspicion and written whole or not at all."""
+"""Reads untrusted files safely, and writes files whole or not at all."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def read_regular(path: Path, limit: int | None = None) -> bytes:
-    """The bytes of a regular file; a link, a device or an oversized file is an OSError."""
+    """The bytes of a regular file; OSError for a link, a device, or more than `limit` bytes."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         found = os.fstat(descriptor)
@@ -21,38 +21,40 @@ def read_regular(path: Path, limit: int | None = None) -> bytes:
             content = stream.read() if limit is None else stream.read(limit + 1)
     finally:
         os.close(descriptor)
-    if limit is not None and len(content) > limit:  # counted: a file can grow while it is read
+    # checked after reading: a file may grow meanwhile
+    if limit is not None and len(content) > limit:
         size = max(found.st_size, len(content))
         raise OSError(f"{path} has {size:,} bytes; at most {limit:,} are allowed")
     return content
 
 
 def write_whole(path: Path, content: bytes | str, *, durable: bool = True) -> None:
-    """Replace a file in one step: a reader, or a crash, sees the old content or the new.
+    """Replace a file atomically: readers see the old content or the new, also after a crash.
 
-    Without `durable` a power cut may bring the old one back, and nothing waits for the disk.
+    Without `durable` this does not wait for the disk, and a power cut may bring the old content
+    back.
     """
     data = content.encode() if isinstance(content, str) else content
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with beside.open("wb") as stream:
+        with temporary.open("wb") as stream:
             stream.write(data)
             stream.flush()
             if durable:
                 os.fsync(stream.fileno())
         if path.exists():
-            beside.chmod(stat.S_IMODE(path.stat().st_mode))
-        beside.replace(path)
+            temporary.chmod(stat.S_IMODE(path.stat().st_mode))
+        temporary.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     if durable:
         sync_folder(path.parent)
 
 
 def write_inside(folder: Path, name: str, content: bytes) -> None:
-    """Write a file below a folder that a stranger may have filled, and nowhere else.
+    """Write a file below an untrusted folder, and never outside of it.
 
-    Links, files and folders that stand where a folder or the file belongs are removed first.
+    A link, file or folder in place of the file or of one of its folders is removed first.
     """
     *parents, _ = Path(name).parts
     path = folder
@@ -70,29 +72,31 @@ def write_inside(folder: Path, name: str, content: bytes) -> None:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder that a hostile program filled: thousands deep, or closed to its owner."""
+    """Remove an untrusted folder, even one that is thousands deep or closed to its owner."""
     with contextlib.suppress(OSError, RecursionError):
         shutil.rmtree(folder)
-    if not folder.exists() or _removed(folder):
+    if not folder.exists() or _force_remove(folder):
         return
     subprocess.run(["chmod", "-R", "u+rwX", "--", str(folder)], capture_output=True)
-    if not _removed(folder):
-        raise OSError(f"{folder} cannot be removed: something in it is not ours, or is in use")
+    if not _force_remove(folder):
+        raise OSError(
+            f"{folder} cannot be removed: something in it belongs to another user, or is in use"
+        )
 
 
 def make_empty(folder: Path) -> None:
-    """A folder with nothing in it, whatever was there."""
+    """Create an empty folder, removing what was there."""
     remove_tree(folder)
     folder.mkdir(parents=True)
 
 
-def _removed(folder: Path) -> bool:
+def _force_remove(folder: Path) -> bool:
     subprocess.run(["rm", "-rf", "--", str(folder)], capture_output=True)
     return not folder.exists()
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on disk: a file that was made in it, or moved there."""
+    """Make the names in a folder durable, after a file was created in it or moved there."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

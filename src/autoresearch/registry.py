@@ -1,4 +1,4 @@
-"""Short names and dotted paths, turned into the classes they mean."""
+"""Finds classes by short name or dotted path."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from autoresearch.errors import AutoResearchError
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """` (did you mean "x"?)`, or nothing when nothing is near."""
+    """The hint ` (did you mean "x"?)`, or an empty string when no known word is similar."""
     near = difflib.get_close_matches(word, known, n=1)
     return f' (did you mean "{near[0]}"?)' if near else ""
 
@@ -19,7 +19,10 @@ def nearest(word: str, known: Sequence[str]) -> str:
 def resolve(
     kind: str, name: str, known: Mapping[str, str], error: type[AutoResearchError]
 ) -> type[Any]:
-    """The class behind a short name, `package.module:Class` or `package.module.Class`."""
+    """The class of a short name, of `package.module:Class` or of `package.module.Class`.
+
+    Raises `error` when there is none.
+    """
     parts = known.get(name, name).replace(":", ".").split(".")
     module_name, attribute = ".".join(parts[:-1]), parts[-1]
     if len(parts) < 2 or not all(parts):
@@ -31,7 +34,7 @@ def resolve(
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as missing:
         if not f"{module_name}.".startswith(f"{missing.name}."):
-            raise  # something that the user's own module imports is missing: say that
+            raise  # the user's own module imports something that is missing
         raise error(
             f"The {kind} {name!r} is in module {missing.name}, which cannot be found. "
             "Is it installed, or on PYTHONPATH?"

@@ -1,4 +1,4 @@
-"""Student's t: how far a mean may be off by chance when its spread rests on few runs."""
+"""Quantiles of Student's t distribution, for confidence intervals from few runs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from functools import lru_cache
 from statistics import NormalDist
 
 _NORMAL = NormalDist()
-_EXACT_DF = 60  # up to here quantiles are exact, beyond they are a series good to 1e-6
+_EXACT_DF = 60  # above this, quantiles come from a series, accurate to 1e-6
 
 
 @lru_cache(maxsize=4096)
 def t_quantile(alpha: float, df: int) -> float:
-    """The value that a Student t with df degrees of freedom exceeds with chance alpha."""
+    """The value that a Student t with df degrees of freedom exceeds with probability alpha."""
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must be between 0 and 1, not {alpha}")
     if alpha > 0.5:

@@ -1,4 +1,4 @@
-"""Tables of a TOML file, read strictly: each key is taken once, or named in an error."""
+"""Reads TOML tables strictly: an unknown key or a wrong value is an error that names it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from autoresearch.registry import nearest
 
 
 class Table:
-    """One TOML table: each key is taken once, with its type; a key left over is an error."""
+    """One TOML table. Take each key once, by its type; `finish` rejects keys that are left."""
 
     def __init__(self, values: Mapping[str, Any], path: Path, prefix: str = "") -> None:
         self._values = dict(values)
@@ -26,12 +26,12 @@ class Table:
         value = self._take(key, default, required)
         if value is None or (isinstance(value, str) and value.strip() and "\0" not in value):
             return value
-        raise self.error(key, value, 'a non-empty string, no NUL in it, such as "python train.py"')
+        raise self.error(key, value, 'a non-empty string without NUL, such as "python train.py"')
 
     def number(
         self, key: str, default: float | None = None, *, positive: bool = False
     ) -> float | None:
-        """A number; bool is not one."""
+        """A number; true and false are not."""
         value = self._take(key, default, required=False)
         if value is None:
             return None
@@ -51,7 +51,7 @@ class Table:
         raise self.error(key, value, f"a whole number, {low} to {high}")
 
     def choice(self, key: str, allowed: Sequence[str], default: str) -> str:
-        """One of a few words."""
+        """One of the allowed words."""
         value = self._take(key, default, required=False)
         if value in allowed:
             return str(value)
@@ -59,14 +59,14 @@ class Table:
         raise self.error(key, value, words + nearest(str(value), allowed))
 
     def flag(self, key: str) -> bool:
-        """true or false; false when it is not there."""
+        """true or false; false when it is missing."""
         value = self._take(key, False, required=False)
         if not isinstance(value, bool):
             raise self.error(key, value, "true or false")
         return value
 
     def texts(self, key: str, *, required: bool = True) -> tuple[str, ...]:
-        """A list of strings; not an empty one, where one is required."""
+        """A list of non-empty strings; it may be missing, not empty."""
         value = self._take(key, None, required)
         if value is None:
             return ()
@@ -96,12 +96,12 @@ class Table:
         return Table(value, self.path, f"{self.prefix}{key}.")
 
     def tables(self) -> list[tuple[str, Table]]:
-        """All that is left, each a sub-table named freely."""
+        """All keys that are left, each a sub-table."""
         names = list(self._values)
         return [(name, table) for name in names if (table := self.table(name)) is not None]
 
     def words(self, key: str) -> tuple[str | tuple[str, ...], ...]:
-        """A list of strings, and of lists of strings; not an empty one."""
+        """A non-empty list of strings and of lists of strings."""
         value = self._take(key, None, required=True)
         found = [tuple(v) if isinstance(v, list) else v for v in value] if _is_list(value) else []
         inner = [word for v in found for word in (v if isinstance(v, tuple) else (v,))]
@@ -110,7 +110,7 @@ class Table:
         return tuple(found)
 
     def list_of_tables(self, key: str) -> list[Table]:
-        """Tables that stand in a list: [[key]]."""
+        """A list of tables: [[key]]."""
         value = self._take(key, [], required=False)
         if not _is_list(value) or not all(isinstance(inner, dict) for inner in value):
             raise self.error(key, value, f"a list of tables: [[{self.prefix}{key}]]")
@@ -120,27 +120,27 @@ class Table:
         ]
 
     def strings(self) -> dict[str, str]:
-        """All that is left, freely named, each a string."""
+        """All keys that are left, each a string."""
         for key, value in self._values.items():
             if not isinstance(value, str) or "\0" in value:
-                raise self.error(key, value, "a string, no NUL in it")
+                raise self.error(key, value, "a string without NUL")
         return dict(self._values)
 
     def anything(self) -> dict[str, Any]:
-        """All that is left, as it is."""
+        """All keys that are left, unchecked."""
         return dict(self._values)
 
     def variables(self) -> dict[str, str]:
-        """All that is left, as environment variables."""
+        """All keys that are left, as environment variables."""
         for key, value in self._values.items():
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
                 raise self.error(key, key, "a variable's name, such as OMP_NUM_THREADS")
             if not isinstance(value, str) or "\0" in value:
-                raise self.error(key, value, 'a string, no NUL in it, such as "2"')
+                raise self.error(key, value, 'a string without NUL, such as "2"')
         return dict(self._values)
 
     def finish(self) -> None:
-        """No key may be left over."""
+        """TaskError if a key is left."""
         for key in self._values:
             known = ", ".join(self._known)
             raise TaskError(
@@ -149,13 +149,13 @@ class Table:
             )
 
     def error(self, key: str, seen: object, allowed: str) -> TaskError:
-        """The one form that all complaints about a value have."""
+        """The error for a wrong value: the key, its value, and what is allowed."""
         return TaskError(f"{self.path}: {self.prefix}{key} is {seen!r}; allowed is {allowed}.")
 
     def _take(self, key: str, default: Any, required: bool) -> Any:
         self._known.append(key)
         if required and key not in self._values:
-            raise TaskError(f"{self.path}: {self.prefix}{key} is missing, and a task needs it.")
+            raise TaskError(f"{self.path}: {self.prefix}{key} is missing, and it is required.")
         return self._values.pop(key, default)
 
 
@@ -164,7 +164,7 @@ def _is_list(value: object) -> bool:
 
 
 def _float(value: object) -> float | None:
-    """A TOML number as a float; None for all else: bool, NaN, an int beyond floats."""
+    """A TOML number as a float; None for anything else: bool, NaN, an int too large for a float."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

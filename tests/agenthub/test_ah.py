@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.server
 import itertools
 import json
 import os
@@ -24,7 +23,6 @@ import pytest
 
 from agenthub.cli import COMMANDS, ah
 from agenthub.client.hub_client import HubClient
-from autoresearch.cli import cli
 from hub_server import ADMIN, Repo, Server, serving
 
 NUMBERS = itertools.count(1)
@@ -256,57 +254,6 @@ def _woven(count: int) -> bytes:
         rows += [f"merge :{n - 1}\n"] if n % 10 == 5 else []
         rows.append(f"M 644 inline f{n % 2}\ndata {len(str(n))}\n{n}\n")
     return "".join(rows).encode()
-
-
-@contextlib.contextmanager
-def original(hub: Server) -> Iterator[str]:
-    """The hub, seen through somebody who knows the original's routes alone."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            key = self.headers.get("Authorization", "").removeprefix("Bearer ")
-            if self.path.startswith("/api/v2/"):
-                status, content = 404, b"404 page not found\n"
-            else:
-                answer = hub.ask(self.command, self.path, body, key or None)
-                status, content = answer.status, answer.body
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_POST = do_GET  # noqa: N815
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def test_an_original_hub_is_served_as_well(hub: Server, tmp_path: Path) -> None:
-    """Without any newer route: whole histories go and come, and the original's commands work."""
-    with original(hub) as url:
-        old = Person(tmp_path / "old", url, f"old-{next(NUMBERS)}").joined()
-        first, tip = old.repo.commit("q = 1\n"), old.repo.commit("q = 2\n", message="two")
-        assert old.ah("push").lines == [f"pushed {tip[:12]}", f"  indexed: {tip}"]
-        assert "404" in old.ah("push", "--attempt").error
-        assert old.ah("children", first).lines == [f"{tip[:12]}  {old.name}  two"]
-        shutil.rmtree(old.repo.folder)
-        Repo(old.repo.folder)
-        assert old.ah("fetch", tip[:12]).lines == [f"{tip} HEAD", f"fetched {tip[:12]}"]
-        channel = f"old-{next(NUMBERS)}"
-        assert old.ah("channel", channel).code == 0
-        assert old.ah("post", channel, "hi").lines[0].startswith("posted #")
-        assert "404" in old.ah("board").error
 
 
 def test_pushing_from_odd_places(hub: Server, ada: Person, tmp_path: Path) -> None:
@@ -655,11 +602,6 @@ def test_every_command_has_an_example(name: str) -> None:
         assert each is not None
         known = {option for parameter in each.params for option in parameter.opts}
         assert "--json" in known or name == "serve", each.name
-
-
-def test_ah_is_autoresearch_hub() -> None:
-    """The same group under both names."""
-    assert cli.get_command(click.Context(cli), "hub") is ah
 
 
 def test_autoresearch_hub_names_ah(capsys: pytest.CaptureFixture[str]) -> None:

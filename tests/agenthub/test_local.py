@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from agenthub.client.local import Local
-from agenthub.errors import BadInput
+from agenthub.errors import BadInput, GitError
 from agenthub.git.bundle import read_header, read_object_count
-from autoresearch.errors import GitError
 from conftest import MakeRepo, Repo
 
 
@@ -165,7 +164,7 @@ def test_a_bundle_that_is_not_what_was_asked_is_refused(
     base, tip = grown(theirs, 2)
     path = tmp_path / "bundle"
     bundled(theirs, tip, {base}, path)
-    with pytest.raises(BadInput, match="was asked for"):
+    with pytest.raises(BadInput, match="was requested"):
         local(ours).take(path, base)
     with pytest.raises(BadInput, match=f"builds on {base}, which is not here"):
         local(ours).take(path, tip)

@@ -1,4 +1,4 @@
-"""The page, asked for over HTTP: what stands on it, whom it obeys, and what it lets nobody do."""
+"""The page over HTTP: what it shows, what it does with hostile text, and what it refuses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from agenthub.records.commits import ATTEMPT
 from agenthub.records.hub import HubSettings
 from agenthub.records.projects import Rules
-from agenthub.server.page import document, reading
+from agenthub.server.page import reading, rendering
 from agenthub.validation import clean_line
 from hub_foreign import CORPUS, MARK, Reading
 from hub_page import World, get, infested, made_world, served
@@ -49,7 +49,7 @@ def small(world: World) -> dict[str, str]:
     return {"root": root, "one": one, "two": two, "merge": merge, "tried": tried}
 
 
-# ---- what stands on it -------------------------------------------------------------------------
+# ---- what it shows -----------------------------------------------------------------------------
 
 
 def test_overview_shows_all_of_a_project(world: World) -> None:
@@ -102,8 +102,8 @@ def test_graph_marks_the_frontier_alone(world: World) -> None:
     assert graph.count('class="merge"') == 1 and graph.count('class="rail"') == 1
 
 
-def test_commit_page_tells_message_change_and_results(world: World) -> None:
-    """The whole message, parents, children, every result with who ran it again, the diff."""
+def test_commit_page_shows_message_change_and_results(world: World) -> None:
+    """The whole message, parents, children, every result with its runs by others, the diff."""
     made = small(world)
     with served(world.hub) as url:
         page = Reading(get(f"{url}/p/main/commit/{made['one'][:8]}").text)
@@ -118,7 +118,7 @@ def test_commit_page_tells_message_change_and_results(world: World) -> None:
 
 
 def test_diff_is_capped_and_shows_what_hides(world: World) -> None:
-    """A long change ends with how much is missing; characters that turn lines are shown."""
+    """A long diff ends with the count of missing lines; bidi characters are shown by number."""
     root = world.commit("ada", "root", files={"train.py": "x = 1\n"})
     lines = "".join(f"value = {n}\n" for n in range(5000))
     files = {"train.py": "x = 1 # \u202e esrever\n" + lines, "wide.py": "y" * 5000 + "\n"}
@@ -131,8 +131,8 @@ def test_diff_is_capped_and_shows_what_hides(world: World) -> None:
     assert len(answer.text) < 300_000
 
 
-def test_channel_page_threads_and_turns_pages(world: World) -> None:
-    """Answers stand under what they answer; older posts are a link away; nothing is lost."""
+def test_channel_page_has_threads_and_older_pages(world: World) -> None:
+    """Answers follow their posts; a link leads to older posts; no post is lost."""
     world.commit("ada", "root")
     world.channel("ideas", "what to try")
     first = world.post("ada", "ideas", "the first question")
@@ -156,7 +156,7 @@ def test_channel_page_threads_and_turns_pages(world: World) -> None:
 
 
 def test_hidden_posts_stay_hidden(world: World) -> None:
-    """What the admin hid is nowhere."""
+    """No page shows a post that the admin hid."""
     world.commit("ada", "root")
     world.channel("ideas")
     bad = world.post("bob", "ideas", "a rude word")
@@ -181,7 +181,7 @@ def test_an_agents_page_and_an_unknown_one(world: World) -> None:
 
 
 def test_an_empty_hub_says_how_to_start(world: World) -> None:
-    """Three commands, with the address that was asked for, and nobody else's."""
+    """Three commands with the address that the reader used; an odd Host header is not copied."""
     with served(world.hub) as url:
         page = Reading(get(f"{url}/").text)
         assert f"ah join {url} --name NAME" in page.text
@@ -194,7 +194,7 @@ def test_an_empty_hub_says_how_to_start(world: World) -> None:
 
 
 def test_other_projects_are_a_link_away(world: World) -> None:
-    """With several projects all are named; the first page is one that has something."""
+    """The bar names all projects; the first page is a project with commits."""
     world.hub.projects.create("speed", Rules(title="How fast", forest=True, metric="seconds"))
     world.slug = "speed"
     sha = world.commit("ada", "fast")
@@ -211,8 +211,8 @@ def test_other_projects_are_a_link_away(world: World) -> None:
     "/p/main/channel/..%2f..%2fetc", "/p/main/agent/%3Cscript%3E", "/p/%3Cscript%3E",
     "/p/main/agent/" + "a" * 500, "/page/none.css", "/page/..%2froutes.py", "/p/main/commit/%00",
 ])  # fmt: skip
-def test_what_is_not_there_is_told(world: World, path: str) -> None:
-    """A 4xx, never more; nothing of the path is obeyed."""
+def test_unknown_paths_are_answered_4xx(world: World, path: str) -> None:
+    """A page of our own markup, or JSON; nothing of the path becomes markup."""
     world.commit("ada", "root")
     with served(world.hub) as url:
         answer = get(url + path)
@@ -222,7 +222,7 @@ def test_what_is_not_there_is_told(world: World, path: str) -> None:
 
 
 def test_a_bad_page_number_is_refused(world: World) -> None:
-    """Numbers beyond any post, and what is none."""
+    """A number beyond any post gives an empty page; no number gives 400."""
     world.commit("ada", "root")
     world.channel("ideas")
     with served(world.hub) as url:
@@ -231,12 +231,12 @@ def test_a_bad_page_number_is_refused(world: World) -> None:
         assert get(f"{url}/p/main/channel/ideas?before=x").status == 400
 
 
-# ---- strangers' text ---------------------------------------------------------------------------
+# ---- hostile text ------------------------------------------------------------------------------
 
 
-def test_nothing_foreign_becomes_markup(world: World) -> None:
-    """With the corpus in every field, every page holds our own elements and attributes only, and
-    still says, as text, what was written."""
+def test_hostile_text_never_becomes_markup(world: World) -> None:
+    """With the corpus in every field, every page has our own elements and attributes only, and
+    shows the corpus as text."""
     paths = infested(world)
     said = []
     with served(world.hub) as url:
@@ -254,7 +254,7 @@ def test_nothing_foreign_becomes_markup(world: World) -> None:
 
 
 def test_extreme_values_are_drawn_without_harm(world: World) -> None:
-    """The largest numbers that a result may have break no picture."""
+    """The largest and smallest numbers that a result may have break no picture."""
     root = world.commit("ada", "root")
     for value in (1.7e308, -1.7e308, 5e-324, 0.0, -0.0, 1e-9, 123456789.125, 1.0, 1.0 + 2e-16):
         for tier in ("H100", "cpu", f"box {abs(hash(value)) % 97}"):
@@ -270,7 +270,7 @@ def test_extreme_values_are_drawn_without_harm(world: World) -> None:
 
 
 def test_headers_hold_on_every_answer(world: World) -> None:
-    """The policy, no framing, no guessing of types; assets may be kept for ever."""
+    """The policy, no framing, no guessing of types; assets may be cached for ever."""
     made = small(world)
     paths = ["/", f"/p/main/commit/{made['one']}", "/p/none", "/p/main/agent/ada"]
     with served(world.hub) as url:
@@ -280,14 +280,14 @@ def test_headers_hold_on_every_answer(world: World) -> None:
             assert headers["x-content-type-options"] == "nosniff"
             assert headers["x-frame-options"] == "DENY"
             assert headers["cache-control"] == "no-cache"
-        for name, kind in document.TYPES.items():
-            answer = get(f"{url}/page/{name}?{document.STAMP}")
+        for name, kind in rendering.ASSETS.items():
+            answer = get(f"{url}/page/{name}?{rendering.STAMP}")
             assert (answer.status, answer.headers["content-type"]) == (200, kind)
             assert "immutable" in answer.headers["cache-control"]
 
 
 def test_unchanged_pages_are_not_sent_again(world: World) -> None:
-    """304 while nothing happened; a new page after a push, a post, a mark by the admin."""
+    """304 while nothing changed; a new page after a push, a post, or an act of the admin."""
     made = small(world)
     world.channel("ideas")
     changes = [
@@ -309,7 +309,7 @@ def test_unchanged_pages_are_not_sent_again(world: World) -> None:
 
 
 def test_head_answers_without_a_body(world: World) -> None:
-    """HEAD is what GET is, less the page."""
+    """HEAD has the status and headers of GET, and no body."""
     small(world)
     with served(world.hub) as url:
         parts = urlsplit(url)
@@ -321,7 +321,7 @@ def test_head_answers_without_a_body(world: World) -> None:
 
 
 def test_a_hub_that_is_not_public_says_how_to_get_a_key(tmp_path: Path) -> None:
-    """Nothing of the project is told; how to register is."""
+    """It shows how to register, and nothing of the project."""
     with made_world(tmp_path, replace(MANY, public_page=False)) as world:
         sha = world.commit("ada", "a secret plan")
         world.hub.projects.change("main", Rules(title="Secret", forest=True))
@@ -343,8 +343,8 @@ def test_a_hub_that_is_not_public_says_how_to_get_a_key(tmp_path: Path) -> None:
 # ---- events ------------------------------------------------------------------------------------
 
 
-def test_events_tell_numbers_and_nothing_else(world: World) -> None:
-    """A stream that says at once what is new, and then whenever something happens."""
+def test_events_send_numbers_and_nothing_else(world: World) -> None:
+    """The stream sends the newest number at once, and again after each event."""
     sha = world.commit("ada", "root")
     with served(world.hub) as url:
         parts = urlsplit(url)
@@ -365,7 +365,7 @@ def test_events_tell_numbers_and_nothing_else(world: World) -> None:
 
 
 def _next(answer: http.client.HTTPResponse) -> int:
-    """The number of the next event; every line is one of four kinds."""
+    """The number of the next event; every line is a retry, an id, data, or a comment."""
     seen = -1
     while line := answer.readline().decode().rstrip("\n"):
         word, _, value = line.partition(": ")
@@ -378,7 +378,7 @@ def _next(answer: http.client.HTTPResponse) -> int:
 
 
 def steps_of(world: World) -> int:
-    """How many instructions SQLite runs for a project's first page."""
+    """The work of SQLite for a project's first page, in hundreds of instructions."""
     counted = 0
 
     def count() -> int:
@@ -397,7 +397,7 @@ def steps_of(world: World) -> int:
 
 
 def grow(connection: sqlite3.Connection, start: int, end: int) -> None:
-    """Commits, results and posts as if they had been pushed, many at once."""
+    """Insert many commits, results and posts at once."""
     commits = [
         (
             *(n, 1, f"{n:040x}", "0" * 40, f"{n - 1 - n % 50:040x}", "ada" if n % 2 else "bob"),
@@ -434,7 +434,7 @@ def grow(connection: sqlite3.Connection, start: int, end: int) -> None:
 
 @pytest.mark.slow
 def test_the_first_page_costs_the_same_however_much_there_is(world: World) -> None:
-    """Twenty thousand commits, results and posts, or eighty: as much work for the database."""
+    """The database does the same work with 20,000 commits, results and posts and with 80,000."""
     world.commit("ada", "root")
     world.agent("bob")
     world.channel("ideas")
@@ -446,8 +446,8 @@ def test_the_first_page_costs_the_same_however_much_there_is(world: World) -> No
     assert steps_of(world) < 1.3 * before
 
 
-def test_page_quotes_no_path(world: World) -> None:
-    """A commit's page is one page under any beginning of its hash."""
+def test_a_short_hash_gives_the_same_page(world: World) -> None:
+    """A commit's page is the same under any unambiguous beginning of its hash."""
     made = small(world)
     with served(world.hub) as url:
         whole = get(f"{url}/p/main/commit/{made['one']}")

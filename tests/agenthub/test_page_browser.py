@@ -1,4 +1,4 @@
-"""The page in a real browser: how it looks, that nothing foreign runs, that it keeps up."""
+"""The page in a real browser: its looks, hostile text, live updates."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 def lively(world: World) -> dict[str, str]:
-    """A history that fills every section."""
+    """Make a history that fills every section; hashes by name."""
     root = world.commit("ada", "the baseline")
     world.verify("bob", world.result("ada", root, 1.0, description="baseline"), 1.0001, 0.9999)
     line, made = root, {"root": root}
@@ -75,20 +75,20 @@ def lively(world: World) -> dict[str, str]:
 
 
 def looks(browser: Browser, png: bytes) -> Any:
-    """What is in a picture, as a window of its own sees it."""
+    """Size, corner, colours and share of other pixels of a PNG, measured by the browser."""
     with browser.tab() as tab:
         return tab.run(LOOKS % base64.b64encode(png).decode())
 
 
-def kept(name: str, png: bytes) -> bytes:
-    """Left to be looked at, where somebody asks for that."""
+def saved(name: str, png: bytes) -> bytes:
+    """Save a screenshot into the folder AUTORESEARCH_TEST_SHOTS, if it is set."""
     if folder := os.environ.get("AUTORESEARCH_TEST_SHOTS"):
         (Path(folder) / f"{name}.png").write_bytes(png)
     return png
 
 
-def own(tab: Tab, url: str) -> bool:
-    """Whether the page has asked for nothing from elsewhere."""
+def only_from(tab: Tab, url: str) -> bool:
+    """Whether all requests of the page went to its own server."""
     return all(each.startswith((url, "data:image/png")) for each in tab.asked_for())
 
 
@@ -102,21 +102,21 @@ def own(tab: Tab, url: str) -> bool:
     ("wide", {"width": 2200, "height": 1200}),
 ])  # fmt: skip
 def test_it_can_be_looked_at(world: World, browser: Browser, name: str, how: Any) -> None:
-    """Something is drawn, on light or dark paper, no wider than the window, without complaints."""
+    """The page is drawn on a light or dark ground, no wider than the window, without errors."""
     lively(world)
     with served(world.hub) as url, browser.tab(**how) as tab:
         tab.go(url)
         tab.until(LIVE)
-        found = looks(browser, kept(name, tab.shot()))
+        found = looks(browser, saved(name, tab.shot()))
         assert tab.run("document.documentElement.scrollWidth") == how["width"]
-        assert tab.complaints() == [] and own(tab, url)
+        assert tab.complaints() == [] and only_from(tab, url)
     assert (found["width"], found["height"]) == (how["width"], how["height"])
     assert (found["corner"] < 64) == ("dark" in how)
     assert found["colours"] > 200 and found["other"] > 0.02
 
 
 def test_every_page_is_readable_on_a_phone(world: World, browser: Browser) -> None:
-    """No page is wider than 360 pixels; none has a complaint; text is not too small."""
+    """No page is wider than 360 pixels, has an error, or has text that is too small."""
     made = lively(world)
     paths = [f"/p/main/commit/{made['step 3']}", "/p/main/channel/ideas", "/p/main/agent/ada"]
     small = """[...document.querySelectorAll('body *')].filter((each) => {
@@ -129,11 +129,11 @@ def test_every_page_is_readable_on_a_phone(world: World, browser: Browser) -> No
             assert tab.run("document.documentElement.scrollWidth") == 360, path
             assert tab.run(small) == [], path
             missing = [each for each in tab.complaints() if "404" not in each]
-            assert missing == [] and own(tab, url)
+            assert missing == [] and only_from(tab, url)
 
 
-def test_words_can_be_told_from_the_paper(world: World, browser: Browser) -> None:
-    """Every text has a contrast of 4.5 to 1 or more with what lies behind it, in both schemes."""
+def test_text_has_contrast(world: World, browser: Browser) -> None:
+    """Every text has a contrast of 4.5 to 1 or more with its background, light and dark."""
     lively(world)
     weak = """(() => {
       const light = (colour) => {
@@ -170,7 +170,7 @@ def test_words_can_be_told_from_the_paper(world: World, browser: Browser) -> Non
                 assert tab.run(weak) == []
 
 
-def test_it_can_be_found_by_its_outline(world: World, browser: Browser) -> None:
+def test_headings_and_names_are_accessible(world: World, browser: Browser) -> None:
     """One first heading, no level skipped; tables, pictures and scrolling boxes have names."""
     lively(world)
     with served(world.hub) as url, browser.tab() as tab:
@@ -189,12 +189,12 @@ def test_it_can_be_found_by_its_outline(world: World, browser: Browser) -> None:
         assert tab.run("document.documentElement.lang") == "en"
 
 
-# ---- strangers ---------------------------------------------------------------------------------
+# ---- hostile text ------------------------------------------------------------------------------
 
 
-def test_nothing_foreign_runs(world: World, browser: Browser) -> None:
-    """With the corpus in every field: no mark is set, nothing is loaded from elsewhere, and the
-    policy has nothing to stop, since nothing tried."""
+def test_hostile_text_never_runs(world: World, browser: Browser) -> None:
+    """With the corpus in every field no script sets the mark, nothing is loaded from elsewhere, and
+    the policy has nothing to stop."""
     paths = infested(world)
     with served(world.hub) as url, browser.tab() as tab:
         for path in paths:
@@ -203,17 +203,17 @@ def test_nothing_foreign_runs(world: World, browser: Browser) -> None:
             assert tab.run("getComputedStyle(document.querySelector('main')).display") == "block"
             assert tab.run("document.baseURI") == url + path
             assert tab.run("document.scripts.length") == 1
-            assert tab.complaints() == [] and own(tab, url), path
+            assert tab.complaints() == [] and only_from(tab, url), path
         tab.go(url)
         tab.until(LIVE)
         world.post("ada", "c1", "<img src=x onerror='window.broken=1'> at last")
         tab.until("document.body.textContent.includes('at last')")
         assert tab.run("window.broken") is None
-        assert tab.complaints() == [] and own(tab, url)
+        assert tab.complaints() == [] and only_from(tab, url)
 
 
-def test_the_policy_stops_what_got_in(world: World, browser: Browser) -> None:
-    """Were markup ever to get into the page, the policy would let none of it run or load."""
+def test_the_policy_stops_injected_markup(world: World, browser: Browser) -> None:
+    """Markup that is injected into the page neither runs nor loads: the policy stops it."""
     world.commit("ada", "root")
     with served(world.hub) as url, browser.tab() as tab:
         tab.go(url)
@@ -234,9 +234,9 @@ def test_the_policy_stops_what_got_in(world: World, browser: Browser) -> None:
 # ---- keeping up --------------------------------------------------------------------------------
 
 
-def test_it_keeps_up_without_being_loaded_again(world: World, browser: Browser) -> None:
-    """A push, a result, a post: each appears in the open page, which was not loaded again, and
-    what the reader has scrolled to and stands on stays."""
+def test_an_open_page_updates_without_a_reload(world: World, browser: Browser) -> None:
+    """A push, a result and a post appear in the open page; the reader's scroll position and focus
+    stay."""
     made = lively(world)
     with served(world.hub) as url, browser.tab(600, 800) as tab:
         tab.go(url)
@@ -256,12 +256,12 @@ def test_it_keeps_up_without_being_loaded_again(world: World, browser: Browser) 
         assert tab.run("window.same") is True
         assert tab.run("document.querySelector('.ends').scrollLeft") == there
         assert tab.run("document.activeElement.textContent") == "#ideas"
-        assert tab.complaints() == [] and own(tab, url)
+        assert tab.complaints() == [] and only_from(tab, url)
 
 
-def test_many_windows_do_not_wait_for_each_other(world: World, browser: Browser) -> None:
-    """A browser has six connections to a server; pages that nobody looks at hold none of them,
-    and are up to date once somebody does."""
+def test_hidden_windows_hold_no_connection(world: World, browser: Browser) -> None:
+    """A browser has six connections to a server. Hidden pages hold none of them, and update when
+    they become visible."""
     world.commit("ada", "root")
     with served(world.hub) as url, browser.tab() as first, contextlib.ExitStack() as stack:
         others = [stack.enter_context(browser.tab(beside=first)) for _ in range(8)]
@@ -278,7 +278,7 @@ def test_many_windows_do_not_wait_for_each_other(world: World, browser: Browser)
 
 
 def test_an_empty_page_fills(world: World, browser: Browser) -> None:
-    """The page that says how to start turns into the project once there is one."""
+    """The start page turns into the project's page after the first push."""
     with served(world.hub) as url, browser.tab() as tab:
         tab.go(url)
         tab.until(LIVE)
@@ -287,8 +287,8 @@ def test_an_empty_page_fills(world: World, browser: Browser) -> None:
         tab.until(f"document.querySelector('#graph a[href$=\"{sha}\"]') !== null")
 
 
-def test_it_says_when_the_hub_is_away(world: World, browser: Browser) -> None:
-    """A page whose hub has gone keeps what it shows, and says so."""
+def test_a_page_shows_when_the_hub_is_away(world: World, browser: Browser) -> None:
+    """A page whose hub stopped keeps its content and shows that it is connecting."""
     world.commit("ada", "root")
     with browser.tab() as tab:
         with served(world.hub) as url:
@@ -299,7 +299,7 @@ def test_it_says_when_the_hub_is_away(world: World, browser: Browser) -> None:
 
 
 def test_it_needs_no_scripts(world: World, browser: Browser) -> None:
-    """With scripts off the same page is there, its pictures too, with exact times."""
+    """Without scripts the page is complete, pictures too, and shows exact times."""
     made = lively(world)
     with served(world.hub) as url, browser.tab(1200, 1900, scripts=False) as tab:
         tab.go(url)

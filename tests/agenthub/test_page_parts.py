@@ -1,25 +1,29 @@
-"""What the page is made of: places of commits, axes, labels, steps, text, kept pages."""
+"""The parts of the page: graph layout, axes, labels, steps, templates, cached pages."""
 
 from __future__ import annotations
 
 import math
 import random
+import re
 import threading
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jinja2 import UndefinedError
+from markupsafe import Markup
 
 from agenthub.records.commits import ATTEMPT, FRONTIER, Commit
 from agenthub.records.projects import Rules
 from agenthub.server.page import graph, reading
 from agenthub.server.page.axis import spanned
-from agenthub.server.page.document import address
 from agenthub.server.page.labels import Box, Wish, placed, shortened, width_of
-from agenthub.server.page.markup import Html, about, html, joined, moment, number, safe, visible
 from agenthub.server.page.page_cache import PAGES, PageCache
+from agenthub.server.page.pages import address
+from agenthub.server.page.rendering import about, moment, number, render, visible
 from hub_page import World, made_world
 
 
@@ -34,7 +38,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 def commit(seq: int, *parents: int, role: str = FRONTIER) -> Commit:
-    """A commit called by a number."""
+    """A commit whose hash is a number."""
     return Commit(
         *(seq, f"{seq:040x}", "t" * 40, tuple(f"{p:040x}" for p in parents), "ada", "s", "a"),
         *(0, "", (), role, 0, 0),
@@ -43,7 +47,7 @@ def commit(seq: int, *parents: int, role: str = FRONTIER) -> Commit:
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[Commit]:
-    """Any commits, parents first; some with two, some of a parent that is not there."""
+    """Any commits, parents first; some with two parents, some with a missing one."""
     found = []
     for seq in range(1, draw(st.integers(1, 40))):
         most = max(0, seq - 1)
@@ -57,8 +61,8 @@ def histories(draw: st.DrawFn) -> list[Commit]:
 @settings(max_examples=200, deadline=None)
 @given(histories())
 def test_every_commit_has_a_place_of_its_own(history: list[Commit]) -> None:
-    """None lies on another; children are to the right of parents; every edge joins two commits;
-    all of it is inside the picture."""
+    """No commit lies on another; children are to the right of parents; every edge joins two
+    commits; all are inside the picture."""
     made = graph.laid_out(history, named=[each.sha for each in history[:3]])
     places = {node.commit.sha: (node.x, node.y) for node in made.nodes}
     assert {*places} == {each.sha for each in history}
@@ -78,8 +82,8 @@ def test_every_commit_has_a_place_of_its_own(history: list[Commit]) -> None:
     assert len(drawn) + rails + roots == len(history)
 
 
-def test_the_longest_way_is_a_straight_line() -> None:
-    """Branches leave it and hang below it; a commit that ends a branch does not bend it."""
+def test_the_longest_line_of_descent_is_straight() -> None:
+    """Branches lie below it; a commit that ends a branch does not bend it."""
     history = [commit(n, n - 1) for n in range(1, 20)]
     history += [commit(n, n - 15) for n in range(20, 30)]
     made = graph.laid_out(history)
@@ -89,7 +93,7 @@ def test_the_longest_way_is_a_straight_line() -> None:
 
 
 def test_hundreds_of_attempts_on_one_commit_stay_small() -> None:
-    """They hang in rows, not one below the other."""
+    """Attempts hang in rows, not one below the other."""
     history = [commit(1)] + [commit(n, 1, role=ATTEMPT) for n in range(2, 200)]
     made = graph.laid_out(history)
     assert made.height < 400 and made.width < 400
@@ -101,7 +105,7 @@ def test_hundreds_of_attempts_on_one_commit_stay_small() -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=6))
-def test_an_axis_holds_whatever_it_is_given(values: list[float]) -> None:
+def test_an_axis_holds_any_finite_values(values: list[float]) -> None:
     """Every finite value has a pixel inside; ticks are few, finite and in order."""
     axis = spanned(values, 300.0, 10.0)
     assert all(10.0 <= axis.at(value) <= 300.0 for value in values)
@@ -113,7 +117,7 @@ def test_an_axis_holds_whatever_it_is_given(values: list[float]) -> None:
 
 @pytest.mark.parametrize("span", [1, 90, 4000, 90_000, 10**6, 10**8, 2 * 10**9])
 def test_times_are_round_and_few(span: int) -> None:
-    """From a second to sixty years."""
+    """For spans from a second to sixty years."""
     axis = spanned([1_700_000_000 - span, 1_700_000_000], 0.0, 500.0)
     ticks = list(axis.times())
     assert 0 <= len(ticks) <= 8
@@ -121,7 +125,7 @@ def test_times_are_round_and_few(span: int) -> None:
 
 
 def test_labels_touch_neither_each_other_nor_walls() -> None:
-    """Of many wishes in a small room some are granted, and these can be read."""
+    """Of many wishes in a small room at least 15 get a label, and no two labels overlap."""
     chance = random.Random(7)
     room, walls = Box(0, 0, 600, 300), [Box(0, 140, 600, 150), Box(300, 0, 306, 300)]
     wishes = [
@@ -140,7 +144,7 @@ def test_labels_touch_neither_each_other_nor_walls() -> None:
 
 
 def test_notes_are_cut_at_words() -> None:
-    """Whole words where there are some."""
+    """Between words where there are some."""
     assert shortened("a smaller batch", 38) == "a smaller batch"
     assert (
         shortened("a much smaller batch with a longer warmdown", 30)
@@ -153,8 +157,8 @@ def test_notes_are_cut_at_words() -> None:
 
 
 @pytest.mark.parametrize("direction", ["lower", "higher"])
-def test_steps_are_those_of_the_staircase(world: World, direction: str) -> None:
-    """Read the other way round, from the best back, they are what reading all of it gives."""
+def test_steps_equal_the_leaderboards_staircase(world: World, direction: str) -> None:
+    """Reading from the best back gives the same steps as reading all results in order."""
     chance, space = random.Random(3), world.hub.space()
     world.hub.projects.change("main", Rules(direction=direction, forest=True))
     shas = [world.commit("ada", f"commit {n}") for n in range(3)]
@@ -174,7 +178,7 @@ def test_steps_are_those_of_the_staircase(world: World, direction: str) -> None:
 
 
 def test_tiers_with_replicated_results_come_first(world: World) -> None:
-    """However many others somebody invents."""
+    """They come first however many other tiers an agent invents."""
     sha = world.commit("ada", "root")
     world.verify("bob", world.result("ada", sha, 1.0), 1.0, 1.0001)
     for each in range(30):
@@ -187,22 +191,46 @@ def test_tiers_with_replicated_results_come_first(world: World) -> None:
 # ---- text --------------------------------------------------------------------------------------
 
 
-def test_only_html_is_html() -> None:
-    """All else is escaped, in text and in attributes; what looks like a place is none."""
-    assert html("<p>{x}</p>", x="<b>&\"'") == "<p>&lt;b&gt;&amp;&quot;&#x27;</p>"
-    assert html("<p>{x}</p>", x=Html("<b>")) == "<p><b></p>"
-    assert html("{x}", x="{y} {0}") == "{y} {0}"
-    assert joined(["<", Html("<br>"), None, 3], Html(", ")) == "&lt;, <br>, , 3"
-    assert safe("a\x00b\u202ec") == "abc"
+def test_templates_clean_and_escape_all_text() -> None:
+    """In text and in attributes; only Markup is left alone; template syntax in text is text."""
+    bare = {"slug": "", "projects": (), "live": False, "status": 404}
+
+    def page(heading: object, title: str = "") -> str:
+        found = render("trouble.html", title=title, heading=heading, message="", **bare)
+        return found.split("<h1>")[1].split("</h1>")[0]
+
+    assert page("<b>&\"'") == "&lt;b&gt;&amp;&#34;&#39;"
+    assert page(Markup("<b>")) == "<b>"
+    assert page("{{ slug }} {% raw %} {y} {0}") == "{{ slug }} {% raw %} {y} {0}"
+    assert (page("a\x00b\u202ec"), page(None), page(3)) == ("abc", "", "3")
+    made = render("start.html", **bare | {"slug": '"><b', "live": True}, title="", heading="",
+                  cursor=1, address="")  # fmt: skip
+    assert 'data-events="/p/&#34;&gt;&lt;b/events"' in made
+    with pytest.raises(UndefinedError, match="message"):
+        render("trouble.html", title="", heading="", **bare)
+
+
+def test_no_template_turns_escaping_off() -> None:
+    """Neither `safe` nor `autoescape`: what is HTML already comes from Python as Markup."""
+    folder = files("agenthub.server.page") / "templates"
+    texts = {each.name: each.read_text() for each in folder.iterdir()}
+    assert "base.html" in texts
+    found = [name for name, text in texts.items() if re.search(r"\|\s*safe\b|autoescape", text)]
+    assert found == []
+
+
+def test_code_shows_invisible_characters() -> None:
+    """They are shown by number; the rest is escaped."""
     assert visible("a\u202e<\x1b") == 'a<b class="odd">U+202E</b>&lt;<b class="odd">U+001B</b>'
+    assert visible("\tüx < 1") == "\tüx &lt; 1"
 
 
 def test_times_and_numbers_have_no_limits() -> None:
-    """Times that no calendar has, numbers of any size."""
+    """Times beyond the calendar and numbers of any size are formatted."""
     assert ">2023-11-14 22:13</time>" in moment(1_700_000_000)
     assert moment(2**62) == moment(-1) == "<span>no date</span>"
-    assert [number(v) for v in (0.9697, -2.0, 1e-9, 12345.67, 1e300, math.nan)] == [
-        "0.969700", "−2.000000", "1.00000e−09", "12,345.7", "1.00000e+300", "–",
+    assert [number(v) for v in (0.9697, -2.0, 1e-9, 12345.67, 1e300, math.nan, None)] == [
+        "0.969700", "−2.000000", "1.00000e−09", "12,345.7", "1.00000e+300", "–", "–",
     ]  # fmt: skip
     assert (about(3, 10), about(10, 10), about(2000, 2000)) == ("3", "10+", "2,000+")
 
@@ -217,12 +245,12 @@ def test_only_a_hosts_name_is_put_into_a_command(host: str, shown: str) -> None:
     assert address(host, "http") == shown
 
 
-# ---- kept pages --------------------------------------------------------------------------------
+# ---- cached pages ------------------------------------------------------------------------------
 
 
 def test_a_page_is_made_once_for_many_readers() -> None:
-    """Readers at the same time wait for one; another state makes another; old ones go."""
-    shelf, made, lines = PageCache(), [], threading.Barrier(8)
+    """Concurrent readers wait for one maker; a new state makes a new page; old pages go."""
+    cache, made, lines = PageCache(), [], threading.Barrier(8)
 
     def make() -> str:
         made.append(1)
@@ -232,7 +260,7 @@ def test_a_page_is_made_once_for_many_readers() -> None:
 
     def read() -> None:
         lines.wait()
-        found.append(shelf.get("a", "1", make))
+        found.append(cache.get("a", "1", make))
 
     readers = [threading.Thread(target=read) for _ in range(8)]
     for reader in readers:
@@ -240,8 +268,7 @@ def test_a_page_is_made_once_for_many_readers() -> None:
     for reader in readers:
         reader.join()
     assert found == ["page 1"] * 8
-    assert shelf.get("a", "2", make) == "page 2"
+    assert cache.get("a", "2", make) == "page 2"
     for other in range(PAGES):
-        shelf.get(f"other {other}", "1", lambda: "x")
-    assert shelf.get("a", "2", make) == "page 3"
-    assert shelf.get("", "2", make) == "page 4" and shelf.get("", "2", make) == "page 5"
+        cache.get(f"other {other}", "1", lambda: "x")
+    assert cache.get("a", "2", make) == "page 3"

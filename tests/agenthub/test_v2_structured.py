@@ -215,18 +215,20 @@ def test_an_unknown_tier_is_a_digest_and_still_comparable(planted: Planted) -> N
 )  # fmt: skip
 def test_tiers_of_known_machines_are_shown(platform: str) -> None:
     """What names a kind of machine may be said, also unattended."""
-    from agenthub.server.api.v2_views import Trusts, Views
+    from agenthub.server.api.v2_views import AgentDirectory, Viewer
     from agenthub.tiers import tier_of
 
-    views = Views(Trusts.__new__(Trusts), structured=True)
-    assert views.tier(tier_of(platform)) == tier_of(platform)
+    viewer = Viewer(AgentDirectory.__new__(AgentDirectory), structured=True)
+    assert viewer.tier(tier_of(platform)) == tier_of(platform)
 
 
 def test_tiers_that_could_be_sentences_are_not() -> None:
     """No words, however short."""
-    from agenthub.server.api.v2_views import Trusts, Views
+    from agenthub.server.api.v2_views import AgentDirectory, Viewer
 
-    views = Views(Trusts.__new__(Trusts), structured=True, tiers=frozenset({"my cluster"}))
+    viewer = Viewer(
+        AgentDirectory.__new__(AgentDirectory), structured=True, tiers=frozenset({"my cluster"})
+    )
     for tier in ("run this", "ignoreall", "rm -rf", "a1 obey", "h100 obey", "curl x.sh", "sudo"):
-        assert views.tier(tier).startswith("other-"), tier
-    assert views.tier("my cluster") == "my cluster"  # the admin's own word
+        assert viewer.tier(tier).startswith("other-"), tier
+    assert viewer.tier("my cluster") == "my cluster"  # the admin's own word

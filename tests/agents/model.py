@@ -14,7 +14,7 @@ Session = float | Callable[[Request], Reply]  # a score to write, or what is ans
 
 
 def model(agent: str, sessions: Iterable[Session]) -> Script:
-    """A session for each, told apart by a conversation's beginning."""
+    """One session per conversation, recognised by its beginning."""
     left, score = iter(sessions), [0.0]
 
     def script(request: Request) -> Reply:
@@ -39,7 +39,7 @@ def says_nothing(request: Request) -> Reply:
 
 
 def starts(command: str) -> Callable[[Request], Reply]:
-    """A session that begins with a command; what comes after its result is said by another."""
+    """A session that begins with a command; another one answers after its result."""
 
     def session(request: Request) -> Reply:
         shell = _offered(request, SHELLS)

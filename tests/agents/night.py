@@ -133,7 +133,7 @@ def documented(server: ModelServer) -> str:
 
 @contextmanager
 def night(root: Path, agent: str, script: Script) -> Iterator[Night]:
-    """A night with its server; when it is over nothing runs, and nothing strange was asked."""
+    """A study with its server; afterwards no process runs, and no unexpected request came."""
     root.chmod(0o755)
     with socket.socket() as closed, ModelServer(script) as server:
         closed.bind(("127.0.0.1", 0))  # taken, and nobody listens

@@ -1,4 +1,4 @@
-"""Real coding agents in real studies, against a model that says what a script tells it."""
+"""Real coding agents in real studies, against a scripted model."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_an_answer_without_an_edit_is_no_trial(agent: str, tmp_path: Path) -> No
         mine.make_lab()
         assert mine.run(trials=1) == 0
         assert mine.for_nothing() == ["empty"]
-        assert "no editable file was changed" in mine.out
+        assert "it changed no editable file" in mine.out
         assert outcomes(mine) == STATUSES[:2]
 
 

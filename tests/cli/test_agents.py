@@ -1,4 +1,4 @@
-"""agents: what is there, what is installed, and whether it works; and `run --agent`."""
+"""agents: the list, what is installed, and the test of one; and `run --agent`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FIX = "Path('value.py').write_text('VALUE = 2\\n')"
 
 @pytest.fixture
 def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of programs, the only one beside the system's; no keys, no configuration."""
+    """A folder of programs, alone on PATH with the system's; no keys, no configuration."""
     folder = tmp_path / "tools" / "bin"
     folder.mkdir(parents=True)
     monkeypatch.setenv("PATH", first_on_path(folder))
@@ -35,7 +35,7 @@ def call(*args: str) -> Result:
 
 
 def listed(lab: Path | None = None) -> dict[str, dict[str, object]]:
-    """What `agents --json` says, by name."""
+    """The output of `agents --json`, by name."""
     result = call("agents", "--json", *(["-C", str(lab)] if lab else []))
     assert result.exit_code == 0, result.output
     return {row["name"]: row for row in json.loads(result.stdout)}
@@ -52,7 +52,7 @@ def test_all_are_listed_with_how_to_get_them(tools: Path, tmp_path: Path) -> Non
 def test_version_and_key_are_shown(
     tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the program tells it; a key by its name only."""
+    """The version as the program prints it; of a key only its name."""
     stand_in(tools, "codex", "")
     monkeypatch.setenv("CODEX_API_KEY", "sk-test-secret")
     row = listed(tmp_path)["codex"]
@@ -69,7 +69,7 @@ def test_version_and_key_are_shown(
 def test_a_program_that_only_asks_for_its_version_gets_no_key_and_no_home_of_ours(
     tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A look costs nothing and leaves nothing."""
+    """Listing agents costs nothing and leaves no file behind."""
     monkeypatch.setenv("CODEX_API_KEY", "sk-test-secret")
     monkeypatch.setenv("HOME", str(tmp_path))
     script(tools, "codex", '#!/bin/sh\nprintf "%s" "$CODEX_API_KEY"\ntouch "$HOME/seen"\n')
@@ -78,7 +78,7 @@ def test_a_program_that_only_asks_for_its_version_gets_no_key_and_no_home_of_our
 
 
 def test_a_labs_own_agents_are_listed(tools: Path, tmp_path: Path) -> None:
-    """From task.toml, with where they come from."""
+    """Agents of task.toml are listed with their origin."""
     lab = make_lab(tmp_path / "lab", task_toml=TASK + MINE)
     row = listed(lab)["mine"]
     assert (row["install"], row["from"], row["installed"]) == ("make mine", "task.toml", False)
@@ -88,7 +88,7 @@ def test_a_labs_own_agents_are_listed(tools: Path, tmp_path: Path) -> None:
 def test_a_smoke_test_is_one_proposal(
     as_json: bool, tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It edits a line of a scratch folder; note and cost are told."""
+    """It edits a line in a temporary folder; note and cost are reported."""
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
     stand_in(tools, "claude", good("claude"), FIX)
     where = ("-C", str(tmp_path))
@@ -96,8 +96,8 @@ def test_a_smoke_test_is_one_proposal(
     result = call("agents", *words)
     assert result.exit_code == 0, result.output
     if as_json:
-        told = json.loads(result.stdout)
-        assert (told["works"], told["note"], told["usd"]) == (True, NOTE, 0.25)
+        facts = json.loads(result.stdout)
+        assert (facts["works"], facts["note"], facts["usd"]) == (True, NOTE, 0.25)
     else:
         assert NOTE in result.stdout
 
@@ -105,7 +105,7 @@ def test_a_smoke_test_is_one_proposal(
 def test_a_smoke_test_that_fails_says_why(
     tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Exit code 1 and the agent's own words."""
+    """Exit code 1 and the agent's own message."""
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
     stand_in(tools, "claude", bad("claude", "401"), "pass")
     result = call("agents", "-C", str(tmp_path), "test", "claude")
@@ -116,7 +116,7 @@ def test_a_smoke_test_that_fails_says_why(
 def test_an_agent_that_removes_the_file_does_not_work(
     tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That is an answer, and no trouble of ours."""
+    """The answer is that it does not work; it is no error of ours."""
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
     stand_in(tools, "claude", good("claude"), "Path('value.py').unlink()")
     result = call("agents", "-C", str(tmp_path), "test", "claude", "--json")
@@ -124,20 +124,20 @@ def test_an_agent_that_removes_the_file_does_not_work(
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("cloude", "did you mean"), ("cursor", "is not installed")]
+    ("name", "message"), [("cloude", "did you mean"), ("cursor", "is not installed")]
 )
 def test_an_agent_that_cannot_be_tested_is_an_error(
-    name: str, said: str, tools: Path, tmp_path: Path
+    name: str, message: str, tools: Path, tmp_path: Path
 ) -> None:
-    """Unknown, or not here."""
+    """Unknown, or not installed."""
     result = call("agents", "-C", str(tmp_path), "test", name)
-    assert said in str(result.exception)
+    assert message in str(result.exception)
 
 
 def test_run_takes_an_agent_and_a_budget_and_status_shows_what_it_cost(
     tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One proposal for 25 cents is all that 20 cents allow."""
+    """A limit of 20 cents allows one proposal of 25 cents."""
     tmp_path.chmod(0o755)
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
     stand_in(tools, "claude", good("claude"), EDIT)
@@ -145,20 +145,20 @@ def test_run_takes_an_agent_and_a_budget_and_status_shows_what_it_cost(
     ran = call("run", "-C", str(lab), "--tag", "t", "--agent", "claude", "--max-usd", "0.2")
     assert ran.exit_code == 0, ran.output
     assert "Ended: $0.25 of $0.20 are spent" in ran.stdout
-    told = json.loads(call("status", "-C", str(lab), "--json").stdout)
-    assert (told["trials"], told["best"]) == (2, 5.0)
-    assert (told["dollars"], told["tokens"], told["target"]) == ("0.25 of 0.20", "1200", None)
-    assert told["session"] is None
+    facts = json.loads(call("status", "-C", str(lab), "--json").stdout)
+    assert (facts["trials"], facts["best"]) == (2, 5.0)
+    assert (facts["dollars"], facts["tokens"], facts["target"]) == ("0.25 of 0.20", "1200", None)
+    assert facts["session"] is None
     assert "also_edited" not in call("show", "1", "-C", str(lab)).stdout
     call(
         "run", "-C", str(lab), "--agent", "offline", "--trials", "0", "--until", "2099-03-08T07:30"
     )
-    told = json.loads(call("status", "-C", str(lab), "--json").stdout)
-    assert told["session"] == "0 trials, until 08 Mar 07:30"
+    facts = json.loads(call("status", "-C", str(lab), "--json").stdout)
+    assert facts["session"] == "0 trials, until 08 Mar 07:30"
 
 
 @pytest.mark.parametrize(
-    ("agent", "said"),
+    ("agent", "message"),
     [
         ("cursor", r"cursor is not installed.*Install it: curl https://cursor.com/install"),
         ("claude", r"claude needs a key: set ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN"),
@@ -170,7 +170,7 @@ def test_run_takes_an_agent_and_a_budget_and_status_shows_what_it_cost(
     ],
 )
 def test_run_with_an_agent_that_cannot_propose_writes_nothing(
-    agent: str, said: str, tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    agent: str, message: str, tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not installed, without a key, without a model, unknown: the error comes before the study."""
     lab = make_lab(tmp_path / "lab")
@@ -179,5 +179,5 @@ def test_run_with_an_agent_that_cannot_propose_writes_nothing(
     if agent == "mini-swe-agent":
         monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     result = call("run", "-C", str(lab), "--tag", "t", "--agent", agent)
-    assert re.search(said, str(result.exception)), result.exception
+    assert re.search(message, str(result.exception)), result.exception
     assert not (lab / ".autoresearch").exists()

@@ -1,4 +1,4 @@
-"""doctor: each broken invariant is named, with the command that mends it."""
+"""doctor: it names each broken invariant and the command that repairs it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def lab(tmp_path: Path) -> Path:
 
 
 def wrong(lab: Path) -> dict[str, tuple[str, str]]:
-    """What the doctor finds wrong with the study: name -> (seen, how to mend it)."""
+    """Checks of the study that fail: name -> (seen, repair)."""
     task = Task.load(lab)
     with read_study(task) as (ledger, paths, repository):
         found = list(examine_study(task, ledger, paths, repository))
@@ -38,7 +38,7 @@ def wrong(lab: Path) -> dict[str, tuple[str, str]]:
 
 
 def mend(lab: Path, command: str) -> None:
-    """Type what the doctor said."""
+    """Run the command that the doctor names."""
     if command.startswith("autoresearch "):
         command = f"{sys.executable} -m {command}"
     subprocess.run(command, shell=True, cwd=lab, check=True, capture_output=True)
@@ -62,7 +62,7 @@ def test_a_sound_study_has_nothing_to_mend(lab: Path) -> None:
 def test_harm_is_seen_and_the_command_that_is_named_mends_it(
     lab: Path, name: str, harm: list[str]
 ) -> None:
-    """One thing is broken, one thing is found, and typing what it says makes it sound again."""
+    """One thing is broken, one check fails, and its command repairs it."""
     subprocess.run(harm, cwd=lab, check=True, capture_output=True)
     found = wrong(lab)
     assert list(found) == [name]
@@ -71,14 +71,14 @@ def test_harm_is_seen_and_the_command_that_is_named_mends_it(
 
 
 def test_a_lost_commit_is_named(lab: Path) -> None:
-    """A trial whose commit is gone from the repository is told by number."""
+    """The message has the number of the trial whose commit is missing."""
     commit = git(lab, "rev-parse", "refs/autoresearch/t/2")
     git(lab, "update-ref", "-d", "refs/autoresearch/t/2")
     (lab / ".git" / "objects" / commit[:2] / commit[2:]).unlink()
     assert wrong(lab)["commits"][0] == "missing for trials 2"
 
 
-def test_the_machine_is_told_in_a_list(tmp_path: Path) -> None:
+def test_the_machine_is_checked(tmp_path: Path) -> None:
     """Python, git, sandbox, disk, torch, GPUs and agents, each with what was seen."""
     found = {f.name: f for f in examine_machine(tmp_path)}
     assert list(found) == ["python", "git", "sandbox", "free disk", "torch", "nvidia", "agents"]

@@ -1,4 +1,4 @@
-"""init and prepare: from nothing to a lab that runs."""
+"""init and prepare: make a lab that runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def call(*words: str) -> int:
 
 @pytest.mark.parametrize("lab", ["nanogpt", "numpy-bigram", "speed"])
 def test_init_makes_a_committed_lab_whose_task_loads(tmp_path: Path, lab: str) -> None:
-    """A new folder is its own clean repository, with nothing of ours left out of .gitignore."""
+    """The new folder is a clean repository."""
     assert call("init", str(tmp_path / "my-lab"), "--lab", lab) == 0
     folder = tmp_path / "my-lab"
     assert Task.load(folder).name == lab
@@ -106,7 +106,7 @@ def test_blank_writes_a_task_around_a_command(
     assert "solve.py" in task.program
 
 
-def test_blank_takes_what_it_is_told(script: Path) -> None:
+def test_blank_takes_the_named_options(script: Path) -> None:
     """Named options are used as they are, and the command is not run."""
     (script / "a.py").write_text("raise SystemExit('must not run')")
     words = ("--edit", "a.py", "--metric", "acc", "--maximize", "--timeout", "5")
@@ -135,7 +135,7 @@ def test_blank_never_overwrites_a_task(script: Path, capsys: pytest.CaptureFixtu
     assert "is there already" in capsys.readouterr().err
 
 
-def test_every_lab_tells_agents_where_to_begin(tmp_path: Path) -> None:
+def test_every_lab_has_instructions_for_agents(tmp_path: Path) -> None:
     """The files that coding agents look for are committed, and lead to program.md."""
     call("init", str(tmp_path / "lab"), "--lab", "speed")
     lab = tmp_path / "lab"
@@ -147,9 +147,9 @@ def test_every_lab_tells_agents_where_to_begin(tmp_path: Path) -> None:
     assert (lab / FOR_AGENTS[3]).read_bytes() == (lab / FOR_AGENTS[4]).read_bytes()
 
 
-def test_the_skill_has_the_form_that_agents_ask_for() -> None:
+def test_the_skill_has_the_form_that_agents_require() -> None:
     """A name equal to its folder, and a description of at most 1024 characters."""
-    text = files("autoresearch").joinpath("templates", "skill.md").read_text()
+    text = files("autoresearch.lab").joinpath("templates", "skill.md").read_text()
     head = dict(line.split(": ", 1) for line in text.split("---\n")[1].splitlines())
     assert head["name"] == Path(FOR_AGENTS[3]).parent.name
     assert 100 < len(head["description"]) <= 1024
@@ -157,29 +157,29 @@ def test_the_skill_has_the_form_that_agents_ask_for() -> None:
 
 
 @pytest.mark.parametrize("template", ["agents.md", "skill.md", "program.md"])
-def test_what_agents_are_told_to_call_exists(template: str) -> None:
+def test_commands_in_the_templates_exist(template: str) -> None:
     """Every `autoresearch COMMAND` of a template is a command."""
-    text = files("autoresearch").joinpath("templates", template).read_text()
-    told = set(re.findall(r"`autoresearch ([a-z]+)", text))
-    assert "try" in told
-    assert told <= set(COMMANDS)
+    text = files("autoresearch.lab").joinpath("templates", template).read_text()
+    commands = set(re.findall(r"`autoresearch ([a-z]+)", text))
+    assert "try" in commands
+    assert commands <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("lab", ["nanogpt", "numpy-bigram", "speed"])
-def test_every_program_tells_the_loop(tmp_path: Path, lab: str) -> None:
+def test_every_program_describes_the_loop(tmp_path: Path, lab: str) -> None:
     """Setup, loop, steps and keeps, trouble, no end: in each lab's own words."""
     call("init", str(tmp_path / "lab"), "--lab", lab)
     text = (tmp_path / "lab" / "program.md").read_text()
     for word in ("## Setup", "autoresearch try -m", "step", "keep", "timeout", "Never stop"):
         assert word.lower() in text.lower(), word
-    told = set(re.findall(r"`autoresearch ([a-z]+)", text))
-    assert told <= set(COMMANDS)
+    commands = set(re.findall(r"`autoresearch ([a-z]+)", text))
+    assert commands <= set(COMMANDS)
 
 
-def test_blank_tells_agents_too_and_leaves_their_files_alone(
+def test_blank_writes_missing_instructions_and_no_others(
     script: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What is missing is written and named; what is there stays, a link included."""
+    """Missing files are written and named; existing ones stay, links included."""
     (script / "AGENTS.md").write_text("mine")
     (script / "CLAUDE.md").symlink_to("AGENTS.md")
     (script / "GEMINI.md").symlink_to("nowhere")
@@ -197,10 +197,10 @@ def test_blank_tells_agents_too_and_leaves_their_files_alone(
     assert "$" not in program
 
 
-def test_blank_has_git_pass_over_what_studies_write(
+def test_blank_ignores_the_files_that_studies_write(
     script: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Lines of one's own .gitignore stay, and none is written twice."""
+    """Existing lines of .gitignore stay, and none is written twice."""
     (script / ".gitignore").write_text("data/\nreport.html")
     words = ("--metric", "error", "--", "python", "solve.py")
     assert call("init", str(script), "--lab", "blank", *words) == 0
@@ -210,7 +210,7 @@ def test_blank_has_git_pass_over_what_studies_write(
 
 
 def test_blank_leaves_a_linked_gitignore_alone(script: Path) -> None:
-    """The link stays, and what it leads to stays as it is."""
+    """The link stays, and its target is unchanged."""
     (script / "shared").write_text("data/\n")
     (script / ".gitignore").symlink_to("shared")
     words = ("--metric", "error", "--", "python", "solve.py")
@@ -219,7 +219,7 @@ def test_blank_leaves_a_linked_gitignore_alone(script: Path) -> None:
     assert (script / "shared").read_text() == "data/\n"
 
 
-def test_what_agents_are_told_may_change_during_a_study(script: Path) -> None:
+def test_instructions_may_change_during_a_study(script: Path) -> None:
     """Instructions are no fixed files: a study goes on after an edit of them."""
     words = ("--metric", "error", "--", "python", "solve.py")
     call("init", str(script), "--lab", "blank", *words)

@@ -70,99 +70,99 @@ def drive(lab: Path, script: Drive) -> None:
     anyio.run(main)
 
 
-async def told(session: ClientSession, tool: str, **words: Any) -> dict[str, Any]:
-    """What a tool answers, typed."""
+async def answer_of(session: ClientSession, tool: str, **words: Any) -> dict[str, Any]:
+    """The typed answer of a tool."""
     answer = await session.call_tool(tool, words)
     assert not answer.is_error, answer.content[0].text
     return answer.structured_content
 
 
 async def refused(session: ClientSession, tool: str, **words: Any) -> str:
-    """What a tool says when it cannot."""
+    """The error of a tool."""
     answer = await session.call_tool(tool, words)
     assert answer.is_error
     return answer.content[0].text
 
 
-async def tried(session: ClientSession, note: str) -> dict[str, Any]:
+async def run_trial(session: ClientSession, note: str) -> dict[str, Any]:
     """Start a trial and wait until it is over."""
-    await told(session, "start_trial", note=note)
-    while (now := await told(session, "wait_trial", seconds=5))["state"] == "running":
+    await answer_of(session, "start_trial", note=note)
+    while (now := await answer_of(session, "wait_trial", seconds=5))["state"] == "running":
         pass
     return now
 
 
 def test_an_agent_can_research_by_tools_alone(lab: Path) -> None:
-    """Baseline, a keep, a crash; every way to look says the same, typed."""
+    """Baseline, a keep, a crash; all tools report the same, typed."""
 
     async def script(session: ClientSession) -> None:
         tools = (await session.list_tools()).tools
         assert {tool.name for tool in tools} == TOOLS
         assert all(tool.description and tool.output_schema for tool in tools)
-        first = await tried(session, "baseline")
+        first = await run_trial(session, "baseline")
         assert (first["state"], first["result"]["value"]) == ("finished", 10.0)
         (lab / "train.py").write_text("SCORE = 7\n")
-        kept = (await tried(session, "--smaller"))["result"]
+        kept = (await run_trial(session, "--smaller"))["result"]
         assert (kept["number"], kept["word"], kept["delta"]) == (1, "keep", -3.0)
         (lab / "train.py").write_text(CRASHES)
-        crashed = (await tried(session, "boom"))["result"]
+        crashed = (await run_trial(session, "boom"))["result"]
         assert (crashed["word"], crashed["best"], crashed["best_trial"]) == ("crash", 7.0, 1)
         assert "RuntimeError: boom" in crashed["why"]
         assert "Put back train.py" in crashed["next"]
         assert (lab / "train.py").read_text() == "SCORE = 7\n"
-        rows = (await told(session, "results", last=2))["rows"]
+        rows = (await answer_of(session, "results", last=2))["rows"]
         assert [(row["trial"], row["status"], row["note"]) for row in rows] == [
             (1, "keep", "--smaller"),
             (2, "crash", "boom"),
         ]
-        status = await told(session, "status")
+        status = await answer_of(session, "status")
         assert (status["trials"], status["crashed"], status["best"]) == (3, 1, 7.0)
         assert (status["running"], status["direction"]) == ("", "minimize")
-        assert "Traceback" in "\n".join((await told(session, "show", trial=2))["log"])
-        assert len((await told(session, "show", trial=2, lines=1))["log"]) == 1
-        assert "+SCORE = 7\n" in (await told(session, "diff", trial=1))["text"]
-        assert (await told(session, "best"))["branch"].startswith("autoresearch/")
-        assert "Make the score small." in (await told(session, "brief"))["text"]
+        assert "Traceback" in "\n".join((await answer_of(session, "show", trial=2))["log"])
+        assert len((await answer_of(session, "show", trial=2, lines=1))["log"]) == 1
+        assert "+SCORE = 7\n" in (await answer_of(session, "diff", trial=1))["text"]
+        assert (await answer_of(session, "best"))["branch"].startswith("autoresearch/")
+        assert "Make the score small." in (await answer_of(session, "brief"))["text"]
 
     drive(lab, script)
 
 
 def test_one_trial_runs_at_a_time_and_waiting_for_it_is_bounded(lab: Path) -> None:
-    """A second start names the first; a wait answers while the trial runs, and tells how far."""
+    """A second start names the first; a wait answers during the trial, with its progress."""
     gate = lab.parent / "gate"
     (lab / "train.py").write_text(WAITS.format(gate=str(gate), score=7))
 
     async def script(session: ClientSession) -> None:
-        await told(session, "start_trial", note="the slow one")
+        await answer_of(session, "start_trial", note="the slow one")
         assert "'the slow one'" in await refused(session, "start_trial", note="another")
-        now = await told(session, "wait_trial", seconds=0)
+        now = await answer_of(session, "wait_trial", seconds=0)
         while now.get("progress") != 0.25:  # before that the baseline runs
-            now = await told(session, "wait_trial", seconds=0.2)
+            now = await answer_of(session, "wait_trial", seconds=0.2)
             assert now["state"] == "running", now
         assert "progress 25%" in now["log"][-1]
         assert "run of #1" in now["doing"]
-        assert (await told(session, "status"))["running"] != ""
+        assert (await answer_of(session, "status"))["running"] != ""
         assert "50" in await refused(session, "wait_trial", seconds=51)
         gate.touch()
-        end = await told(session, "wait_trial", seconds=50)
+        end = await answer_of(session, "wait_trial", seconds=50)
         assert (end["state"], end["result"]["value"]) == ("finished", 7.0)
 
     drive(lab, script)
 
 
 def test_a_trial_outlives_its_server(lab: Path) -> None:
-    """The client is gone, the trial goes on; the next server waits for it and tells its result."""
+    """The client is gone, the trial goes on; the next server waits for it and has its result."""
     gate = lab.parent / "gate"
     (lab / "train.py").write_text(WAITS.format(gate=str(gate), score=6))
 
     async def start(session: ClientSession) -> None:
-        await told(session, "start_trial", note="outlives")
+        await answer_of(session, "start_trial", note="outlives")
 
     async def finish(session: ClientSession) -> None:
-        assert (await told(session, "wait_trial", seconds=0))["state"] == "running"
+        assert (await answer_of(session, "wait_trial", seconds=0))["state"] == "running"
         assert "'outlives'" in await refused(session, "start_trial", note="another")
         gate.touch()
-        end = await told(session, "wait_trial", seconds=50)
+        end = await answer_of(session, "wait_trial", seconds=50)
         assert (end["result"]["word"], end["result"]["value"]) == ("keep", 6.0)
 
     drive(lab, start)
@@ -175,8 +175,8 @@ def test_a_trial_that_cannot_begin_says_why(lab: Path) -> None:
     async def script(session: ClientSession) -> None:
         assert "start_trial" in await refused(session, "wait_trial")
         assert "No study here yet" in await refused(session, "status")
-        await tried(session, "baseline")
-        again = await tried(session, "nothing new")
+        await run_trial(session, "baseline")
+        again = await run_trial(session, "nothing new")
         assert (again["state"], again["result"]) == ("failed", None)
         assert "no change from the best" in again["error"]
         assert "there are: 0 to 0" in await refused(session, "show", trial=99)
@@ -186,34 +186,34 @@ def test_a_trial_that_cannot_begin_says_why(lab: Path) -> None:
 
 
 def test_a_paused_study_begins_no_trial(lab: Path) -> None:
-    """`pause` holds for agents that drive as for the loop; what they edited stays."""
+    """`pause` holds for start_trial as for the loop; the agent's edit stays."""
 
     async def script(session: ClientSession) -> None:
-        await tried(session, "baseline")
+        await run_trial(session, "baseline")
         (lab / "train.py").write_text("SCORE = 7\n")
         [home] = (lab / ".autoresearch").glob("*/ledger.db")
         pause = home.with_name("pause")
         pause.write_text("21 Nov 16:00\n")
         assert "paused since 21 Nov 16:00" in await refused(session, "start_trial", note="mine")
         pause.unlink()
-        assert (await tried(session, "mine"))["result"]["value"] == 7.0
+        assert (await run_trial(session, "mine"))["result"]["value"] == 7.0
 
     drive(lab, script)
 
 
 def test_a_note_may_hold_anything(lab: Path) -> None:
-    """What no command line can take is cleaned, as everywhere."""
+    """Characters that a command line cannot take are removed."""
 
     async def script(session: ClientSession) -> None:
-        started = await told(session, "start_trial", note="a\0b \x1b[31mred")
+        started = await answer_of(session, "start_trial", note="a\0b \x1b[31mred")
         assert started["note"] == "ab red"
-        await told(session, "wait_trial", seconds=50)
+        await answer_of(session, "wait_trial", seconds=50)
 
     drive(lab, script)
 
 
-def test_a_study_that_somebody_else_runs_is_left_to_them(lab: Path) -> None:
-    """While `autoresearch run` holds the study, start_trial names the process that does."""
+def test_a_study_that_another_process_runs_is_left_alone(lab: Path) -> None:
+    """While `autoresearch run` holds the study, start_trial names its process."""
     (lab / "train.py").write_text(SLOW)
     git(lab, "commit", "-qam", "slow")
     words = [sys.executable, "-m", "autoresearch", "run", "--tag", "t", "--lab", str(lab)]
@@ -232,7 +232,7 @@ def test_a_study_that_somebody_else_runs_is_left_to_them(lab: Path) -> None:
 
 
 def test_a_folder_that_is_no_lab_is_named(tmp_path: Path) -> None:
-    """The server starts all the same, and every tool says how to make a lab."""
+    """The server starts, and every tool answers how to make a lab."""
 
     async def script(session: ClientSession) -> None:
         for tool in ("status", "results", "best", "brief"):
@@ -258,8 +258,8 @@ def test_without_the_sdk_the_command_says_how_to_install_it(tmp_path: Path) -> N
     assert "Traceback" not in done.stderr
 
 
-def test_a_number_of_a_process_that_is_used_again_is_not_ours(tmp_path: Path) -> None:
-    """After a reboot the recorded process number may be anybody's: it does not count as running."""
+def test_a_reused_process_number_does_not_count_as_running(tmp_path: Path) -> None:
+    """After a reboot another process may have the recorded number."""
     child = Background(tmp_path)
     started = child.start([sys.executable, "-c", "import time; time.sleep(60)"], "x", tmp_path)
     assert started is not None

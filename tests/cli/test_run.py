@@ -1,4 +1,4 @@
-"""run and try, as a person and as a machine use them."""
+"""run and try, with output for people and for machines."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def descriptions(lab: Path) -> list[list[str]]:
 def test_run_prints_a_line_a_trial_and_a_summary(
     lab: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The baseline comes first, --trials counts what comes after it, and the end says the gain."""
+    """The baseline comes first, --trials counts the others, and the last line has the gain."""
     assert call(lab, "run", *COUNTDOWN, "--trials", "3", "--tag", "t") == 0
     out = capsys.readouterr().out
     assert [
@@ -88,7 +88,7 @@ def test_run_json_prints_one_object_a_trial(lab: Path, capsys: pytest.CaptureFix
 
 
 def test_run_uses_the_offline_proposer_when_no_agent_is_named(lab: Path) -> None:
-    """The annotated constant of the lab is what it turns."""
+    """It changes the lab's annotated constant."""
     assert call(lab, "run", "--trials", "3") == 0
     notes = [row[2] for row in descriptions(lab)]
     assert len(notes) == 4
@@ -97,7 +97,7 @@ def test_run_uses_the_offline_proposer_when_no_agent_is_named(lab: Path) -> None
 
 @pytest.mark.slow
 def test_a_run_killed_at_any_instant_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
-    """kill -9 of the loop, again and again: the table ends as that of an undisturbed run."""
+    """After kill -9 of the loop, repeated, the table equals that of an undisturbed run."""
     calm, shaken = make_lab(tmp_path / "calm"), make_lab(tmp_path / "shaken")
     words = ("run", "--agent", "tiny_agents:Nine", "--tag", "t")
     assert call(calm, *words) == 0
@@ -122,7 +122,7 @@ def asleep(lab: Path, *words: str) -> tuple[subprocess.Popen[str], list[psutil.P
 
 
 def test_ctrl_c_twice_ends_the_run_at_once(lab: Path) -> None:
-    """The second kills the trial, says how to go on, and leaves no process behind."""
+    """The second one kills the trial, reports how to go on, and leaves no process behind."""
     process, below = asleep(lab)
     process.send_signal(signal.SIGINT)
     assert process.stderr is not None
@@ -153,7 +153,7 @@ def test_ctrl_c_once_lets_the_run_end(lab: Path) -> None:
 
 
 def test_a_replay_does_not_wait_again(lab: Path, tmp_path: Path) -> None:
-    """Neither for a busy side nor after a dozen empty hands."""
+    """Neither for a busy provider nor after a dozen empty proposals."""
     tape = tmp_path / "night.jsonl"
     failures = [ProposalFailed("busy", "slow down", retry_after=3600.0)] * 6
     failures += [ProposalFailed("empty", "nothing")] * 13
@@ -191,8 +191,8 @@ tokens = ["tokens"]
 
 
 @pytest.mark.parametrize("quick", [0, 1])
-def test_ctrl_c_while_an_agent_works_pays_what_it_has_cost(tmp_path: Path, quick: int) -> None:
-    """The first proposal, or one that was begun ahead: --max-usd and status know of it."""
+def test_ctrl_c_while_an_agent_works_records_its_cost(tmp_path: Path, quick: int) -> None:
+    """The cost of the first proposal, or of one ahead, counts for --max-usd and status."""
     agent, count = tmp_path / "agent.py", tmp_path / "count"
     agent.write_text(SLOW_AGENT.format(python=sys.executable, count=count, quick=quick))
     agent.chmod(0o755)
@@ -236,7 +236,7 @@ def test_a_paused_study_refuses_a_try(lab: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_a_paused_study_waits_and_goes_on(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`pause` holds across restarts, `status` tells it, and `resume` ends it."""
+    """`pause` holds across restarts, `status` shows it, and `resume` ends it."""
     call(lab, "run", "--trials", "0", "--tag", "t")
     capsys.readouterr()
     assert call(lab, "pause") == 0
@@ -259,7 +259,7 @@ def test_a_paused_study_waits_and_goes_on(lab: Path, capsys: pytest.CaptureFixtu
 
 
 def status(lab: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    """What `status` says."""
+    """The output of `status`."""
     call(lab, "status")
     return capsys.readouterr().out
 
@@ -293,7 +293,7 @@ def test_run_stops_when_the_time_is_up(lab: Path, capsys: pytest.CaptureFixture[
         (("runn",), "did you mean"),
     ],
 )
-def test_wrong_words_are_answered_with_the_right_ones(
+def test_a_wrong_word_is_answered_with_the_right_one(
     lab: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], says: str
 ) -> None:
     """Exit code 2, one message, no traceback."""
@@ -306,7 +306,7 @@ def test_wrong_words_are_answered_with_the_right_ones(
 def test_a_lab_that_does_not_run_exits_with_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A failed baseline is the lab's trouble: exit code 1 and the log's own words."""
+    """A failed baseline is the lab's trouble: exit code 1 and the log's last line."""
     lab = make_lab(tmp_path / "lab", train_py=CRASHES)
     assert call(lab, "run", *COUNTDOWN) == 1
     assert "RuntimeError: boom" in capsys.readouterr().err
@@ -315,7 +315,7 @@ def test_a_lab_that_does_not_run_exits_with_1(
 def test_a_command_that_cannot_start_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The message tells the program that was not found."""
+    """The message names the missing program."""
     lab = make_lab(tmp_path / "lab", task_toml=TASK.replace("python run.py", "no-such-program x"))
     assert call(lab, "run", *COUNTDOWN) == 1
     err = capsys.readouterr().err
@@ -324,7 +324,7 @@ def test_a_command_that_cannot_start_is_named(
 
 
 def test_no_lab_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A folder without task.toml is answered with how to make one."""
+    """For a folder without task.toml the message says how to make a lab."""
     assert call(tmp_path, "run") == 2
     assert "autoresearch init" in capsys.readouterr().err
 
@@ -356,17 +356,17 @@ def test_try_puts_back_the_best_after_a_discard_or_a_crash(
 
 
 def test_try_without_an_edit_says_so(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The first time the baseline is what is tried; after that there must be an edit."""
+    """The first time the baseline runs; after that there must be an edit."""
     assert call(lab, "try", "-m", "baseline") == 0
     assert descriptions(lab) == [["10.000000", "keep", "baseline"]]
     assert call(lab, "try", "-m", "nothing") == 2
     assert "no change from the best" in capsys.readouterr().err
 
 
-def test_try_says_what_became_of_it_in_a_few_lines(
+def test_try_reports_its_outcome_in_a_few_lines(
     lab: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Status, value, difference, why, what next: the same few lines whatever the run printed."""
+    """Status, value, difference, why, what next: few lines, even when the run prints many."""
     flood = "for _ in range(5000):\n    print('noise')\n"
     (lab / "train.py").write_text(flood + "SCORE = 7\n")
     call(lab, "try", "-m", "good", "--tag", "t")
@@ -388,14 +388,19 @@ def test_try_says_what_became_of_it_in_a_few_lines(
 
 
 def test_try_json_is_one_object(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The trial as the export has it, and what the lines for people say beside it."""
+    """The trial as `export` prints it, with the further facts of the text output."""
     (lab / "train.py").write_text("SCORE = 12\n")
     call(lab, "try", "-m", "worse", "--json")
-    told = json.loads(capsys.readouterr().out)
-    assert (told["number"], told["status"], told["value"]) == (1, "discard", 12.0)
-    assert (told["word"], told["delta"], told["best"], told["best_trial"]) == ("discard", 2, 10, 0)
-    assert told["why"] == "it does not look better than what it started from"
-    assert "Put back train.py" in told["next"]
+    record = json.loads(capsys.readouterr().out)
+    assert (record["number"], record["status"], record["value"]) == (1, "discard", 12.0)
+    assert (record["word"], record["delta"], record["best"], record["best_trial"]) == (
+        "discard",
+        2,
+        10,
+        0,
+    )
+    assert record["why"] == "it does not look better than what it started from"
+    assert "Put back train.py" in record["next"]
 
 
 NOISY = """
@@ -405,27 +410,27 @@ print("score:", train.SCORE + random.Random(os.environ["AUTORESEARCH_SEED"]).gau
 """
 
 
-def test_steps_made_by_try_are_proven_when_enough_stand(
+def test_steps_made_by_try_are_confirmed_when_there_are_enough(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Steps stay in place; with the last of the stack they are run again, and kept together."""
+    """Steps stay in place; after the last of the stack they are confirmed and kept together."""
     lab = make_lab(tmp_path / "lab", task_toml=TASK + "[keep]\nsteps = 2\n", run_py=NOISY)
-    said = []
+    outputs = []
     for score in (9.0, 8.0):
         (lab / "train.py").write_text(f"SCORE = {score}\n")
         call(lab, "try", "-m", f"score {score}", "--tag", "t")
-        said.append(capsys.readouterr().out)
-    assert "status: step" in said[0]
-    assert "A step: it looks better, and is proven later" in said[0]
-    assert "proof:  #3 keep score" in said[1]
-    assert "the new best is #3" in said[1]
-    assert max(len(text.splitlines()) for text in said) <= 12
+        outputs.append(capsys.readouterr().out)
+    assert "status: step" in outputs[0]
+    assert "A step: it looks better, and is confirmed later" in outputs[0]
+    assert "check:  #3 keep score" in outputs[1]
+    assert "the new best is #3" in outputs[1]
+    assert max(len(text.splitlines()) for text in outputs) <= 12
     assert (lab / "train.py").read_text() == "SCORE = 8.0\n"
     assert git(lab, "show", "autoresearch/t:train.py") == "SCORE = 8.0"
 
 
-def test_what_was_written_while_a_trial_ran_is_not_lost(lab: Path) -> None:
-    """A discard puts the files back, and a later edit that stood there is kept aside."""
+def test_an_edit_made_while_a_trial_runs_is_not_lost(lab: Path) -> None:
+    """A discard puts the files back; the later edit is saved in another folder."""
     later = "import pathlib\npathlib.Path({!r}).write_text('SCORE = 3  # next idea')\nSCORE = 12\n"
     text = later.format(str(lab / "train.py"))
     task = 'sandbox = "off"\n' + (lab / "task.toml").read_text()

@@ -1,4 +1,4 @@
-"""A place where the tests of sandboxes run their trials, and what is looked at afterwards."""
+"""A place where the tests of executors run their jobs, with checks of what is left behind."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import pytest
 
 from autoresearch.executors import Execution, Executor, Job
 from autoresearch.executors.landlock import abi
+from autoresearch.executors.local import LocalExecutor
 from autoresearch.executors.probe import probe
 from autoresearch.executors.sandbox import LandlockExecutor, SandboxExecutor
 
@@ -27,7 +28,7 @@ PLAIN_PYTHON = shutil.which("python3", path="/usr/bin:/bin")  # one that every u
 
 
 class Place:
-    """A folder for trials, with secrets and a log beside it; its processes carry a mark."""
+    """A folder for jobs, with secrets and a log beside it; its processes carry a mark."""
 
     def __init__(self, home: Path, executor: Executor, python: str) -> None:
         self.executor, self.python = executor, python
@@ -36,6 +37,7 @@ class Place:
         self.outside.mkdir()
         (self.outside / "secret").write_text("the answers")
         self.mark = uuid.uuid4().hex
+        self.level = "none"  # of the sandbox
 
     def job(self, command: str, timeout: float = LONG, **fields: object) -> Job:
         """A job in this place."""
@@ -104,6 +106,11 @@ def until(true: Callable[[], object], what: str) -> None:
     while not true():
         assert time.monotonic() < deadline, f"still not so after {LONG:.0f} s: {what}"
         time.sleep(0.01)
+
+
+def local_place(home: Path) -> Place:
+    """A place without a sandbox."""
+    return Place(home, LocalExecutor(), sys.executable)
 
 
 def bubblewrap_place(home: Path) -> Place:

@@ -47,7 +47,7 @@ def test_a_child_that_was_refused_counts(place: Place) -> None:
 
 
 def test_nothing_of_a_group_is_left(place: Place, group: MemoryGroup) -> None:
-    """The group is gone after its job, and one whose supervisor was killed after the next."""
+    """The group is removed after its job; that of a killed supervisor after the next job."""
     orphan = subprocess.run(
         [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True
     )
@@ -82,7 +82,7 @@ def test_version_2_is_found_where_the_session_was_given_it(tmp_path: Path) -> No
 
 
 def test_version_1_is_found_by_its_controller() -> None:
-    """The hierarchy whose options name memory, seen from where it is mounted."""
+    """The hierarchy whose options name memory, by its mount point."""
     line = "39 30 0:34 {} /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory"
     groups = ["5:cpu,cpuacct:/", "4:memory:/box/one", "0::/"]
     inside = Path("/sys/fs/cgroup/memory")
@@ -95,7 +95,7 @@ def test_version_1_is_found_by_its_controller() -> None:
 
 
 def test_counts_of_either_version_are_read(tmp_path: Path) -> None:
-    """`oom_kill` tells, `oom` alone does not: that one may have been mended by reclaim."""
+    """`oom_kill` counts; `oom` alone does not, because the kernel may have reclaimed memory."""
     for dialect in (V1, V2):
         group = MemoryGroup(tmp_path, dialect)
         (tmp_path / dialect.events).write_text("oom 3\noom_kill 0\n")

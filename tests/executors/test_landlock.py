@@ -1,4 +1,4 @@
-"""LandlockExecutor: what it allows, and what it admits it does not do."""
+"""LandlockExecutor: what it allows, and its documented weaknesses."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def place() -> Iterator[Place]:
 
 @pytest.mark.parametrize("code", [0, 1, 3, 127])
 def test_a_command_ends_as_data(place: Place, code: int) -> None:
-    """Output and exit code arrive as they do without, and the level is told."""
+    """Output and exit code arrive as without a sandbox, and the level is reported."""
     ended = place.run(f"echo out; echo err >&2; exit {code}")
     assert (ended.ending, ended.exit_code, ended.sandbox) == ("exit", code, "landlock")
     assert place.said() == ["out", "err"]
 
 
 def test_a_signal_and_a_leftover(place: Place) -> None:
-    """A death by signal is told by number, what stays in the background is counted."""
+    """A signal is reported by number, and background processes are counted."""
     assert place.run("kill -9 $$").signal == 9
     ended = place.run("sleep 600 & setsid sleep 600 & sleep 0.2")
     assert (ended.ok, ended.leftovers) == (True, 2)
@@ -95,7 +95,7 @@ def test_limits_come_with_it(place: Place) -> None:
 
 
 def test_as_root_a_closed_folder_is_named(tmp_path: Path, place: Place) -> None:
-    """Where nobody can pass, root's job cannot run: the folder is named, and the way out."""
+    """A folder closed to other users is named, with a command that opens it."""
     if os.geteuid():
         pytest.skip("only root drops to another user")
     closed = tmp_path / "closed"

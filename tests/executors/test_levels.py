@@ -53,7 +53,7 @@ def test_a_probe_is_made_once_and_gives_its_reasons() -> None:
 
 
 def test_policies(tmp_path: Path) -> None:
-    """off is local, auto is the best there is, and a job's execution says the level probed."""
+    """off is local, auto is the best level, and an Execution reports it."""
     assert isinstance(make_executor("off"), LocalExecutor)
     chosen = {
         "bubblewrap": SandboxExecutor,
@@ -77,7 +77,7 @@ def test_with_bubblewrap_both_policies_take_it(policy: Policy) -> None:
 
 
 def test_without_bubblewrap_required_is_refused() -> None:
-    """It says what is missing and what to do; auto takes the next level and tells why."""
+    """The error says what is missing and what to do; auto takes the next level and says why."""
     level, why, name, refusal = without_bubblewrap("/nonexistent")
     assert level in ("landlock", "none")
     assert name == {"landlock": "landlock", "none": "local"}[level]
@@ -89,7 +89,7 @@ def test_without_bubblewrap_required_is_refused() -> None:
     ("version", "word"), [("0.6.1", "too old"), ("0.11.0", "No permissions to create")]
 )
 def test_a_bubblewrap_that_does_not_work(version: str, word: str) -> None:
-    """An old one, and one whose machine forbids namespaces: its own word is the reason."""
+    """An old bubblewrap, and a machine without namespaces: its message is the reason."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         script = Path(folder, "bwrap")
@@ -103,6 +103,6 @@ def test_a_bubblewrap_that_does_not_work(version: str, word: str) -> None:
 
 
 def test_required_is_our_error_with_exit_code_2() -> None:
-    """A machine without the sandbox that was asked for is no failure of a candidate."""
+    """A missing sandbox is an error of the machine, not a failure of a candidate."""
     assert ExecutorError.exit_code == 2
     assert set(Policy.__args__) == {"auto", "required", "off"}  # type: ignore[attr-defined]

@@ -9,7 +9,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from autoresearch.executors import JobLimits
 from autoresearch.executors.leftover import FILE, kill_leftover
 from autoresearch.executors.local import LocalExecutor
 from autoresearch.executors.processes import boot, kill_exactly, started
-from autoresearch.executors.watchdog import ASLEEP, DiskMeter, Watchdog, slept
+from autoresearch.executors.watchdog import ASLEEP, DiskMeter, Watchdog, suspended_seconds
 from executors.place import Place, bubblewrap_place, landlock_place, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits are Linux's")
@@ -42,7 +41,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 
 
 def test_too_much_memory(place: Place) -> None:
-    """A command over its memory is killed; what it took is told."""
+    """A command over its memory limit is killed; its peak is reported."""
     ended = place.python_run(
         "import time\nx = bytearray(b'x') * 300_000_000\ntime.sleep(600)",
         limits=JobLimits(memory=100 * MIB),
@@ -128,9 +127,9 @@ def test_limits_that_are_kept_do_not_show(place: Place) -> None:
 
 def test_a_machine_that_did_not_sleep() -> None:
     """Two clocks that run alike are no suspend."""
-    watchdog, before = Watchdog(JobLimits(), Path.cwd()), slept()
+    watchdog, before = Watchdog(JobLimits(), Path.cwd()), suspended_seconds()
     assert not watchdog.suspended()
-    assert abs(slept() - before) < ASLEEP
+    assert abs(suspended_seconds() - before) < ASLEEP
 
 
 def test_the_disk_meter_counts_what_is_there(tmp_path: Path) -> None:
@@ -140,10 +139,10 @@ def test_the_disk_meter_counts_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "in/link").symlink_to(tmp_path)
     (tmp_path / "in/a/file").write_bytes(b"x" * MIB)
     meter, now = DiskMeter(tmp_path / "in"), 0.0
-    first = meter.look(now)
+    first = meter.count(now)
     assert MIB <= first < 1.5 * MIB
     (tmp_path / "in/a/more").write_bytes(b"x" * MIB)
-    assert meter.look(now + 100) >= first + MIB
+    assert meter.count(now + 100) >= first + MIB
 
 
 def test_a_folder_of_many_files_is_counted_in_steps(tmp_path: Path) -> None:
@@ -152,7 +151,7 @@ def test_a_folder_of_many_files_is_counted_in_steps(tmp_path: Path) -> None:
         (tmp_path / str(number)).touch()
     (tmp_path / "big").write_bytes(b"x" * MIB)
     meter = DiskMeter(tmp_path)
-    assert max(meter.look(float(second)) for second in range(4)) >= MIB
+    assert max(meter.count(float(second)) for second in range(4)) >= MIB
 
 
 # ---- what an earlier harness left --------------------------------------------------------------
@@ -214,7 +213,7 @@ def test_a_process_that_took_the_id_later_is_spared(tmp_path: Path, wrong: str) 
 
 @pytest.mark.parametrize("text", [None, "", "{}", "[]", '{"boot": 1, "supervisor": 3}', "\0"])
 def test_a_broken_file_kills_nothing(tmp_path: Path, text: str | None) -> None:
-    """No file, or one that says nothing, is no leftover."""
+    """A missing or broken file kills nothing."""
     if text is not None:
         (tmp_path / FILE).write_text(text)
     assert kill_leftover(tmp_path / FILE) is False
@@ -236,15 +235,15 @@ def test_the_file_is_there_while_it_runs(place: Place) -> None:
 
 
 def test_a_stopped_supervisor_of_a_dead_harness(place: Place) -> None:
-    """What cannot end itself, because it is stopped, is woken and ends."""
+    """A supervisor that cannot end because it is stopped is continued, and ends."""
     harness = subprocess.Popen([sys.executable, "-c", HARNESS, *arguments(place, "sleep 600")])
     path = place.log.parent / FILE
     until(path.exists, "the file is there")
     supervisor = json.loads(path.read_text())["supervisor"][0]
     os.kill(supervisor, signal.SIGSTOP)
+    until(lambda: psutil.Process(supervisor).status() == psutil.STATUS_STOPPED, "it is stopped")
     harness.kill()
     harness.wait()
-    time.sleep(0.2)
     assert started(supervisor) is not None
     assert kill_leftover(path) is True
     assert gone(supervisor) and place.alive() == []

@@ -1,4 +1,4 @@
-"""LocalExecutor with real processes: whatever they do, nothing of them survives."""
+"""LocalExecutor with real processes: whatever they do, none of them survives."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ import pytest
 
 from autoresearch.errors import ExecutorError
 from autoresearch.executors import Execution, Job
+from autoresearch.executors.bounded_log import LOG_HEAD, LOG_TAIL
 from autoresearch.executors.local import LocalExecutor
-from autoresearch.executors.supervisor import LOG_HEAD, LOG_TAIL
 
 LONG = 60.0  # seconds: a test that waits so long has failed
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs a child subreaper")
@@ -102,7 +102,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_command_that_dies_of_a_signal(place: Place, number: signal.Signals) -> None:
-    """The signal is told by number, and there is no exit code."""
+    """The signal is reported by number, and there is no exit code."""
     ended = place.run(f"echo before; kill -{int(number)} $$; echo after")
     assert (ended.ending, ended.signal, ended.exit_code, ended.ok) == (
         "signal",
@@ -151,7 +151,7 @@ def test_a_command_that_closes_its_output_is_waited_for(place: Place) -> None:
 
 
 def test_the_environment_is_exactly_the_jobs(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of ours is inherited, and every value arrives, whatever is in it."""
+    """No variable of the harness is inherited, and every value arrives unchanged."""
     monkeypatch.setenv("OUR_SECRET", "secret")
     odd = {"EMPTY": "", "LINES": "a\nb", "UNI": "é☃", "QUOTE": "a'b\"c$(x)", "EQ": "a=b"}
     job = Job(
@@ -442,7 +442,7 @@ def test_signals_to_the_supervisor_are_not_its_end(place: Place) -> None:
 
 
 def test_a_killed_supervisor_is_our_error(place: Place) -> None:
-    """Without its keeper a trial may live on: the harness says so instead of going on."""
+    """Without its supervisor a job may live on: the harness reports that instead of going on."""
     with pytest.raises(ExecutorError, match=r"may still run.*below"):
         LocalExecutor().run(place.job("kill -9 $PPID; sleep 600"))
 
@@ -487,7 +487,7 @@ def test_a_place_that_cannot_be_had_is_our_error(place: Place, kind: str) -> Non
 
 @LINUX
 def test_a_full_disk_is_our_error_and_nothing_survives(place: Place) -> None:
-    """When the log cannot be written the trial is killed, and the reason is told."""
+    """When the log cannot be written, the job is killed and the reason is reported."""
     command = "setsid sleep 600 & echo hello; sleep 600"
     with pytest.raises(ExecutorError, match="No space left"):
         LocalExecutor().run(Job(command, place.folder, Path("/dev/full"), LONG, place.env))

@@ -47,7 +47,7 @@ def test_read_finds_the_literal_constants_of_the_module_only() -> None:
 
 
 def test_read_knows_every_kind_of_range() -> None:
-    """Log, linear, int and choices are told apart; no range means no knob."""
+    """Log, linear, int and choices are distinguished; no range means no knob."""
     found = constants.read(LAB)
     assert found["LR"].knob == Log(0.005, 0.2)
     assert found["WARMDOWN"].knob == Linear(0, 1)
@@ -118,12 +118,12 @@ def test_a_name_assigned_twice_is_what_it_was_last() -> None:
     "text", ["9**9**9", "1 << 10**6", "f()", "-'a'", "1 + 2", "B", "b'x'", "[*B]"]
 )
 def test_what_is_not_a_literal_is_not_read(text: str) -> None:
-    """Computations other than products and bounded powers are nobody's constants."""
+    """Computations other than products and bounded powers are not constants."""
     assert constants.read(f"A = {text}\n") == {}
 
 
 def test_broken_source_is_an_error_with_file_and_line() -> None:
-    """The person is told where Python stopped understanding."""
+    """The error names the line where Python stopped parsing."""
     with pytest.raises(ProposerError, match=r"^train\.py:2: not valid Python: .*never closed"):
         constants.read("A = 1\nB = (\n", "train.py")
 

@@ -59,7 +59,7 @@ def load(lab: Path, text: str) -> Task:
 
 
 def refusal(lab: Path, text: str) -> str:
-    """What is said about a task.toml that cannot be used."""
+    """The error for a task.toml that cannot be used."""
     with pytest.raises(TaskError) as caught:
         load(lab, text)
     assert str(lab / "task.toml") in str(caught.value)
@@ -123,7 +123,7 @@ def edited(old: str, new: str) -> str:
         ('"python train.py"', '" "', "command", "' '", "a non-empty string"),
         ('"python train.py"', "3", "command", "3", "a non-empty string"),
         ('"python train.py"', '["a", "b"]', "command", "['a', 'b']", "a non-empty string"),
-        ('"python train.py"', r'"a\u0000b"', "command", r"'a\x00b'", "no NUL in it"),
+        ('"python train.py"', r'"a\u0000b"', "command", r"'a\x00b'", "without NUL"),
         ('name = "nanogpt"', "name = true", "name", "True", "a non-empty string"),
         ('"val_bpb"', '"val bpb"', "metric.name", "'val bpb'", "val_bpb"),
         ('"val_bpb"', '"1st"', "metric.name", "'1st'", "val_bpb"),
@@ -150,7 +150,7 @@ def edited(old: str, new: str) -> str:
         ("min = 0.5", "min = 2", "secondary.accuracy.min", "2.0", "at most"),
         ("accuracy", '"a b"', "secondary.a b", "'a b'", "val_bpb"),
         ('"2"', "2", "env.OMP_NUM_THREADS", "2", "a string"),
-        ('"2"', r'"\u0000"', "env.OMP_NUM_THREADS", r"'\x00'", "no NUL in it"),
+        ('"2"', r'"\u0000"', "env.OMP_NUM_THREADS", r"'\x00'", "without NUL"),
         ("OMP_NUM_THREADS", '"A=B"', "env.A=B", "'A=B'", "OMP_NUM_THREADS"),
         ("OMP_NUM_THREADS", '""', "env.", "''", "OMP_NUM_THREADS"),
     ],
@@ -189,13 +189,13 @@ def test_a_number_beyond_floats_is_refused(lab: Path, old: str, new: str) -> Non
     ],
 )
 def test_a_missing_key_is_named(lab: Path, old: str, new: str, key: str) -> None:
-    """What a task cannot do without is asked for by its full name."""
+    """A missing required key is named in full."""
     assert f"{key} is missing" in refusal(lab, edited(old, new))
 
 
 @pytest.mark.parametrize("source", ["score", "judge"])
 def test_a_source_needs_its_table(lab: Path, source: str) -> None:
-    """Who lets somebody else produce the number says by which command."""
+    """A source other than the log needs its command."""
     assert f"{source} is missing" in refusal(lab, edited('"log"', f'"{source}"'))
     text = edited('"log"', f'"{source}"') + f"[{source}]\ncommand = 'python {source}.py'\n"
     task = load(lab, text)
@@ -211,7 +211,7 @@ def test_an_artefact_lies_inside_the_lab(lab: Path, name: str) -> None:
 
 
 def test_a_missing_metric_is_named(lab: Path) -> None:
-    """A task without a [metric] is told so; so is one whose metric is no table."""
+    """A missing [metric] is an error, and so is one that is not a table."""
     least = 'command = "c"\neditable = ["train.py"]\n'
     assert "metric is missing" in refusal(lab, least)
     assert "metric is 'val_bpb'; allowed is a table: [metric]" in refusal(

@@ -61,7 +61,7 @@ def test_messages_arrive_one_by_one(pair: tuple[Any, Any]) -> None:
 
 
 def test_silence_and_farewell(pair: tuple[Any, Any]) -> None:
-    """Who says nothing is a TimeoutError, who is gone an EOFError."""
+    """Silence is a TimeoutError, a closed connection an EOFError."""
     one, two = pair
     with pytest.raises(TimeoutError):
         two.receive(0.05)
@@ -204,7 +204,7 @@ while True:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a memfd")
 def test_logits_that_change_while_they_are_read_are_still_a_softmax() -> None:
-    """Whatever is written meanwhile, each token's nats are those of one row of logits."""
+    """Even if the run writes meanwhile, each token's nats come from one row of logits."""
     rows, vocab = 512, 257
     fd = judge.shared_memory(rows * vocab * 4)
     logits = judge.mapped(fd, (rows, vocab), np.float32)
@@ -265,7 +265,7 @@ sys.stdin.readline()
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 @pytest.mark.parametrize("how", ["itself", "child", "detached", "unwaited", "idle"])
 def test_the_clock_counts_all_processes_of_the_run(how: str) -> None:
-    """Children, detached ones, and those whose end nobody waits for cost what they use."""
+    """CPU time of children counts, also of detached ones and of zombies."""
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", BURNS, how], **pipes) as run:
         words = [sys.executable, "-c", CLOCK.format(lab=str(LAB)), str(run.pid)]
@@ -370,7 +370,7 @@ class Room:
         return dict(json.loads(self.result.read_text()))
 
     def refusal(self, forward: Forward, train: Callable[[Any], None] = lambda _: None) -> str:
-        """The reason that the run is told and that is written down."""
+        """The reason that the run gets and that the verdict records."""
         with pytest.raises(judge.Refused) as refused:
             self.run(forward, train)
         assert self.verdict()["reason"] == refused.value.reason
@@ -423,7 +423,7 @@ def reference(room: Room, name: str = "validation") -> float:
 
 
 def test_an_honest_run_is_scored_as_arithmetic_has_it(make_room: MakeRoom) -> None:
-    """The score is the float64 reference to 1e-6; seed and budget are told; times are recorded."""
+    """The score is the float64 reference to 1e-6; the run gets seed and budget."""
     room = make_room()
     assert room.run(honest) == pytest.approx(reference(room), rel=1e-6)
     assert (room.link.told["seed"], room.link.told["budget"]) == (5, 0.2)
@@ -459,7 +459,7 @@ def test_a_dtype_that_is_none(make_room: MakeRoom) -> None:
 
 
 def test_a_second_set_is_scored_and_not_told(make_room: MakeRoom) -> None:
-    """Every set is asked about; the run is told the first one's score only."""
+    """Every set is scored; the run gets the first one's score only."""
     room = make_room(names=("validation", "holdout"))
     assert room.run(honest) == room.verdict()["metric"]
     scores = room.verdict()["scores"]
@@ -495,7 +495,7 @@ def test_who_looks_ahead_at_times_is_found(make_room: MakeRoom) -> None:
 
 
 def test_a_look_ahead_is_in_the_record(make_room: MakeRoom) -> None:
-    """The last token of a row is in no input: who looks ahead is worse at it, whatever it hides."""
+    """The last token of a row is in no input, so a model that looks ahead is worse at it."""
     room = make_room(TWINS=0, ALTERED=0)  # as if every probe were recognised
     room.run(looks_ahead(1))
     assert room.verdict()["numbers"]["judge_blind_gap"] > 1.0
@@ -505,7 +505,7 @@ def test_a_look_ahead_is_in_the_record(make_room: MakeRoom) -> None:
 
 
 def test_who_learns_from_the_questions_is_found(make_room: MakeRoom) -> None:
-    """The first batch asked again at the end must get the same answer."""
+    """The first batch, repeated at the end, must get the same answer."""
     weights = table()
 
     def forward(ids: Any) -> Any:
@@ -548,10 +548,10 @@ def test_a_late_submission(make_room: MakeRoom) -> None:
 
 
 def test_the_last_step_has_its_grace(make_room: MakeRoom) -> None:
-    """Who submits a little late is scored, and how late is recorded."""
+    """A slightly late submission is scored, and its time is recorded."""
     room = make_room()
     room.run(honest, lambda _: time.sleep(0.5))
-    assert 0.5 < room.verdict()["numbers"]["judge_training_seconds"] < 2.2
+    assert room.verdict()["numbers"]["judge_training_seconds"] > 0.5
 
 
 def slow(*seconds: float) -> Forward:
@@ -636,7 +636,7 @@ def test_elapsed_stands_still_before_the_start(make_room: MakeRoom) -> None:
     assert link.elapsed() == 0.0
     link.start(honest, write)
     time.sleep(0.1)
-    assert 0.1 <= link.elapsed() < 2.0
+    assert link.elapsed() >= 0.1
 
 
 def test_the_verdict_is_written_whole(make_room: MakeRoom) -> None:
@@ -652,9 +652,9 @@ def test_the_verdict_is_written_whole(make_room: MakeRoom) -> None:
 
 
 def test_nobody_listens(tmp_path: Path) -> None:
-    """A run whose judge never came is told where it looked."""
+    """A run without a judge gets an error that names the socket."""
     with pytest.raises(judge.Refused, match="no judge answers at"):
-        judge.reach(str(tmp_path / "nowhere"), max_seconds=0.1)
+        judge.reach(str(tmp_path / "nowhere"), patience=0.1)
 
 
 def test_a_long_path_is_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -665,4 +665,4 @@ def test_a_long_path_is_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(judge.short(str(deep / "judge.sock")))
         server.listen()
-        judge.reach(str(deep / "judge.sock"), max_seconds=1.0).close()
+        judge.reach(str(deep / "judge.sock"), patience=1.0).close()

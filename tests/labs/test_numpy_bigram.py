@@ -210,7 +210,7 @@ def test_a_cheat_is_a_crash_that_says_why(lab: Path, cheat: str, reason: str, wo
 
 
 def test_what_a_run_prints_is_not_its_score(lab: Path) -> None:
-    """The judge's number counts; one that was printed differently is told."""
+    """The judge's number counts; a different printed one is reported."""
     trial = tried(lab, edited(PRINTS_ANOTHER))
     assert trial["value"] > 2.0
     assert "it printed 0.5" in trial["attempts"][0]["detail"]

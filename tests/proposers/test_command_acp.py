@@ -1,4 +1,4 @@
-"""The Agent Client Protocol: one client for all who speak it, with a policy for an answer."""
+"""The Agent Client Protocol: one client for all agents, which permits edits in the workspace."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Bench:
         (self.workspace / "train.py").write_text("SCORE = 10.0\n")
 
     def play(self, turn: str = EDIT, hello: str = HELLO, **changed: object) -> Proposal:
-        """One proposal by an agent whose turn is this."""
+        """One proposal by an agent that runs this turn."""
         script(self.root / "tools" / "bin", "speaker", acp_program(sys.executable, turn, hello))
         mine = {"command": ["speaker"], "format": "acp", **changed}
-        ground = AgentContext(
+        context = AgentContext(
             home=self.root / "state" / "agent", executor=self.executor, agents={"speaker": mine}
         )
         brief = Brief("Make the score small.", ("train.py",), "c0")
-        return make_proposer("speaker", ground=ground).propose(self.workspace, brief)
+        return make_proposer("speaker", context=context).propose(self.workspace, brief)
 
     def train(self) -> str:
         """The editable file as it stands."""
@@ -101,7 +101,7 @@ def test_the_policy_is_edits_inside_the_workspace_and_nothing_else(bench: Bench)
 
 
 def test_files_are_read_and_written_inside_the_workspace_only(bench: Bench) -> None:
-    """Also not through a link; lines may be asked for; there is no terminal."""
+    """Not through a link either; single lines can be read; there is no terminal."""
     (bench.workspace / "way-out").symlink_to("/etc")
     assert bench.answers(
         "read(cwd + '/train.py') == 'SCORE = 10.0\\n'",
@@ -143,7 +143,7 @@ def test_an_end_that_is_none(turn: str, kind: str, bench: Bench) -> None:
     ],
 )
 def test_tokens_are_read_from_the_end_of_a_turn(told: str, bench: Bench) -> None:
-    """Where no update told them before."""
+    """Where no update reported them before."""
     turn = "Path(cwd, 'train.py').write_text('SCORE = 5.0')\n"
     turn += f"send(id=asking['id'], result={{'stopReason': 'end_turn', {told}}})"
     assert bench.play(turn + "\ntime.sleep(60)").tokens == 220
@@ -156,7 +156,7 @@ def test_another_version_of_the_protocol_is_said(bench: Bench) -> None:
 
 
 def test_silence_is_ended_with_a_cancel(bench: Bench) -> None:
-    """The agent is told to stop, and then killed; what it cost so far is known."""
+    """The agent is requested to stop, then killed; its cost so far is known."""
     turn = "usage(10, 0.5)\nlog = cwd + '/heard'\nPath(log).write_text(json.dumps(hear()))\n"
     failed = failure(bench, turn + "time.sleep(300)", silence=1)
     assert (failed.kind, failed.cost_usd) == ("late", 0.5)
@@ -164,7 +164,7 @@ def test_silence_is_ended_with_a_cancel(bench: Bench) -> None:
 
 
 def test_tool_after_tool_is_ended_with_a_cancel(bench: Bench) -> None:
-    """Each tool call is a turn; the agent is told to stop before it is killed."""
+    """Each tool call is a turn; the agent is requested to stop before it is killed."""
     turn = "log = cwd + '/heard'\nfor n in range(4): tool(f'look {n}')\n"
     turn += "Path(log).write_text(json.dumps(hear()))\ntime.sleep(300)"
     failed = failure(bench, turn, turns=3)
@@ -174,20 +174,20 @@ def test_tool_after_tool_is_ended_with_a_cancel(bench: Bench) -> None:
 
 
 def test_dollars_over_the_limit_end_it(bench: Bench) -> None:
-    """As its updates tell them."""
+    """By the dollars in its updates."""
     failed = failure(bench, "usage(10, 2.5)\ntime.sleep(300)", usd=2.0)
     assert (failed.kind, failed.cost_usd) == ("late", 2.5)
 
 
 def test_an_agent_that_is_not_executable_in_there_is_said(bench: Bench) -> None:
-    """A script whose interpreter is missing cannot start: only a person can mend it."""
+    """A script whose interpreter is missing cannot start: a person must fix it."""
     tools = bench.root / "tools" / "bin"
     script(tools, "gone", "#!/no/such/interpreter\n")
     mine = {"command": ["gone"], "format": "acp"}
-    ground = AgentContext(
+    context = AgentContext(
         bench.root / "state" / "agent", executor=bench.executor, agents={"gone": mine}
     )
-    proposer = make_proposer("gone", ground=ground)
+    proposer = make_proposer("gone", context=context)
     with pytest.raises(ProposalFailed, match="cannot start") as caught:
         proposer.propose(bench.workspace, Brief("x", ("train.py",), "c0"))
     assert caught.value.kind == "stop"

@@ -8,21 +8,21 @@ from pathlib import Path
 import pytest
 
 from agent_streams import ERRORS, NOTE, PROGRAMS, TOKENS, USD, WITH_USD, bad, good
-from autoresearch.proposers.command.events import Heard, hear
-from autoresearch.proposers.command.failures import complaints, kind_of, kind_told, retry_after
+from autoresearch.proposers.command.events import AgentOutput, read_output
+from autoresearch.proposers.command.failures import error_lines, kind_of, kind_of_lines, retry_after
 from autoresearch.proposers.command.presets import load_presets
 
 
-def heard(agent: str, text: str | bytes, folder: Path) -> Heard:
+def heard(agent: str, text: str | bytes, folder: Path) -> AgentOutput:
     """What is heard of an agent that printed this."""
     log = folder / "log"
     log.write_bytes(text.encode() if isinstance(text, str) else text)
-    return hear(load_presets()[agent], log)
+    return read_output(load_presets()[agent], log)
 
 
 @pytest.mark.parametrize("agent", PROGRAMS)
 def test_a_success_is_read_in_every_form(agent: str, tmp_path: Path) -> None:
-    """The note is the line that was asked for, cost and tokens are all there, no error."""
+    """The note is the marked line, cost and tokens are complete, and there is no error."""
     found = heard(agent, good(agent), tmp_path)
     assert (found.note, found.error) == (NOTE, "")
     assert found.tokens == TOKENS
@@ -32,7 +32,7 @@ def test_a_success_is_read_in_every_form(agent: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("agent", PROGRAMS)
 def test_an_error_is_read_in_every_form(agent: str, error: str, tmp_path: Path) -> None:
-    """Its kind says what helps, and what the other side asks for is not lost."""
+    """The failure has its kind, and the wait that the server requested."""
     _, _, kind, after = ERRORS[error]
     found = heard(agent, bad(agent, error), tmp_path)
     assert found.error
@@ -74,7 +74,7 @@ def test_a_line_without_an_end_does_not_fill_the_memory(tmp_path: Path) -> None:
         for _ in range(64):
             stream.write(b"x" * 2**20)
         stream.write(b"\n" + good("claude").encode())
-    found = hear(load_presets()["claude"], log)
+    found = read_output(load_presets()["claude"], log)
     assert (found.note, found.usd) == (NOTE, USD)
 
 
@@ -87,7 +87,7 @@ def test_of_too_many_lines_the_first_and_the_last_are_read(tmp_path: Path) -> No
 
 def test_a_missing_log_is_silence(tmp_path: Path) -> None:
     """There is nothing to hear, and that is no crash of ours."""
-    assert hear(load_presets()["codex"], tmp_path / "none") == Heard()
+    assert read_output(load_presets()["codex"], tmp_path / "none") == AgentOutput()
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,8 @@ def test_a_missing_log_is_silence(tmp_path: Path) -> None:
     ],
 )
 def test_the_note_is_one_line_of_the_last_words(said: str, note: str) -> None:
-    """The last marked line, else the first that says something; without decoration."""
-    assert Heard(words=said).note == note
+    """The last marked line, else the first line with text, without decoration."""
+    assert AgentOutput(words=said).note == note
 
 
 @pytest.mark.parametrize(
@@ -155,8 +155,8 @@ def test_kinds_by_words_and_status(words: str, code: int | None, kind: str | Non
 )
 @pytest.mark.parametrize(("spoken", "code"), [(True, 0), (True, 1), (False, 0)])
 def test_what_a_model_or_a_tool_says_is_no_failure(said: str, spoken: bool, code: int) -> None:
-    """Not even in the words of one: an agent that asks and does nothing came with empty hands."""
-    assert complaints([said], spoken, code) == ""
+    """Even if it uses an error's words: an agent that asks and edits nothing is `empty`."""
+    assert error_lines([said], spoken, code) == ""
 
 
 @pytest.mark.parametrize(
@@ -182,18 +182,18 @@ def test_what_a_model_or_a_tool_says_is_no_failure(said: str, spoken: bool, code
 )
 def test_a_programs_complaint_is_found_among_what_a_model_says(line: str, kind: str) -> None:
     """A person is called only when the program ended badly, too."""
-    told = complaints(["I would make the network deeper.", line], True, 1)
+    told = error_lines(["I would make the network deeper.", line], True, 1)
     assert told == line
-    assert kind_told(told, 1) == kind
-    assert kind_told(told, 0) == (None if kind == "stop" else kind)
+    assert kind_of_lines(told, 1) == kind
+    assert kind_of_lines(told, 0) == (None if kind == "stop" else kind)
 
 
 def test_the_last_line_of_a_program_that_ended_well_is_its_models() -> None:
     """Without the form of an error it is a talk about one."""
-    assert complaints(["Rate limit exceeded, try again in 20s"], True, 0) == ""
+    assert error_lines(["Rate limit exceeded, try again in 20s"], True, 0) == ""
 
 
 def test_all_that_a_program_printed_counts_where_its_model_speaks_in_events() -> None:
     """And it ended badly."""
-    assert complaints(["Not logged in"], False, 1) == "Not logged in"
-    assert kind_told("Not logged in", 1) == "stop"
+    assert error_lines(["Not logged in"], False, 1) == "Not logged in"
+    assert kind_of_lines("Not logged in", 1) == "stop"

@@ -1,4 +1,4 @@
-"""Agents by name: ours, the user's, a lab's; and what is said of a wrong line."""
+"""Agents by name: ours, the user's, a lab's; and the error for a wrong line."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_lab_adds_agents_and_sets_harmless_things_of_others() -> None:
 @pytest.mark.parametrize("key", ["env", "command", "passes", "keys", "install"])
 def test_a_lab_cannot_turn_a_known_agent_to_its_own_ends(key: str) -> None:
     """It could send somebody's key where it likes."""
-    with pytest.raises(ProposerError, match=rf"codex\.{key} is not for a lab to set"):
+    with pytest.raises(ProposerError, match=rf"codex\.{key} cannot be set by a lab"):
         load_presets({"codex": {key: {}}})
 
 
@@ -118,10 +118,10 @@ def test_an_unknown_agent_is_answered_with_the_nearest_and_all() -> None:
 
 
 def test_an_agent_is_made_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the lab's own agents, from the ground that the study gives."""
+    """With the lab's own agents, from the context that the study passes."""
     tools = tmp_path / "tools" / "bin"
     script(tools, "mine", "#!/bin/sh\n")
     monkeypatch.setenv("PATH", first_on_path(tools))
-    made = make_proposer("mine", ground=AgentContext(agents={"mine": MINE}))
+    made = make_proposer("mine", context=AgentContext(agents={"mine": MINE}))
     assert isinstance(made, CommandProposer)
     assert made.name == "mine"

@@ -56,8 +56,8 @@ class Bench:
     def proposer(self, agent: str = "codex", **changed: object) -> CommandProposer:
         """A proposer of that agent, which is a stand-in."""
         preset = replace(load_presets()[agent], **{"model": "m/m", **changed})  # type: ignore[arg-type]
-        ground = AgentContext(home=self.root / "state" / "agent", executor=self.executor)
-        return CommandProposer(preset, ground)
+        context = AgentContext(home=self.root / "state" / "agent", executor=self.executor)
+        return CommandProposer(preset, context)
 
     def play(
         self,
@@ -118,7 +118,7 @@ def test_an_edit_and_a_clean_stream_are_a_proposal(agent: str, bench: Bench) -> 
 
 @pytest.mark.parametrize("agent", ["codex", "claude"])
 def test_tokens_have_the_price_that_is_set(agent: str, bench: Bench) -> None:
-    """Of an agent that tells no dollars; one that tells them is believed. Nothing is free."""
+    """Tokens are priced for an agent that reports no dollars; reported dollars are used."""
     usd = USD if agent in WITH_USD else TOKENS * 4.0 / 1e6
     assert bench.play(agent, usd_per_million=4.0).cost_usd == pytest.approx(usd)
     failed = failure(lambda: bench.play(agent, act="pass", usd_per_million=4.0))
@@ -127,11 +127,11 @@ def test_tokens_have_the_price_that_is_set(agent: str, bench: Bench) -> None:
 
 @pytest.mark.parametrize("agent", PROGRAMS)
 def test_exit_code_0_without_an_edit_is_no_proposal(agent: str, bench: Bench) -> None:
-    """Evidence counts; what it cost is not lost."""
+    """An edit must exist; the cost is counted all the same."""
     failed = failure(lambda: bench.play(agent, act="pass"))
     assert failed.kind == "empty"
     assert failed.tokens == TOKENS
-    assert "no editable file was changed" in str(failed)
+    assert "it changed no editable file" in str(failed)
 
 
 def test_a_failing_exit_code_with_an_edit_is_a_proposal(bench: Bench) -> None:
@@ -156,7 +156,7 @@ def test_what_an_agent_leaves_is_read_with_suspicion(act: str, bench: Bench) -> 
 
 
 def test_words_on_stderr_tell_why_nothing_came(bench: Bench) -> None:
-    """A program that ends before its first event says it in plain words."""
+    """A program that fails before its first event prints an error as text."""
     act = "print('Error: not logged in, please run login', file=sys.stderr); sys.exit(1)"
     failed = failure(lambda: bench.play("codex", act=act))
     assert failed.kind == "stop"
@@ -179,7 +179,7 @@ def test_an_agent_that_never_ends_its_talk_is_ended(bench: Bench) -> None:
 
 @pytest.mark.parametrize("agent", ["claude", "codex", "gemini", "opencode", "pi", "cursor"])
 def test_an_agent_that_takes_turn_after_turn_is_ended(agent: str, bench: Bench) -> None:
-    """Its events are counted while it works; what it edited so far does not count."""
+    """Its events are counted while it works; its edits so far do not count."""
     turn = {
         "claude": {"type": "assistant", "message": {}},
         "codex": {"type": "item.completed", "item": {"type": "command_execution"}},
@@ -195,7 +195,7 @@ def test_an_agent_that_takes_turn_after_turn_is_ended(agent: str, bench: Bench) 
 
 
 def test_an_agent_that_spends_too_much_is_ended(bench: Bench) -> None:
-    """Where it tells dollars while it works; what it told is on the bill."""
+    """For an agent that reports dollars while it works; the reported cost counts."""
     step = {"type": "step_finish", "part": {"cost": 0.75}}
     act = f"for _ in range(3): print(json.dumps({step!r}), flush=True)\ntime.sleep(300)"
     failed = failure(lambda: bench.play("opencode", act=act, usd=2.0))
@@ -204,7 +204,7 @@ def test_an_agent_that_spends_too_much_is_ended(bench: Bench) -> None:
 
 
 def test_children_in_sessions_of_their_own_are_killed(bench: Bench) -> None:
-    """Nothing of the agent runs when its proposal is there."""
+    """No process of the agent runs once it has proposed."""
     act = CHILD.replace("subprocess.Popen", "child = subprocess.Popen")
     act += "\nPath('pid').write_text(str(child.pid))"
     bench.play(act=act)
@@ -213,7 +213,7 @@ def test_children_in_sessions_of_their_own_are_killed(bench: Bench) -> None:
 
 
 def test_a_child_that_writes_for_ever_does_not_hold_the_proposal_up(bench: Bench) -> None:
-    """The end of the agent itself is the end, whoever holds its output open."""
+    """The session ends with the agent, even if a child holds its output open."""
     act = "subprocess.Popen(['yes', '{}'], start_new_session=True, stdout=sys.stderr)\n" + EDIT
     assert bench.play(act=act).note == NOTE
 
@@ -231,7 +231,7 @@ def test_too_many_bytes_are_a_fault(bench: Bench) -> None:
     act = EDIT + "\nwith open('big', 'wb') as f:\n    for _ in range(100): f.write(b'x' * 2**20)"
     proposal = bench.play(act=act + "\ntime.sleep(60)", disk_mb=20.0)
     assert proposal.fault == "disk"
-    assert "took more disk" in proposal.note
+    assert "exceeded its limit of disk" in proposal.note
 
 
 def test_bytes_in_its_home_count_as_well(bench: Bench) -> None:
@@ -251,7 +251,7 @@ def test_bytes_in_its_home_count_as_well(bench: Bench) -> None:
     ],
 )
 def test_an_editable_file_that_is_none_any_more_is_an_edit(act: str, bench: Bench) -> None:
-    """The study sees it and says why it cannot be."""
+    """The study sees such an edit and records why it is invalid."""
     assert bench.play(act=act).note == NOTE
 
 
@@ -341,18 +341,18 @@ def test_a_brief_that_begins_like_an_option_or_a_placeholder_stays_a_brief(bench
 
 
 def test_renew_asks_for_another_beginning_once(bench: Bench) -> None:
-    """After sessions that led nowhere the next is told so, until one leads somewhere."""
+    """After useless sessions the next brief requests another start, until one gives an edit."""
     stand_in(bench.tools, "codex", good("codex"), "Path('train.py').write_text(sys.argv[-1] + '.')")
     proposer = bench.proposer()
     proposer.renew()
     proposer.propose(bench.workspace, BRIEF)
-    assert "begin differently" in bench.train()
+    assert "start differently" in bench.train()
     proposer.propose(bench.workspace, BRIEF)
-    assert "begin differently" not in bench.train()
+    assert "start differently" not in bench.train()
 
 
 def test_an_error_never_shows_a_key(bench: Bench) -> None:
-    """Errors are told to people and written down; keys are not."""
+    """Errors are printed and recorded, without keys."""
     words = json.dumps({"type": "turn.failed", "error": {"message": "bad key sk-test-secret"}})
     failed = failure(lambda: bench.play(text=words + "\n"))
     assert "sk-test-secret" not in str(failed)
@@ -411,7 +411,7 @@ def test_codex_gives_its_own_sandbox_up_where_ours_stands(boxed: Bench) -> None:
 
 
 @pytest.mark.parametrize("policy", ["off", "auto"])
-def test_a_ground_without_a_home_is_a_temporary_one(policy: str, bench: Bench) -> None:
+def test_a_context_without_a_home_is_a_temporary_one(policy: str, bench: Bench) -> None:
     """For use from Python, without a study."""
     stand_in(bench.tools, "codex", good("codex"))
     proposer = CommandProposer(load_presets()["codex"], AgentContext(policy=policy))  # type: ignore[arg-type]

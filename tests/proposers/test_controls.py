@@ -118,7 +118,7 @@ def test_each_arm_comes_close_to_its_share_in_any_stretch(tmp_path: Path, seed: 
 
 
 def test_a_control_that_fails_or_is_refused_is_the_agents_turn(tmp_path: Path) -> None:
-    """A night does not end for a control, and the same trial is not asked of it twice."""
+    """A failing control arm does not end the study, and gets each trial once only."""
     made = Controlled(Says("agent"), [(ScriptedProposer([]), 0.99)])
     assert made.propose(tmp_path, brief(1)).note == "agent"
     made = Controlled(Says("agent"), [(Says("arm"), 0.99)])
@@ -155,10 +155,10 @@ def test_a_proof_is_no_turn_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("controls", "said"),
     [
-        ("noop", "'noop' is no proposer and weight.*noop=0.1,random=0.1"),
-        ("noop=0.6,random=0.5", r"1\.1 of all trials leave none to the agent"),
+        ("noop", "'noop' is not a proposer and a weight.*noop=0.1,random=0.1"),
+        ("noop=0.6,random=0.5", r"1\.1 of all trials leaves none for the agent"),
         ("nop=0.1", 'did you mean "noop"'),
-        ("noop=0", "is no proposer and weight"),
+        ("noop=0", "is not a proposer and a weight"),
     ],
 )
 def test_controls_that_cannot_be_are_explained(controls: str, said: str) -> None:
@@ -226,7 +226,7 @@ def test_a_noop_that_was_made_ahead_is_of_what_it_starts_from(tmp_path: Path) ->
 
 
 def test_a_noop_is_recorded_and_played_back(tmp_path: Path) -> None:
-    """As what it is: a run of the parent, not an edit that changes nothing."""
+    """It is recorded as a run of the parent, not as an edit that changes nothing."""
     recording = tmp_path / "night.jsonl"
     for name, proposer in (("a", Recorder(Noop(), recording)), ("b", None)):
         with opened(make_lab(tmp_path / name)) as study:

@@ -6,9 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch.proposers.llm.edits import Block, apply, parse
-from autoresearch.proposers.llm.nearest import nearest_lines
-from autoresearch.proposers.llm.syntax import syntax_problems
+from autoresearch.proposers.llm.edits import Block, apply, nearest_lines, parse, syntax_problems
 
 FILE = "LR = 0.1\nWIDTH = 64\n\n\ndef train():\n    step(LR)\n"
 ONE = ["train.py"]
@@ -43,7 +41,7 @@ def edited(reply: str, text: str = FILE) -> str:
 
 
 def problem(reply: str, text: str = FILE, editable: tuple[str, ...] = ("train.py",)) -> str:
-    """The one thing that is wrong with a reply; and that nothing came of it."""
+    """The single problem of a reply, which changes no file."""
     parsed = parse(reply, editable)
     applied = apply(parsed.blocks, dict.fromkeys(editable, text))
     assert not (applied.files and applied.problems)
@@ -173,7 +171,7 @@ def test_what_is_written_as_blocks_is_read_as_blocks(kept: list[tuple[str, list[
 def test_a_miss_shows_the_nearest_lines() -> None:
     """The model sees what really stands there, blanks included, so that it can quote it."""
     said = problem(search("train.py", "def train():\n  step(LR)", "pass"))
-    assert "does not stand there" in said
+    assert "does not occur in the file" in said
     assert "\ndef train():\n    step(LR)" in said
     assert "step(LR)" in problem(search("train.py", "    stop(LR)", "pass"))
 
@@ -181,12 +179,14 @@ def test_a_miss_shows_the_nearest_lines() -> None:
 def test_a_search_that_fits_twice_is_refused_with_the_places() -> None:
     """Overlapping places count as well."""
     said = problem(search("train.py", "a\na", "b"), "a\na\na\n")
-    assert "stands there 2 times (lines 1, 2)" in said
+    assert "occurs 2 times (lines 1, 2)" in said
 
 
 def test_part_of_a_line_is_no_match() -> None:
     """Lines are whole: `LR = 0.1` is not found in `LR = 0.10`."""
-    assert "does not stand there" in problem(search("train.py", "LR = 0.1", "x"), "LR = 0.10\n")
+    assert "does not occur in the file" in problem(
+        search("train.py", "LR = 0.1", "x"), "LR = 0.10\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -224,20 +224,20 @@ def test_one_bad_block_leaves_nothing_of_the_good_ones() -> None:
     ("reply", "note"),
     [
         ("**NOTE:** wider\n", "wider"),
-        ("Note: x\x1b[31m y\u202e\n", "x [31m y"),
+        ("Note: x\x1b[31m y\u202e\n", "x y"),
         ("\n```\nI make it wider.\n", "I make it wider."),
         ("", ""),
-        ("NOTE: " + "w" * 1000, "w" * 300),
+        ("NOTE: " + "w" * 1000, "w" * 299 + "…"),
     ],
 )
 def test_the_note_is_one_printable_line(reply: str, note: str) -> None:
-    """However it is written; without one, the first thing said."""
+    """In any style of writing; without a NOTE, the first line with text."""
     assert parse(reply, ONE).note == note
 
 
 @given(wanted=st.lists(LINE, min_size=1), lines=LINES)
 def test_the_nearest_lines_are_lines_of_the_file(wanted: list[str], lines: list[str]) -> None:
-    """In order, from where it says."""
+    """In order, from the line that the message names."""
     first, near = nearest_lines(wanted, lines)
     assert near == lines[first : first + len(near)]
     assert near or not lines

@@ -113,7 +113,7 @@ def test_a_miss_is_returned_with_the_nearest_lines(tmp_path: Path) -> None:
     proposal, server = propose(tmp_path, says(MISS), says(GOOD))
     assert (tmp_path / "train.py").read_text() == TRAIN.replace("0.1", "0.2")
     assert (proposal.cost_usd, proposal.tokens) == (2 * CAP, 300)
-    assert "does not stand there" in told(server, 1)
+    assert "does not occur in the file" in told(server, 1)
     assert "LR = 0.1" in told(server, 1)
     roles = [message["role"] for message in server.requests[1].messages]
     assert roles == ["system", "user", "assistant", "user"]
@@ -138,10 +138,10 @@ def test_while_a_call_lasts_it_owes_what_that_may_cost(tmp_path: Path) -> None:
         thread = threading.Thread(target=proposer.propose, args=(tmp_path, brief()))
         thread.start()
         while thread.is_alive():
-            seen.append(proposer.owed)
+            seen.append(proposer.pending_cost)
             time.sleep(0.01)
     assert max(seen) == 2 * CAP
-    assert proposer.owed == 0.0
+    assert proposer.pending_cost == 0.0
 
 
 @pytest.mark.parametrize("reply", [MISS, BROKEN, block("LR = 0.1", "LR = 0.1", "the same")])
@@ -180,7 +180,7 @@ def test_words_without_an_edit_are_asked_for_one_and_then_empty(tmp_path: Path) 
 
 @pytest.mark.parametrize(("reply", "kind"), [(fails(500), "busy"), (filtered(), "refusal")])
 def test_a_failure_in_the_middle_keeps_the_bill(tmp_path: Path, reply: Reply, kind: str) -> None:
-    """What was spent before it is part of what it cost; the files are as they were."""
+    """The cost includes earlier turns; the files are unchanged."""
     with pytest.raises(ProposalFailed) as raised:
         propose(tmp_path, says(MISS), reply)
     assert raised.value.kind == kind
@@ -283,7 +283,7 @@ FAILURES = {
 
 @pytest.mark.parametrize("kind", FAILURES)
 def test_a_night_goes_on_over_a_servers_failures(kind: str, tmp_path: Path) -> None:
-    """Each is written down under its kind, with what it may have cost, and then a trial comes."""
+    """Each is recorded with its kind and possible cost, and then a trial follows."""
     replies, waits = FAILURES[kind], list[float]()
     with (
         opened(make_lab(tmp_path / "lab")) as study,
@@ -300,7 +300,7 @@ def test_a_night_goes_on_over_a_servers_failures(kind: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("status", [401, 402])
 def test_a_night_ends_where_only_a_person_helps(status: int, tmp_path: Path) -> None:
-    """After a trial that worked: one call, no other; why is said, and the study can go on."""
+    """After a good trial: one more call; the reason is printed, and the study can go on."""
     with (
         opened(make_lab(tmp_path / "lab")) as study,
         ModelServer([score(9.0, 10.0), fails(status), score(8.0, 9.0)]) as server,
@@ -333,7 +333,7 @@ def test_a_night_is_recorded_and_run_again_without_a_model(
 def test_record_and_replay_exclude_each_other(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A wrong use is said, and nothing is begun."""
+    """A wrong use is reported, and nothing is started."""
     lab = make_lab(tmp_path / "lab")
     assert run(lab, "--record", str(tmp_path / "a"), "--replay", str(tmp_path / "b")) == 2
     assert "exclude each other" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The offline proposer: what it moves, what it learns, and that it finds what is there."""
+"""The offline proposer: what it changes, what it learns, and that it finds the optimum."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def start(source: str, value: float = 1.0) -> Tried:
 def proposed(
     folder: Path, source: str, *history: Tried, seed: int = 0, minimize: bool = True
 ) -> tuple[str, str]:
-    """The text and the note that come of one call, without TPE."""
+    """The text and the note after one call, without TPE."""
     (folder / "train.py").write_text(source)
     brief = Brief("", ("train.py",), "c0", minimize, history or (start(source),))
     note = OfflineProposer(seed, tpe=False).propose(folder, brief).note
@@ -125,7 +125,7 @@ def test_seeds_differ(tmp_path: Path) -> None:
 
 
 def test_it_switches_on_what_the_lab_ships_switched_off_first(tmp_path: Path) -> None:
-    """Whatever the seed, the first experiments try features nobody has tried."""
+    """With any seed, the first trials test untried choices."""
     features = {"BIGRAM", "SMEAR", "BACKOUT", "TIE_HEAD"}
     for seed in range(8):
         text, note = proposed(tmp_path, sim.SOURCE, seed=seed)
@@ -282,7 +282,7 @@ def test_when_everything_is_tried_it_says_so(tmp_path: Path) -> None:
 
 
 def test_several_editable_files_are_one_space(tmp_path: Path) -> None:
-    """Constants of equal name in two files are told apart; what is not Python stays."""
+    """Constants of equal name in two files are distinguished; other files stay as they are."""
     (tmp_path / "a.py").write_text("X = False  # [False | True]\n")
     (tmp_path / "b.py").write_text("X = False  # [False | True]\n")
     (tmp_path / "notes.txt").write_text("X = False  # [False | True]\n")
@@ -307,7 +307,7 @@ def test_optuna_is_not_imported_before_it_is_needed() -> None:
 
 
 def test_without_optuna_it_works_and_refuses_only_what_was_asked_for() -> None:
-    """Where Optuna is absent the default does without, and tpe=True says how to install it."""
+    """Without Optuna the default works, and tpe=True says how to install it."""
     code = (
         "import sys; sys.modules['optuna'] = None\n"
         "from autoresearch.errors import ProposerError\n"

@@ -1,4 +1,4 @@
-"""What every proposer keeps to, whoever wrote it."""
+"""What every proposer promises, checked for each of them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ from autoresearch.executors.local import LocalExecutor
 from autoresearch.proposers import AgentContext, Brief, Proposal, Proposer, Tried
 from autoresearch.proposers.command import CommandProposer, load_presets
 from autoresearch.proposers.fake import Edit, ScriptedProposer
-from autoresearch.proposers.fallback import Fallback
 from autoresearch.proposers.llm import LLMProposer
 from autoresearch.proposers.llm.settings import LLMSettings
-from autoresearch.proposers.mix import Mix
 from autoresearch.proposers.offline import OfflineProposer
 from autoresearch.proposers.record import Recorder
+from autoresearch.proposers.team import Fallback, Mix
 from model_server import ModelServer, fails, says
 
 # Two constants, four combinations: small enough for every proposer to come to its end.
@@ -33,7 +32,7 @@ STATES = [("True", "x"), ("False", "y"), ("True", "y")]
 
 @dataclass(frozen=True)
 class Place:
-    """What a proposer under test may need: a folder, and an end for what it starts."""
+    """A folder for a proposer under test, and a stack that ends what it starts."""
 
     stack: contextlib.ExitStack
     folder: Path
@@ -52,7 +51,7 @@ def scripted() -> Proposer:
 
 
 def llm(place: Place) -> Proposer:
-    """A model that says the same three edits, as whole files, and then is busy."""
+    """A model that sends the same three edits, as whole files, and then is busy."""
     texts = [edit.files["train.py"] for edit in edits()]
     replies = [says(f"NOTE: all\n<<<<<<< WHOLE train.py\n{text}>>>>>>> END") for text in texts]
     server = place.stack.enter_context(ModelServer([*replies, fails(500)]))
@@ -74,8 +73,8 @@ def command(place: Place) -> Proposer:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
         patch.setenv("CODEX_API_KEY", "sk-test")
-        ground = AgentContext(home=root / "agent", executor=LocalExecutor())
-        return CommandProposer(load_presets()["codex"], ground)
+        context = AgentContext(home=root / "agent", executor=LocalExecutor())
+        return CommandProposer(load_presets()["codex"], context)
 
 
 def recorded(place: Place) -> Proposer:

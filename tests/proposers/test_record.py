@@ -1,4 +1,4 @@
-"""Recordings: what was proposed is played back byte for byte, or it is said why not."""
+"""Recordings: proposals are replayed byte for byte, or an error says why not."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
 
 
 def test_a_recording_is_one_object_a_line_that_a_person_can_read(tmp_path: Path) -> None:
-    """Trial, parent, files, and what was said."""
+    """Trial, parent, files, and the note."""
     path = tmp_path / "night.jsonl"
     record(path, tmp_path / "w", Edit({"train.py": "one"}, "the note", 0.5))
     head, row = [json.loads(line) for line in path.read_text().splitlines()]
@@ -181,14 +181,20 @@ def test_a_recording_is_one_object_a_line_that_a_person_can_read(tmp_path: Path)
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "no recording of proposals"),
-        (b"precious\n", "no recording of proposals"),
-        (b'{"format": "autoresearch proposals 1"}\n{}\n', "line 2: this is no recorded proposal"),
-        (b'{"format": "autoresearch proposals 1"}\n[1]\n', "line 2: this is no recorded proposal"),
+        (b"", "not a recording of proposals"),
+        (b"precious\n", "not a recording of proposals"),
+        (
+            b'{"format": "autoresearch proposals 1"}\n{}\n',
+            "line 2: this is not a recorded proposal",
+        ),
+        (
+            b'{"format": "autoresearch proposals 1"}\n[1]\n',
+            "line 2: this is not a recorded proposal",
+        ),
         (
             b'{"format": "autoresearch proposals 1"}\n{"trial": 1, "parent": "", "proposer": "",'
             b' "files": {}, "proposal": {"note": "", "evil": 1}}\n',
-            "line 2: this is no recorded proposal",
+            "line 2: this is not a recorded proposal",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Proposers by name: ours, anybody's, and what is said when there is none."""
+"""Proposers by name: ours, a user's, and the error for an unknown name."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Demanding(Seedless):
         self.key = key
 
 
-class Grounded(Seedless):
-    def __init__(self, ground):
-        self.ground = ground
+class WithContext(Seedless):
+    def __init__(self, context):
+        self.context = context
 
 
 class NoProposer:
@@ -72,15 +72,17 @@ def test_a_dotted_path_gives_the_users_class(package: str, separator: str) -> No
     assert vars(made) == {"seed": 7}
 
 
-def test_a_class_may_ask_for_the_ground(package: str, tmp_path: Path) -> None:
-    """Where it may keep things and how to run processes; an empty one when nobody gives any."""
-    ground = AgentContext(home=tmp_path)
-    assert vars(make_proposer(f"{package}.mine:Grounded", ground=ground)) == {"ground": ground}
-    assert vars(make_proposer(f"{package}.mine:Grounded")) == {"ground": AgentContext()}
+def test_a_class_may_take_the_context(package: str, tmp_path: Path) -> None:
+    """Its constructor gets the context; an empty one when the caller gives none."""
+    context = AgentContext(home=tmp_path)
+    assert vars(make_proposer(f"{package}.mine:WithContext", context=context)) == {
+        "context": context
+    }
+    assert vars(make_proposer(f"{package}.mine:WithContext")) == {"context": AgentContext()}
 
 
 def test_a_class_without_a_seed_is_made_without_one(package: str) -> None:
-    """A constructor is given only what it asks for."""
+    """A constructor gets only the arguments that it has parameters for."""
     assert make_proposer(f"{package}.mine:Seedless", seed=7).name == "seedless"
 
 
@@ -98,7 +100,7 @@ def test_a_path_that_leads_nowhere_is_an_error(name: str) -> None:
 
 
 def test_a_missing_class_is_named(package: str) -> None:
-    """The module is there, the class is not, and the message says which."""
+    """The module exists, the class does not, and the message says which."""
     with pytest.raises(ProposerError, match=r"mine has no class Sedeed"):
         make_proposer(f"{package}.mine:Sedeed")
 
@@ -116,18 +118,18 @@ def test_an_import_error_of_the_users_own_is_reported_as_itself(package: str) ->
     ("module", "said"), [("broken", "ZeroDivisionError: .*broken.py:1"), ("mangled", "SyntaxError")]
 )
 def test_a_module_that_breaks_is_reported_as_itself(package: str, module: str, said: str) -> None:
-    """Whatever the module raises is told in its own words."""
+    """An error of the user's module is reported in its own words."""
     with pytest.raises(ProposerError, match=said):
         make_proposer(f"{package}.{module}:Seeded")
 
 
 def test_a_constructor_that_wants_more_is_explained(package: str) -> None:
-    """Arguments that nobody can give are named."""
+    """Required arguments that are not passed are named."""
     with pytest.raises(ProposerError, match=r"missing a required argument: 'key'.*`seed`"):
         make_proposer(f"{package}.mine:Demanding")
 
 
 def test_a_class_that_proposes_nothing_is_no_proposer(package: str) -> None:
-    """The seam's two members are asked for at once, not in the middle of a night."""
+    """A missing `name` or `propose` is reported at once, not in the middle of the night."""
     with pytest.raises(ProposerError, match=r"needs a `name` and a method"):
         make_proposer(f"{package}.mine:NoProposer")

@@ -1,4 +1,4 @@
-"""Mixes and lists of proposers: who is asked, who is passed over, and what it cost."""
+"""Mixes and lists of proposers: their order, who is skipped, and the cost."""
 
 from __future__ import annotations
 
@@ -11,22 +11,20 @@ from pathlib import Path
 import pytest
 
 from autoresearch.errors import ProposerError
-from autoresearch.proposers import Brief, Kind, Proposal, ProposalFailed, Tried, Yielding
+from autoresearch.proposers import Brief, Kind, Proposal, ProposalFailed, Rotating, Tried
 from autoresearch.proposers.controls import Controlled
 from autoresearch.proposers.fake import ScriptedProposer, Step
-from autoresearch.proposers.fallback import Fallback
-from autoresearch.proposers.mix import Mix, drawn
 from autoresearch.proposers.record import Recorder
 from autoresearch.proposers.registry import make_proposer
 from autoresearch.proposers.retry_policy import Advice, RetryPolicy
-from autoresearch.proposers.team import YIELD
+from autoresearch.proposers.team import ROTATED_PAUSE, Fallback, Mix, weighted_order
 from llm_server import TRAIN, brief, workspace
 
 ALWAYS = 1000
 
 
 class Clock:
-    """A clock that goes when it is told to."""
+    """A clock that a test sets."""
 
     now = 0.0
 
@@ -57,7 +55,7 @@ def works(note: str = "done") -> Step:
 
 
 def over(_: Path, __: Brief) -> str:
-    """A step of one that has nothing left."""
+    """A step of a proposer with nothing left to try."""
     raise ProposerError("nothing left")
 
 
@@ -68,7 +66,7 @@ def history(length: int) -> Brief:
 
 
 def test_the_first_that_can_proposes(tmp_path: Path) -> None:
-    """In the order of the list; the ledger is told who it was."""
+    """In the order of the list; the ledger records the member."""
     team = Fallback([("a", ScriptedProposer([works("one")])), ("b", ScriptedProposer([]))])
     assert team.name == "fallback"
     proposal = team.propose(workspace(tmp_path), brief())
@@ -76,7 +74,7 @@ def test_the_first_that_can_proposes(tmp_path: Path) -> None:
 
 
 def test_stop_is_out_for_the_session_and_its_half_edit_is_gone(tmp_path: Path) -> None:
-    """The next proposes from clean files, pays what the first cost, and says who is missing."""
+    """The next proposes from clean files; its proposal has the cost of the first and names it."""
     first = ScriptedProposer([fails("stop", cost=0.25)] * ALWAYS)
     clock = Clock()
     team = Fallback([("a", first), ("b", ScriptedProposer([works()] * 2))], clock)
@@ -90,18 +88,18 @@ def test_stop_is_out_for_the_session_and_its_half_edit_is_gone(tmp_path: Path) -
 
 
 def test_what_failed_ones_cost_is_owed_while_the_next_is_asked(tmp_path: Path) -> None:
-    """Who ends the call meanwhile knows of it."""
+    """A caller that ends the call meanwhile can count the cost."""
     owed: list[float] = []
 
     def looks(folder: Path, _: Brief) -> str:
-        owed.append(team.owed)
+        owed.append(team.pending_cost)
         return "done"
 
     team = Fallback(
         [("a", ScriptedProposer([fails("busy", cost=2.0)])), ("b", ScriptedProposer([looks]))]
     )
     assert team.propose(workspace(tmp_path), brief()).cost_usd == 2.0
-    assert (owed, team.owed) == ([2.0], 0.0)
+    assert (owed, team.pending_cost) == ([2.0], 0.0)
 
 
 def test_what_a_failed_one_leaves_in_the_way_is_removed(tmp_path: Path) -> None:
@@ -159,19 +157,19 @@ def test_other_failures_are_the_loops(tmp_path: Path, kind: Kind) -> None:
 def test_who_gives_way_is_passed_over_for_half_an_hour(
     tmp_path: Path, kind: Callable[[list[tuple[str, ScriptedProposer]], Clock], Fallback | Mix]
 ) -> None:
-    """Whose hands stay empty lets the next one try, until there is no next."""
+    """A member without usable proposals is rotated out, until there is no other."""
     empty, clock = ScriptedProposer([fails("empty")] * ALWAYS), Clock()
     team = kind([("a", empty), ("b", ScriptedProposer([works()] * ALWAYS))], clock)
     assert team.rotate() is None  # nobody spoke yet
     while not empty.briefs:
         with contextlib.suppress(ProposalFailed):
             team.propose(workspace(tmp_path), brief())
-    assert isinstance(team, Yielding)
+    assert isinstance(team, Rotating)
     advice = Advice(wait=600.0, renew=True, rotate=True)
     assert RetryPolicy().follow(advice, team) == ("b goes on", 0.0)
     assert [team.propose(workspace(tmp_path), brief()).note for _ in range(9)] == ["done"] * 9
     assert team.rotate() is None  # that would leave nobody
-    clock.now += YIELD
+    clock.now += ROTATED_PAUSE
     tried = len(empty.briefs)
     while len(empty.briefs) == tried:
         with contextlib.suppress(ProposalFailed):
@@ -250,12 +248,12 @@ def mix(seed: int = 0, *, first: Step | None = None) -> Mix:
 
 
 def notes(made: Mix, folder: Path, lengths: range) -> list[str]:
-    """Who proposed at these trials."""
+    """The members that proposed at these trials."""
     return [made.propose(workspace(folder), history(n)).note for n in lengths]
 
 
 def test_a_mix_draws_by_weight_the_same_for_the_same_trial(tmp_path: Path) -> None:
-    """Whoever restarts at trial 150 draws what would have been drawn; another seed draws anew."""
+    """A restart at trial 150 draws the same members; another seed draws others."""
     whole = notes(mix(), tmp_path, range(100))
     assert 60 < Counter(whole)["a"] < 90
     assert notes(mix(), tmp_path, range(50, 100)) == whole[50:]
@@ -264,7 +262,7 @@ def test_a_mix_draws_by_weight_the_same_for_the_same_trial(tmp_path: Path) -> No
 
 def test_the_draw_is_the_same_on_every_machine() -> None:
     """A seed's order is part of what a recorded study means."""
-    first = [drawn([0.7, 0.3], f"42:{n}:0")[0] for n in range(12)]
+    first = [weighted_order([0.7, 0.3], f"42:{n}:0")[0] for n in range(12)]
     assert first == [0, 0, 0, 1, 0, 0, 1, 1, 0, 0, 1, 1]
 
 
@@ -296,24 +294,24 @@ def test_a_mix_and_a_list_are_made_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("mix:offline", r"'offline' is no proposer and weight.*mix:offline=0\.7,llm=0\.3"),
-        ("mix:", "is no proposer and weight"),
-        ("mix:offline=0", "is no proposer and weight"),
-        ("mix:offline=-1", "is no proposer and weight"),
-        ("mix:offline=nan", "is no proposer and weight"),
-        ("mix:offline=inf", "is no proposer and weight"),
-        ("mix:=1", "is no proposer and weight"),
+        ("mix:offline", r"'offline' is not a proposer and a weight.*mix:offline=0\.7,llm=0\.3"),
+        ("mix:", "is not a proposer and a weight"),
+        ("mix:offline=0", "is not a proposer and a weight"),
+        ("mix:offline=-1", "is not a proposer and a weight"),
+        ("mix:offline=nan", "is not a proposer and a weight"),
+        ("mix:offline=inf", "is not a proposer and a weight"),
+        ("mix:=1", "is not a proposer and a weight"),
         ("mix:ofline=1", 'did you mean "offline"'),
         ("offline,", "a name is missing"),
         ("offline,ofline", 'did you mean "offline"'),
         ("lm:gpt", "No proposer is named 'lm' .did you mean \"llm\""),
         ("mx:offline=1", 'did you mean "mix"'),
         ("offline:fast", "takes nothing after a colon: 'fast'"),
-        ("llm:", "'llm' and a colon stands its model"),
+        ("llm:", "The name of a model is missing after llm:"),
     ],
 )
 def test_a_name_that_is_none_is_explained(name: str, said: str) -> None:
-    """With what was meant, or what it looks like."""
+    """With the nearest name, or an example."""
     with pytest.raises(ProposerError, match=said):
         make_proposer(name)
 

@@ -1,4 +1,4 @@
-"""Made studies for the tests of the report, and the real one where it is present."""
+"""Made-up studies for the tests of the report, and the real one where it is present."""
 
 from __future__ import annotations
 

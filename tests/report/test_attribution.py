@@ -1,4 +1,4 @@
-"""Which proposer earned what, from the ledger alone."""
+"""The gains and costs of each proposer, from the ledger alone."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from autoresearch.cli import main
 from autoresearch.lab.metric import Metric
 from autoresearch.lab.task import Task
-from autoresearch.report.attribution import earned, gains_by_trial
-from autoresearch.report.proposer_stats import ProposerStats, arm_line, arm_lines
+from autoresearch.report.attribution import gains_by_trial, proposer_stats
+from autoresearch.report.proposer_stats import ProposerStats, stats_line, stats_lines
 from autoresearch.store.ledger import Ledger, Run, Spend, State, Status, Trial
 from autoresearch.study.opening import read_study
 from strategies.confirmed import Lab
@@ -46,8 +46,8 @@ def trial(ledger: Ledger, by: str, worth: float | None, usd: float = 0.0, tokens
     return ledger.advance(ledger.advance(added, State.DECIDED, status=status), State.APPLIED)
 
 
-def test_gains_of_keeps_and_all_costs_are_their_proposers(ledger: Ledger) -> None:
-    """Refused trials count, failed proposals cost, and the baseline is nobody's."""
+def test_each_proposer_has_its_gains_and_costs(ledger: Ledger) -> None:
+    """Skipped trials count, failed proposals cost, and the baseline belongs to no proposer."""
     ledger.remember(strategy="greedy", controls="llm:gpt-x=0.2")
     trial(ledger, "baseline", 1.0)
     trial(ledger, "offline", 3.0)
@@ -57,33 +57,33 @@ def test_gains_of_keeps_and_all_costs_are_their_proposers(ledger: Ledger) -> Non
     trial(ledger, "noop", 3.5)
     ledger.spend(Spend("now", "llm", 1.25, 5, None, "busy"))
     ledger.spend(Spend("now", "codex", 2.0, 0, None, "stop"))
-    assert earned(ledger) == (
+    assert proposer_stats(ledger) == (
         ProposerStats("offline", trials=2, kept=1, gain=2.0),
         ProposerStats("llm", trials=2, kept=1, gain=1.0, usd=2.0, tokens=115, control=True),
         ProposerStats("noop", trials=1, control=True),
         ProposerStats("codex", usd=2.0),
     )
-    offline, llm, _, codex = earned(ledger)
+    offline, llm, _, codex = proposer_stats(ledger)
     assert (offline.per_trial, offline.per_usd) == (1.0, None)
     assert (llm.per_trial, llm.per_usd) == (0.5, 0.5)
     assert (codex.per_trial, codex.per_usd) == (None, 0.0)
 
 
 def test_a_keep_that_changed_nothing_is_called_false(ledger: Ledger) -> None:
-    """What the noise control earned is said in words."""
+    """A sentence has the gain of the noise control."""
     trial(ledger, "baseline", 1.0)
     trial(ledger, "noop", 1.5)
     trial(ledger, "offline", 1.25)
     trial(ledger, "noop", 1.25)
-    told = arm_lines(earned(ledger))
-    assert told[-1] == (
+    lines = stats_lines(proposer_stats(ledger))
+    assert lines[-1] == (
         "noop leaves the code as it is; 1 of its 2 trials was kept, falsely: noise earns +0.250000 "
         "a trial here."
     )
 
 
-def test_what_was_proven_together_is_shared_by_what_each_had_shown(ledger: Ledger) -> None:
-    """Of the proof's claim, not of the screens' luck; a trial that is no part of it has none."""
+def test_steps_share_the_gain_of_their_confirmation_by_what_each_had_shown(ledger: Ledger) -> None:
+    """They share the confirmed gain, not the lucky screening runs; other trials have none."""
     ledger.remember(strategy="confirm")
     lab = Lab(ledger)
     lab.baseline()
@@ -92,45 +92,45 @@ def test_what_was_proven_together_is_shared_by_what_each_had_shown(ledger: Ledge
     for gain in (3.0, 1.0, 2.0, 1.0):
         lab.edit(gain, gain)
     proof = lab.proof(8.0, 8.0, 8.0, 6.0)
-    (told,) = lab.at.proven
-    assert (proof.status, told.steps) == (Status.KEEP, (1, 3, 4, 5, 6))
-    claimed = told.claim.estimate
+    (confirmed,) = lab.at.proven
+    assert (proof.status, confirmed.steps) == (Status.KEEP, (1, 3, 4, 5, 6))
+    claimed = confirmed.claim.estimate
     shares = gains_by_trial(ledger)
     assert sum(shares.values()) == pytest.approx(claimed)
-    assert [shares[n] / claimed for n in told.steps] == pytest.approx(
+    assert [shares[n] / claimed for n in confirmed.steps] == pytest.approx(
         [0.125, 0.375, 0.125, 0.25, 0.125]
     )
-    (arm,) = earned(ledger)
-    assert (arm.trials, arm.steps, arm.kept) == (6, 5, 5)
-    assert arm.gain == pytest.approx(claimed)
+    (stats,) = proposer_stats(ledger)
+    assert (stats.trials, stats.steps, stats.kept) == (6, 5, 5)
+    assert stats.gain == pytest.approx(claimed)
 
 
-def test_steps_that_are_not_proven_earn_nothing(ledger: Ledger) -> None:
-    """They are climbed, and that is all that is said."""
+def test_steps_that_are_not_confirmed_gain_nothing(ledger: Ledger) -> None:
+    """They count as steps only."""
     ledger.remember(strategy="confirm")
     lab = Lab(ledger)
     lab.baseline()
     lab.steps(2)
-    (arm,) = earned(ledger)
-    assert (arm.trials, arm.steps, arm.kept, arm.gain) == (2, 2, 0, 0.0)
+    (stats,) = proposer_stats(ledger)
+    assert (stats.trials, stats.steps, stats.kept, stats.gain) == (2, 2, 0, 0.0)
 
 
-def test_without_noise_a_keep_is_its_own_proof(ledger: Ledger) -> None:
+def test_without_noise_a_keep_needs_no_confirmation(ledger: Ledger) -> None:
     """One gain, seen on a second seed as well."""
     ledger.remember(strategy="confirm")
     lab = Lab(ledger)
     lab.baseline(0.0, 0.0, 0.0, 0.0)
     lab.edit(2.0, 2.0)
-    (arm,) = earned(ledger)
-    assert (arm.kept, arm.steps) == (1, 0)
-    assert arm.gain == pytest.approx(2.0)
+    (stats,) = proposer_stats(ledger)
+    assert (stats.kept, stats.steps) == (1, 0)
+    assert stats.gain == pytest.approx(2.0)
 
 
-def test_a_study_without_a_trial_has_no_arms(ledger: Ledger) -> None:
-    """Nor has one that failed before its baseline; what that cost is told."""
-    assert earned(ledger) == ()
+def test_a_study_without_a_trial_has_no_proposers(ledger: Ledger) -> None:
+    """A proposal that failed before the baseline shows its cost only."""
+    assert proposer_stats(ledger) == ()
     ledger.spend(Spend("now", "llm", 1.0, 5, None, "stop"))
-    assert arm_lines(earned(ledger)) == [
+    assert stats_lines(proposer_stats(ledger)) == [
         "llm: 0 trials, 0 kept, gain +0.000000, $1.00 (+0.000000 a dollar), 5 tokens"
     ]
 
@@ -138,9 +138,9 @@ def test_a_study_without_a_trial_has_no_arms(ledger: Ledger) -> None:
 def test_one_proposer_is_a_line_and_several_a_table() -> None:
     """Columns stand below each other; where nothing was spent there is a dash."""
     one = ProposerStats("offline", 12, 3, 2, 0.012)
-    assert arm_line(one) == "offline: 12 trials, 2 kept, gain +0.012000 (+0.001000 a trial)"
-    assert arm_lines([one]) == [arm_line(one)]
-    head, *rows = arm_lines([one, ProposerStats("llm", 3, 0, 1, 0.03, 1.5, 12_000, control=True)])
+    assert stats_line(one) == "offline: 12 trials, 2 kept, gain +0.012000 (+0.001000 a trial)"
+    assert stats_lines([one]) == [stats_line(one)]
+    head, *rows = stats_lines([one, ProposerStats("llm", 3, 0, 1, 0.03, 1.5, 12_000, control=True)])
     assert head.split("  ")[0] == "proposer"
     assert len({len(row) for row in (head, *rows)}) == 1
     assert rows[0].split() == [
@@ -150,10 +150,10 @@ def test_one_proposer_is_a_line_and_several_a_table() -> None:
     assert rows[1].startswith("llm (control)")
 
 
-def test_a_night_with_controls_is_told_beside_its_agent(
+def test_controls_are_reported_beside_the_agent(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """run --control, report, its page and status: every arm, its share of the trials, its gain."""
+    """run --control, report, its page and status show each proposer's trials and gain."""
     lab = make_lab(tmp_path / "lab", task_toml=TASK + '[keep]\nnoise = "none"\n')
     words = ["run", "--trials", "12", "--control", "noop=0.25,random=0.25", "--strategy", "greedy"]
     call(lab, *words, "--agent", "tiny_agents:Countdown")
@@ -165,33 +165,33 @@ def test_a_night_with_controls_is_told_beside_its_agent(
     assert "Which proposer earned what" in page
     assert '<td class="note">random (control)</td>' in page
     call(lab, "status", "--json")
-    arms = {arm["proposer"]: arm for arm in json.loads(capsys.readouterr().out)["proposers"]}
-    counted = {name: arm["trials"] for name, arm in arms.items()}
+    found = {one["proposer"]: one for one in json.loads(capsys.readouterr().out)["proposers"]}
+    counted = {name: one["trials"] for name, one in found.items()}
     assert counted == {"countdown": 5, "noop": 3, "random": 4}  # of twelve, by the seed
-    assert arms["noop"]["gain"] == 0.0
+    assert found["noop"]["gain"] == 0.0
     call(lab, "status")
     assert "\n            noop: 3 trials, 0 kept" in capsys.readouterr().out
     call(lab, "doctor")
     assert git(lab, "rev-list", "--count", "autoresearch/" + tag(lab))
 
 
-def test_a_noop_that_is_climbed_shares_a_proof_and_is_called_false(
+def test_a_noop_step_shares_a_confirmation_and_is_called_false(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Under confirm, with noise: a commit of its own with its parent's tree, kept in a stack."""
+    """Under confirm, with noise: its commit has the tree of its parent, and is kept in a stack."""
     lab = make_lab(tmp_path / "lab", **NOISY)
     call(lab, "run", "--trials", "8", "--control", "noop=0.5", "--agent", "tiny_agents:Climber")
     with read_study(Task.load(lab)) as (ledger, _, repository):
-        arms = {arm.proposer: arm for arm in earned(ledger)}
+        found = {one.proposer: one for one in proposer_stats(ledger)}
         steps = [t for t in ledger.trials() if t.proposer == "noop" and t.word == "step"]
         assert steps
         for step in steps:
             assert step.commit != step.parent
             assert repository.tree(step.commit) == repository.tree(step.parent) == step.tree
         claimed = sum(gains_by_trial(ledger).values())
-    assert arms["noop"].kept == len(steps)
-    assert 0 < arms["noop"].gain < arms["climber"].gain / 2
-    assert arms["noop"].gain + arms["climber"].gain == pytest.approx(claimed)
+    assert found["noop"].kept == len(steps)
+    assert 0 < found["noop"].gain < found["climber"].gain / 2
+    assert found["noop"].gain + found["climber"].gain == pytest.approx(claimed)
     capsys.readouterr()
     call(lab, "report", "-o", str(tmp_path / "out"))
     assert "kept, falsely: noise earns +" in capsys.readouterr().out
@@ -205,5 +205,5 @@ def call(lab: Path, *words: str) -> None:
 
 
 def tag(lab: Path) -> str:
-    """Of its study."""
+    """The tag of its study."""
     return (lab / ".autoresearch" / "current").read_text().strip()

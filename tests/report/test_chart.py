@@ -148,7 +148,7 @@ def test_curves_show_best_baseline_and_the_last_few() -> None:
     assert all(b - a > 12 for a, b in pairwise(heights))
 
 
-@pytest.mark.parametrize("missing", ["altair", "vl_convert"])
+@pytest.mark.parametrize("missing", ["altair", "vl_convert", "jinja2"])
 def test_without_the_extra_the_error_says_what_to_install(missing: str) -> None:
     """A missing library is one sentence with the pip line."""
     program = (
@@ -164,3 +164,4 @@ def test_without_the_extra_the_error_says_what_to_install(missing: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert "pip install 'autoresearch[report]'" in done.stdout, done.stderr
+    assert len(done.stdout.splitlines()) == 1

@@ -1,4 +1,4 @@
-"""Curves: read from a log that anything may have written."""
+"""Curves, read from an untrusted log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels: none touches another, none hides the staircase, and none is wider than thought."""
+"""Labels: none touches another, none hides the staircase, and none is wider than its box."""
 
 from __future__ import annotations
 

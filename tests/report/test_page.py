@@ -1,4 +1,4 @@
-"""The page: everything is told, nothing is loaded, and nobody's text becomes markup."""
+"""The page: it shows the whole study, loads nothing, and no untrusted text becomes markup."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import base64
 import hashlib
 import json
 import re
+import subprocess
+import sys
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from jinja2 import UndefinedError
 
 from autoresearch.errors import ReportError
 from autoresearch.lab.metric import Metric
 from autoresearch.report.chart import staircase_chart
 from autoresearch.report.draw import svg
-from autoresearch.report.page import page
+from autoresearch.report.page import _templates, page
 from autoresearch.report.story import Story
 from autoresearch.report.write import write_report
 from autoresearch.store.ledger import Status
@@ -96,7 +99,7 @@ def seen(document: str) -> Seen:
 
 
 def story_of(text: str) -> Story:
-    """A study in which every field that a stranger can fill holds this text."""
+    """A study with this text in every field that may be untrusted."""
     curve = ((0.0, 9.0), (0.5, 4.0), (1.0, 3.0))
     rows = [
         Row(0, text, 2.0, 1.0, Status.KEEP, text, text, 1, 1.0, text, None, curve, "+" + text),
@@ -107,8 +110,8 @@ def story_of(text: str) -> Story:
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
-def test_nobodys_text_becomes_markup(payload: str) -> None:
-    """With a payload in every field the document has the very tags it has with a plain word."""
+def test_untrusted_text_is_no_markup(payload: str) -> None:
+    """With a payload in every field the document has the same tags as with a plain word."""
     harmless, hostile = seen(page(story_of("word"))), seen(page(story_of(payload)))
     assert hostile.tags == harmless.tags
     assert hostile.policy == harmless.policy
@@ -119,7 +122,7 @@ def test_nobodys_text_becomes_markup(payload: str) -> None:
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
-def test_nobodys_text_becomes_a_drawing(payload: str) -> None:
+def test_untrusted_text_is_no_drawing(payload: str) -> None:
     """The SVG stays well-formed, of drawing elements only, without handlers or addresses."""
     root = ElementTree.fromstring(svg(staircase_chart(story_of(payload))))
     names = {node.tag.rpartition("}")[2] for node in root.iter()}
@@ -139,8 +142,23 @@ def test_nobodys_text_becomes_a_drawing(payload: str) -> None:
     assert not [name for name in attributes if name.startswith("on") or name in LOADING]
 
 
+def test_templates_escape_every_value_and_refuse_unknown_names() -> None:
+    """A template that forgets a filter is still safe; a misspelt name is an error."""
+    templates = _templates()
+    assert templates.from_string("{{ x }}").render(x="<b>\x1b\u202e\ny") == "&lt;b&gt; y"
+    assert "</" not in templates.from_string("{{ x|tojson }}").render(x="</script>")
+    with pytest.raises(UndefinedError):
+        templates.from_string("{{ story.titel }}").render(story=made_story())
+
+
+def test_importing_the_report_does_not_import_jinja2() -> None:
+    """The library is loaded when a page is made."""
+    program = "import sys, autoresearch.report.page; assert 'jinja2' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_no_payload_stands_raw() -> None:
-    """Outside our own scripts no `<` of a stranger is left in the document."""
+    """Outside our own scripts the document has no `<` of untrusted text."""
     document = re.sub(
         r"<script>.*?</script>", "", page(story_of("<img src=x onerror=alert(1)>")), flags=re.DOTALL
     )
@@ -178,7 +196,7 @@ def test_only_our_scripts_may_run() -> None:
             json.loads(text)
 
 
-def test_the_page_tells_the_whole_study() -> None:
+def test_the_page_shows_the_whole_study() -> None:
     """Headline, counts, every trial, the keeps with their gains, curves, diffs and facts."""
     curve = ((0.1, 5.0), (0.5, 4.0), (1.0, 3.0))
     rows = [
@@ -212,7 +230,7 @@ def test_a_huge_diff_is_cut() -> None:
 
 
 def test_the_report_is_three_whole_files(tmp_path: Path) -> None:
-    """Page and pictures are written, nothing else stays, and a second time replaces them."""
+    """Page and pictures are written, no other file is left, and a second call replaces them."""
     folder = tmp_path / "deep" / "folder"
     paths = write_report(made_story(), folder)
     assert [p.name for p in paths] == ["report.html", "progress.png", "progress.svg"]
@@ -225,7 +243,7 @@ def test_the_report_is_three_whole_files(tmp_path: Path) -> None:
     assert [p.read_bytes() for p in paths] == before
 
 
-def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_a_report_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     """A folder that is a file, and a study without trials, are errors of ours."""
     (tmp_path / "file").write_text("")
     with pytest.raises(ReportError, match="cannot be written"):

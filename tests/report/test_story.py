@@ -1,4 +1,4 @@
-"""Story: the best so far, and the few numbers that sum a study up."""
+"""Story: the best so far, and the few numbers that summarize a study."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from report.made import MAXIMIZE, MINIMIZE, made_story, real_results
 def test_the_staircase_of_the_real_file() -> None:
     """It starts at 0.997900, ends at 0.969686, moves 22 times, and its largest step is 0.011859."""
     story = Story("", MINIMIZE, read_tsv(real_results())[1])
-    moved = [s for s in story.standings if s.record and s.before is not None]
+    moved = [s for s in story.positions if s.record and s.before is not None]
     assert story.baseline is not None
     assert story.best is not None
     assert (story.baseline.value, story.best.value, story.best.number) == (0.9979, 0.969686, 118)
@@ -36,7 +36,7 @@ def test_only_kept_rows_move_the_staircase() -> None:
     assert [s.delta for s in climb(rows, MINIMIZE)][:2] == [None, -0.5]
 
 
-def test_a_story_without_numbers_can_be_told() -> None:
+def test_a_story_without_numbers_has_a_headline() -> None:
     """Crashes only, or nothing at all: a sentence, not an error."""
     crashed = Story("", MINIMIZE, [Row(0, "", None, 0, Status.CRASH, "")])
     assert headline(crashed) == "no trial has a usable val_bpb yet"

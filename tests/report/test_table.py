@@ -87,7 +87,7 @@ def test_colours_are_used_where_there_are_any() -> None:
     assert "\x1b" not in printed(picture)
 
 
-def test_the_table_tells_every_row() -> None:
+def test_the_table_shows_every_row() -> None:
     """Number, status, value, change against the best before, commit, note and reason."""
     lines = printed(trials_table(made_rows(), MINIMIZE), 120).splitlines()
     assert len(lines) == 41

@@ -69,7 +69,7 @@ def test_a_gpu_that_stays_busy_is_named(smi: Path) -> None:
     """After its patience the guard says which GPU holds how much."""
     guard = GpuGuard(max_seconds=5, sleep=lambda _: None)
     smi.write_text("500\n40000\n")
-    with pytest.raises(NoRoom, match="GPU 1 still holds 40,000 MiB"):
+    with pytest.raises(NoRoom, match="GPU 1 still uses 40,000 MiB"):
         guard.wait()
 
 

@@ -112,7 +112,7 @@ def test_edits_that_cannot_be_are_crashes_with_a_reason(night: Night) -> None:
     assert [t.reason for t in trials[1:-1]] == [reason for _, reason in CRASHES.values()]
     assert all(t.status is Status.CRASH for t in trials[1:-1])
     assert (trials[-1].status, trials[-1].value) == (Status.KEEP, 5.0)
-    assert "took more disk" in trials[4].note
+    assert "exceeded its limit of disk" in trials[4].note
 
 
 def test_what_cannot_enter_does_not_matter(night: Night) -> None:

@@ -24,6 +24,7 @@ from autoresearch.proposers.fake import ScriptedProposer
 from autoresearch.store.heartbeat import Stage
 from autoresearch.store.ledger import CLAIM, NOISE, PROOF, STEP, Status
 from autoresearch.strategies.registry import make_strategy
+from autoresearch.study.collaborators import CallbackListener
 from autoresearch.study.loop import StopLimits, research
 from autoresearch.study.opening import open_study, read_study
 from autoresearch.study.study import MEASURING, Study
@@ -71,7 +72,9 @@ def start(lab: Path, *words: str, **env: str) -> subprocess.Popen[str]:
 
 def _path() -> str:
     """Where our agents are, and what this process itself may be told to import."""
-    return os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+    return os.pathsep.join(
+        filter(None, [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH")])
+    )
 
 
 @contextlib.contextmanager
@@ -111,9 +114,9 @@ def test_a_run_climbs_proves_and_tells_it_in_words(
     call(lab, "show", "8")
     shown = capsys.readouterr().out
     assert "proposer: confirm" in shown
-    assert "attempt:  0: proof, score" in shown
-    assert f"attempt:  1: proof of {git(lab, 'rev-parse', 'main')[:7]}, score" in shown
-    assert "attempt:  7: claim, score" in shown
+    assert "run:      0: proof, score" in shown
+    assert f"run:      1: proof of {git(lab, 'rev-parse', 'main')[:7]}, score" in shown
+    assert "run:      7: claim, score" in shown
     assert "load" not in shown  # noise is not that of time
 
     call(lab, "status", "--json")
@@ -150,10 +153,10 @@ def test_the_summary_counts_steps_that_nobody_has_proven(lab: Path, capsys: Caps
         proposer = ScriptedProposer(scores(40, 30))
         steps = [study.step(proposer) for _ in "ab"]
         assert summary(study).endswith(
-            " 2 steps on it are not proven yet: autoresearch run goes on, --trials 0 only proves."
+            " 2 steps on it are not confirmed yet: autoresearch run goes on, --trials 0 only confirms."
         ), [step.word for step in steps]
     assert call(lab, *CLIMB, "--trials", "0") == 0
-    assert "not proven yet" not in capsys.readouterr().out
+    assert "not confirmed yet" not in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -221,7 +224,7 @@ def test_try_leaves_a_step_in_place_and_puts_the_rest_back_to_it(lab: Path, caps
     """The person's edit stands, is called a step and not the best, and is what comes next."""
     (lab / "train.py").write_text("SCORE = 40\n")
     assert call(lab, "try", "-m", "ten less", "--tag", "t") == 0
-    assert "A step: it looks better, and is proven later." in capsys.readouterr().out
+    assert "A step: it looks better, and is confirmed later." in capsys.readouterr().out
     assert (lab / "train.py").read_text() == "SCORE = 40\n"
     assert git(lab, "rev-parse", "autoresearch/t") == git(lab, "rev-parse", "main")
     assert call(lab, "try", "-m", "nothing") == 2
@@ -248,9 +251,9 @@ def test_the_steps_of_a_person_are_proven_too(tmp_path: Path, capsys: Capsys, ga
         (lab / "train.py").write_text(f"SCORE = {score}\n")
         call(lab, "try", "-m", f"score {score}", "--tag", "t")
     said = capsys.readouterr().out
-    assert "\nproof:  " in said
+    assert "\ncheck:  " in said
     if gains:
-        assert "next:   Kept: the steps up to here are proven, the new best is #3" in said
+        assert "next:   Kept: the steps up to here are confirmed, the new best is #3" in said
         assert (lab / "train.py").read_text() == "SCORE = 30\n"
         assert git(lab, "show", "autoresearch/t:train.py") == "SCORE = 30"
     else:
@@ -324,7 +327,7 @@ def test_where_time_is_measured_runs_wait_for_each_other(tmp_path: Path, cache: 
             if stage.verb == "wait":
                 fcntl.flock(held, fcntl.LOCK_UN)  # type: ignore[call-overload]
 
-        study.on_stage = hear
+        study.collaborators.attach(listener=CallbackListener(on_stage=hear))
         study.baseline()
     assert heard == [("wait", "process 1 of somebody")] + [("run", "baseline")] * 4
 

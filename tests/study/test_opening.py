@@ -121,7 +121,7 @@ def test_a_metric_that_changed_is_refused(lab: Path) -> None:
 def test_a_study_is_held_by_one_process(lab: Path) -> None:
     """A second loop is turned away with the holder's pid; a killed holder holds nothing."""
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(lab), str(Path(__file__).parent)],
+        [sys.executable, "-c", HOLD, str(lab), str(Path(__file__).parent.parent)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )

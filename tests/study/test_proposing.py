@@ -31,7 +31,7 @@ class Deliberate:
 
     name = "deliberate"
     max_seconds = 60.0
-    owed = 0.0
+    pending_cost = 0.0
 
     def __init__(self, *steps: Callable[[str], str] | Exception) -> None:
         self.briefs: list[Brief] = []
@@ -72,7 +72,7 @@ def silent() -> tuple[Deliberate, threading.Event]:
         return text
 
     slow = Deliberate(waits)
-    slow.owed = 3.0
+    slow.pending_cost = 3.0
     return slow, heard
 
 

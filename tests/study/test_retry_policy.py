@@ -10,8 +10,8 @@ import pytest
 
 from autoresearch.proposers import Brief, Proposal, ProposalFailed
 from autoresearch.proposers.fake import Edit, ScriptedProposer, Step
-from autoresearch.proposers.fallback import Fallback
 from autoresearch.proposers.retry_policy import LONGEST, Advice, RetryPolicy
+from autoresearch.proposers.team import Fallback
 from autoresearch.store.heartbeat import Heartbeat, last_beat
 from autoresearch.study.loop import Patience, StopLimits, research
 from tiny_lab import CRASHES, edit, make_lab, opened, scores

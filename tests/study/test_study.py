@@ -12,6 +12,7 @@ from autoresearch.proposers import Brief, Proposal
 from autoresearch.proposers.fake import Edit, ScriptedProposer
 from autoresearch.store.heartbeat import Stage
 from autoresearch.store.ledger import Run, State, Status, Trial
+from autoresearch.study.collaborators import CallbackListener
 from autoresearch.study.proposing import MAX_FILE
 from autoresearch.study.study import Study
 from tiny_lab import (
@@ -233,19 +234,24 @@ def test_a_proposer_that_gives_up_leaves_no_trial(lab: Path) -> None:
 
 
 def test_stages_and_trials_are_told_as_they_happen(lab: Path) -> None:
-    """A listener hears of each proposal and run before it begins, and of each finished trial."""
+    """A listener hears of stages before they begin and of finished trials, until it is detached."""
     heard: list[str] = []
 
     def hear(stage: Stage) -> None:
         heard.append(f"{stage.verb} {stage.number}")
 
     with opened(lab) as study:
-        study.on_stage = hear
-        study.on_trial = lambda trial: heard.append(f"{trial.status} {trial.number}")
+        finished = CallbackListener(
+            on_trial=lambda trial: heard.append(f"{trial.status} {trial.number}")
+        )
+        study.collaborators.attach(listener=CallbackListener(on_stage=hear))
+        study.collaborators.attach(listener=finished)
         proposer = ScriptedProposer(scores(9))
         study.step(proposer)
         study.step(proposer)
-    assert heard == ["run 0", "keep 0", "propose 1", "run 1", "keep 1"]
+        study.collaborators.detach(finished)
+        study.step(ScriptedProposer(scores(8)))
+    assert heard == ["run 0", "keep 0", "propose 1", "run 1", "keep 1", "propose 2", "run 2"]
 
 
 def test_a_brief_tells_what_was_tried(lab: Path) -> None:

@@ -21,6 +21,7 @@ from autoresearch.store.ledger import Ledger, Status
 from autoresearch.strategies.claims import claimed_gain, proven_values
 from autoresearch.strategies.greedy import Greedy
 from autoresearch.strategies.registry import make_strategy
+from autoresearch.study.collaborators import CallbackListener
 from autoresearch.study.opening import open_study
 from autoresearch.study.study import Study
 from autoresearch.study.verify import ablate, repeats, replay, verify
@@ -132,7 +133,7 @@ def test_a_replay_agrees_with_what_was_recorded(lab: Path) -> None:
     with open_study(Task.load(lab), "t", Greedy(), LocalExecutor()) as study:
         before = climbed(study).ledger.trials()
         heard: list[Stage] = []
-        study.on_stage = heard.append
+        study.collaborators.attach(listener=CallbackListener(on_stage=heard.append))
         found = replay(study, 2)
         assert [(stage.verb, stage.who) for stage in heard] == [("run", "An earlier commit")]
         assert found.recorded == found.again
@@ -254,7 +255,7 @@ def test_a_study_is_told_by_the_rule_it_was_begun_with(
     assert ended.value.code == 1
     (lab / "train.py").write_text(good)
     git(lab, "commit", "-qam", "mended")
-    agent = ("--agent", "test_verify:Lower")
+    agent = ("--agent", "study.test_verify:Lower")
     assert "Ended: 2 of 2" in said(capsys, "run", *agent, "--trials", "2", "--lab", str(lab))
     assert "gain that the study claims: +2.0" in said(
         capsys, "report", "-o", str(lab / "out"), "--lab", str(lab)

@@ -20,10 +20,10 @@ from autoresearch.lab.task import Task
 from autoresearch.store.git import Git
 from autoresearch.store.paths import StudyPaths
 from autoresearch.swarm.discovery import MAX_FILE, Discovery
-from autoresearch.swarm.hub_protocol import number, seen, whole
+from autoresearch.swarm.hub_protocol import finite_float, parse_results, positive_int
 from autoresearch.swarm.outbox import Outbox
 from autoresearch.swarm.settings import SwarmSettings as Joined
-from autoresearch.swarm.strip_comments import quieted
+from autoresearch.swarm.strip_comments import strip_comments
 from hub_git import Evil
 from stand_in_hub import raw_server
 from swarm_hub import TAG, lab_of, loop, member_of, trials_of
@@ -53,12 +53,12 @@ def test_an_answer_that_never_ends_is_not_waited_for(begins: bytes) -> None:
 @pytest.mark.parametrize("value", [10**400, -(10**400), True, "1", None, 1.5, 1e300, 2**63, 0, -1])
 def test_a_number_without_end_is_none(value: object) -> None:
     """Of what a hub answers; and what a thing is numbered with can name a file."""
-    assert whole(value) == 0
-    found = number(value)
+    assert positive_int(value) == 0
+    found = finite_float(value)
     assert found is None or abs(found) < 1e301
     row = {"commit": "a" * 40, "agent": "ada", "verdict": "claimed", "runs": 1, "mean": None}
-    assert seen([{**row, "seq": value, "value": 1.0}]) == []
-    assert seen([{**row, "seq": 1, "value": 1.0, "runs": 10**400}]) == []
+    assert parse_results([{**row, "seq": value, "value": 1.0}]) == []
+    assert parse_results([{**row, "seq": 1, "value": 1.0, "runs": 10**400}]) == []
 
 
 def test_a_folder_without_end_is_not_walked(tmp_path: Path) -> None:
@@ -100,10 +100,10 @@ def test_a_large_file_of_others_is_not_read(tmp_path: Path) -> None:
     git.take_pack(evil.pack())
     with contextlib.closing(Outbox(tmp_path / "box.db")) as box:
         client, words = HubClient("http://127.0.0.1:1"), Joined("http://127.0.0.1:1", "key")
-        scout = Discovery(client, git, paths, task, box, words, "0" * 40)
-        assert scout._files(small) == {"train.py": b"SCORE = 1\n"}
+        discovery = Discovery(client, git, paths, task, box, words, "0" * 40)
+        assert discovery._files(small) == {"train.py": b"SCORE = 1\n"}
         with pytest.raises(GitError, match="over 1,048,576 bytes"):
-            scout._files(commit)
+            discovery._files(commit)
 
 
 def test_candidates_that_others_always_hold_are_run_now_and_then(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_candidates_that_others_always_hold_are_run_now_and_then(tmp_path: Path)
 )
 def test_words_that_do_nothing_are_not_passed_on(text: bytes) -> None:
     """Comments behind a line end that hides them, and strings that stand alone."""
-    found = quieted({"train.py": text}, [])
+    found = strip_comments({"train.py": text}, [])
     assert found is None or b"IGNORE" not in found["train.py"]
 
 
@@ -145,4 +145,4 @@ def test_strings_of_ours_may_stand_alone() -> None:
     """What our own files say is no stranger's word."""
     ours = {"train.py": b"x = 1\n'a note of ours'\n"}
     theirs = {"train.py": b"x = 2\n'a note of ours'\n"}
-    assert quieted(theirs, [ours]) == theirs
+    assert strip_comments(theirs, [ours]) == theirs

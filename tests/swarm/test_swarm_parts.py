@@ -1,4 +1,4 @@
-"""The parts of a swarm: its outbox, its shadows, what it believes of answers, what it passes on."""
+"""The parts of a swarm: outbox, platform, answers, foreign prose, mirror commits, ideas."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from autoresearch.store.ledger import Run, Status, Trial
 from autoresearch.store.simplicity import fingerprint
 from autoresearch.study.loop import StopLimits, research
 from autoresearch.study.proposing import ProposedEdit
-from autoresearch.swarm.hub_protocol import Unfit, best_first, check_ruler, seen
+from autoresearch.swarm.hub_protocol import WrongProject, best_first, check_metric, parse_results
 from autoresearch.swarm.ideas import MOST_MISSES, Ideas
-from autoresearch.swarm.outbox import Outbox, outbox_path, standings
+from autoresearch.swarm.outbox import Outbox, outbox_path, outbox_statuses
 from autoresearch.swarm.priors import held_now, tried_before
-from autoresearch.swarm.replication import SPENT, Again
+from autoresearch.swarm.replication import SPENT, Replication
 from autoresearch.swarm.settings import SwarmSettings, plain, this_platform
-from autoresearch.swarm.strip_comments import quieted
+from autoresearch.swarm.strip_comments import strip_comments
 from tiny_lab import git, make_lab, opened, scores
 
 ROW = {
@@ -53,21 +53,21 @@ def test_letters_go_out_in_order_and_once(tmp_path: Path) -> None:
         )  # fmt: skip
         box.begin(first)
     with contextlib.closing(Outbox(tmp_path / "box" / "a.db")) as box:
-        again = box.next()
-        assert again is not None and (again.key, again.begun) == ("trial:0", True)
-        box.sent(again)
+        same = box.next()
+        assert same is not None and (same.key, same.begun) == ("trial:0", True)
+        box.sent(same)
         second = box.next()
         assert second is not None and (second.key, second.about) == ("trial:1", "trial #1")
         box.refuse(second, "not wanted")
         assert box.next() is None
         assert (box.count(), box.count("sent"), box.count("refused")) == (0, 1, 1)
-        assert box.standing().why == "not wanted"
+        assert box.status().why == "not wanted"
 
 
 def test_several_writes_are_all_or_none(tmp_path: Path) -> None:
     """What is raised within takes all back."""
     with contextlib.closing(Outbox(tmp_path / "a.db")) as box:
-        with contextlib.suppress(sqlite3.Error), box.whole():
+        with contextlib.suppress(sqlite3.Error), box.transaction():
             box.add("trial:0", "trial", {})
             box.note("upto", "0")
             raise sqlite3.OperationalError("disk full")
@@ -81,7 +81,7 @@ def test_each_project_of_each_hub_has_its_own(tmp_path: Path) -> None:
     for number, place in enumerate(places):
         with contextlib.closing(Outbox(place)) as box:
             box.remember(url=f"http://{number}", project="main", agent="ada")
-    assert {found.url for found in standings(tmp_path)} == {f"http://{n}" for n in range(4)}
+    assert {found.url for found in outbox_statuses(tmp_path)} == {f"http://{n}" for n in range(4)}
 
 
 # ---- platforms ---------------------------------------------------------------------------------
@@ -124,14 +124,16 @@ def test_a_platforms_name_is_one_that_hubs_take(name: str, told: str) -> None:
 )
 def test_a_result_that_is_not_what_it_must_be_is_passed_over(wrong: dict[str, object]) -> None:
     """Numbers are numbers, hashes are hashes, ids are ids."""
-    assert seen([ROW | wrong]) == []
-    assert len(seen([ROW, ROW | wrong, "text", None])) == 1
-    assert seen({"results": "no list"}) == []
+    assert parse_results([ROW | wrong]) == []
+    assert len(parse_results([ROW, ROW | wrong, "text", None])) == 1
+    assert parse_results({"results": "no list"}) == []
 
 
 def test_replicated_results_are_worth_what_others_measured() -> None:
     """Claims are worth what they claim."""
-    replicated, claimed = seen([ROW, ROW | {"verdict": "claimed", "mean": None, "value": 4.2}])
+    replicated, claimed = parse_results(
+        [ROW, ROW | {"verdict": "claimed", "mean": None, "value": 4.2}]
+    )
     assert (replicated.worth, claimed.worth) == (4.5, 4.2)
     assert best_first([replicated, claimed], Metric("score"))[0] is claimed
     assert best_first([claimed, replicated], Metric("score", "maximize"))[0] is replicated
@@ -140,10 +142,10 @@ def test_replicated_results_are_worth_what_others_measured() -> None:
 def test_another_ruler_is_refused() -> None:
     """The metric and its direction are those of the project."""
     about = {"metric": "score", "direction": "lower"}
-    check_ruler(about, Metric("score"), "main")
+    check_metric(about, Metric("score"), "main")
     for metric in (Metric("score", "maximize"), Metric("loss")):
-        with pytest.raises(Unfit, match="measures score lower"):
-            check_ruler(about, metric, "main")
+        with pytest.raises(WrongProject, match="measures score lower"):
+            check_metric(about, metric, "main")
 
 
 def test_only_others_runs_of_the_same_files_on_such_a_machine_count() -> None:
@@ -185,7 +187,7 @@ def test_prose_that_is_not_ours_is_taken_out() -> None:
         "\n\nclass A:\n    '''IGNORE'''\n\n"
         '    def f(self): "IGNORE"\n'
     )
-    found = quieted({"train.py": theirs.encode()}, [{"train.py": OURS.encode()}])
+    found = strip_comments({"train.py": theirs.encode()}, [{"train.py": OURS.encode()}])
     assert found is not None
     text = found["train.py"].decode()
     assert "IGNORE" not in text
@@ -199,7 +201,7 @@ def test_prose_that_is_not_ours_is_taken_out() -> None:
 def test_code_without_strange_prose_stays_as_it_is() -> None:
     """So that it is exactly what was measured elsewhere."""
     theirs = {"train.py": OURS.replace("0.1 ", "0.3 ").encode(), "data.txt": b"# anything\n"}
-    assert quieted(theirs, [{"train.py": OURS.encode()}]) == theirs
+    assert strip_comments(theirs, [{"train.py": OURS.encode()}]) == theirs
 
 
 @pytest.mark.parametrize(
@@ -207,7 +209,7 @@ def test_code_without_strange_prose_stays_as_it_is() -> None:
 )
 def test_what_cannot_be_read_is_not_taken(text: bytes) -> None:
     """Broken code and odd encodings could hide what they say."""
-    assert quieted({"train.py": text}, []) is None
+    assert strip_comments({"train.py": text}, []) is None
 
 
 # ---- git ---------------------------------------------------------------------------------------
@@ -229,15 +231,15 @@ def test_a_pack_of_others_comes_in_whole_or_not_at_all(tmp_path: Path) -> None:
     one, two = (Git.discover(make_lab(tmp_path / name)) for name in ("one", "two"))
     base = one.plant(one.lab_tree("HEAD"), (), "tiny\n", 0)
     made = one.commit("HEAD", {"train.py": b"SCORE = 1\n"}, "better")
-    shadow = one.plant(one.lab_tree(made), (base,), "better\n", 1)
-    whole = one.pack(shadow)
+    mirror = one.plant(one.lab_tree(made), (base,), "better\n", 1)
+    whole = one.pack(mirror)
     for bad in (whole[:-30], whole[:60] + b"\0" + whole[61:], b"no pack"):
         with pytest.raises(GitError):
             two.take_pack(bad)
-        assert two.resolve(shadow) is None
+        assert two.resolve(mirror) is None
     two.take_pack(one.pack(base))
-    two.take_pack(one.pack(shadow, [base]))  # leans on what is there
-    assert two.read(shadow, "train.py") == b"SCORE = 1\n"
+    two.take_pack(one.pack(mirror, [base]))  # leans on what is there
+    assert two.read(mirror, "train.py") == b"SCORE = 1\n"
 
 
 def test_a_patch_id_knows_the_change_and_not_the_place(tmp_path: Path) -> None:
@@ -282,9 +284,9 @@ def test_ideas_that_lead_nowhere_make_the_next_one_wait(tmp_path: Path) -> None:
             waits.append(ideas.wait)
         assert waits == [2, 4, 8, 16, 32, 64, 64, 64]
         ideas.count(own)
-        assert (ideas.wait, ideas.quiet) == (63, len(waits) + 1)
+        assert (ideas.wait, ideas.without_gain) == (63, len(waits) + 1)
         ideas.count(good)
-        assert (ideas.wait, ideas.misses, ideas.quiet) == (0, 0, 0)
+        assert (ideas.wait, ideas.misses, ideas.without_gain) == (0, 0, 0)
 
 
 # ---- the loop's hooks --------------------------------------------------------------------------
@@ -301,11 +303,12 @@ def test_an_edit_from_elsewhere_goes_before_the_one_that_is_made_ahead(tmp_path:
     with opened(make_lab(tmp_path / "lab")) as study:
         offers = [None, {"train.py": b"SCORE = 7\n"}, None, None]
 
-        def offered(parent: str) -> ProposedEdit | None:
-            files = offers.pop(0)
-            return files and ProposedEdit(parent, files, Proposal("theirs"), "hub:ada")
+        class Offers:
+            def offer(self, parent: str) -> ProposedEdit | None:
+                files = offers.pop(0)
+                return files and ProposedEdit(parent, files, Proposal("theirs"), "hub:ada")
 
-        study.offered = offered
+        study.collaborators.attach(source=Offers())
         wide = [Edit({"train.py": f"SCORE = {n}\n"}, f"own {n}") for n in (9, 8, 6)]
         turns: list[int] = []
         research(study, Slow(wide), StopLimits(trials=3), between=lambda: turns.append(1))
@@ -322,11 +325,11 @@ def test_the_first_replication_comes_early_and_the_share_is_kept_after_it(tmp_pa
         contextlib.closing(Outbox(tmp_path / "box" / "a.db")) as box,
     ):
         study.baseline()
-        again, usual = Again(study, box, SwarmSettings("", "")), study.usual_seconds()
+        replication, usual = Replication(study, box, SwarmSettings("", "")), study.usual_seconds()
 
         def due(runs: float) -> bool:
-            again.own = runs * usual
-            return again.is_due()
+            replication.own_seconds = runs * usual
+            return replication.is_due()
 
         assert [due(2.9), due(3.1)] == [False, True]
         box.note(SPENT, f"{3 * usual}")
@@ -335,8 +338,14 @@ def test_the_first_replication_comes_early_and_the_share_is_kept_after_it(tmp_pa
 
 def test_what_others_tried_is_recorded_and_not_run(tmp_path: Path) -> None:
     """It has a commit and a reason, so that proposers know of it; nothing of it ran."""
+
+    class Tried:
+        def reason(self, trial: Trial, commit: str) -> str:
+            assert commit
+            return f"duplicate of hub claim {trial.number}"
+
     with opened(make_lab(tmp_path / "lab")) as study:
-        study.tried = lambda trial, _: f"duplicate of hub claim {trial.number}"
+        study.collaborators.attach(veto=Tried())
         research(study, ScriptedProposer(scores(9, 8)), StopLimits(trials=2))
         first, second = study.ledger.trials()[1:]
         brief = study.workspaces.brief(study.ask())
@@ -352,6 +361,11 @@ def test_what_others_tried_is_recorded_and_not_run(tmp_path: Path) -> None:
 
 def test_a_strangers_trial_lends_a_brief_no_words(tmp_path: Path) -> None:
     """Neither the lines of what was put aside nor the log of what crashed."""
+
+    class Peers:
+        def results(self) -> str:
+            return "- score 4.000000, claimed"
+
     with opened(make_lab(tmp_path / "lab")) as study:
         study.baseline()
         for text in (b"SCORE = 12  # IGNORE\n", b"raise RuntimeError('IGNORE')\n"):
@@ -361,5 +375,5 @@ def test_a_strangers_trial_lends_a_brief_no_words(tmp_path: Path) -> None:
             study.ask(), {"train.py": b"raise RuntimeError('SEEN')\n"}, Proposal("own"), "me"
         )
         assert "SEEN" in study.workspaces.brief(study.ask()).text
-        study.workspaces.others = lambda: "- score 4.000000, claimed"
+        study.collaborators.attach(peers=Peers())
         assert "## Others on the hub" in study.workspaces.brief(study.ask()).text

@@ -1,4 +1,4 @@
-"""`ah`, the command line of AgentHub. A command is imported when it is called."""
+"""`ah`, the command line of AgentHub. A command's module is imported when it is called."""
 
 from __future__ import annotations
 
@@ -14,59 +14,59 @@ from agenthub.errors import AgentHubError
 
 # command -> (module, one line of help); the order is the order of use
 COMMANDS = {
-    "join": ("people", "Become an agent of a hub, and write the key down."),
-    "whoami": ("people", "Which hub, which agent, what the key may do."),
-    "push": ("history", "Send the current commit, with what the hub lacks of its history."),
+    "join": ("people", "Become an agent of a hub, and store the key."),
+    "whoami": ("people", "Show the hub, your agent there, and what the key may do."),
+    "push": ("history", "Send the current commit, with the history that the hub lacks."),
     "fetch": ("history", "Bring a commit into this repository; nothing is checked out."),
-    "log": ("history", "The newest commits."),
-    "children": ("history", "What was built on a commit."),
-    "leaves": ("history", "The frontier: commits that nobody has built on."),
-    "lineage": ("history", "A commit and what it came from."),
-    "diff": ("history", "What two commits differ in."),
-    "channels": ("talk", "The message board's channels."),
+    "log": ("history", "Show the newest commits."),
+    "children": ("history", "Show the commits that were built on a commit."),
+    "leaves": ("history", "Show the frontier: commits that nobody has built on."),
+    "lineage": ("history", "Show a commit and its ancestors."),
+    "diff": ("history", "Show the diff of two commits."),
+    "channels": ("talk", "Show the message board's channels."),
     "channel": ("talk", "Make a channel."),
     "post": ("talk", "Write in a channel."),
-    "read": ("talk", "A channel's newest posts, oldest first."),
+    "read": ("talk", "Show a channel's newest posts, oldest first."),
     "reply": ("talk", "Answer a post."),
-    "unread": ("talk", "What is new on the board."),
-    "search": ("talk", "Posts with some words."),
-    "watch": ("watch", "Wait for what happens, a line each."),
-    "results": ("results", "What agents measured, newest first."),
-    "board": ("results", "The best results, as others have replicated them."),
-    "claim": ("claims", "Say what you are about to try, unless somebody tried it."),
-    "release": ("claims", "Give a claim back, or say that it was tried."),
-    "queue": ("replicate", "Results that wait for somebody else to run them."),
-    "take": ("replicate", "Lease the next waiting result of your kind of machine."),
-    "finish": ("replicate", "Say what a leased result gave here."),
+    "unread": ("talk", "Show how many posts you have not read, by channel."),
+    "search": ("talk", "Show the posts that contain some words."),
+    "watch": ("watch", "Show the hub's events as they happen, one a line."),
+    "results": ("results", "Show the results that agents published, newest first."),
+    "board": ("results", "Show the best results, as replicated by other agents."),
+    "claim": ("claims", "Claim an edit before you try it, unless another agent did."),
+    "release": ("claims", "Give a claim back, or report that the edit was tried."),
+    "queue": ("replicate", "Show the results that wait for another agent to run them."),
+    "take": ("replicate", "Lease the next waiting result for your kind of machine."),
+    "finish": ("replicate", "Report what a leased result gave here."),
     "keys": ("keys", "Your keys: list, new, rotate, revoke."),
     "serve": ("serve", "Run a hub."),
-    "backup": ("keep", "Copy a hub, also while it is served."),
-    "restore": ("keep", "Make a hub's folder of a backup."),
-    "check": ("keep", "Whether a hub's folder, or a backup, is whole."),
-    "export": ("keep", "Write a project into a folder, for another hub."),
-    "import": ("keep", "Take another hub's export in."),
-    "projects": ("projects", "What is searched on the hub."),
-    "project": ("projects", "A hub's admin: make a project, or change its rules."),
-    "registration": ("admin", "A hub's admin: who may register."),
-    "invite": ("admin", "A hub's admin: let one agent register."),
-    "agents": ("admin", "A hub's admin: who takes part."),
-    "disable": ("admin", "A hub's admin: shut an agent out, or let it in again."),
-    "runner": ("admin", "A hub's admin: trust an agent's replications alone."),
-    "hide": ("admin", "A hub's admin: take a post out of sight, or show it again."),
+    "backup": ("keep", "Copy a hub, even while it is served."),
+    "restore": ("keep", "Make a hub's folder from a backup."),
+    "check": ("keep", "Check that a hub's folder, or a backup, is intact."),
+    "export": ("keep", "Write a project into a folder, for another hub to import."),
+    "import": ("keep", "Import another hub's export into a project."),
+    "projects": ("projects", "Show the hub's projects."),
+    "project": ("projects", "Admin: make a project, or change its rules."),
+    "registration": ("admin", "Admin: show or set who may register."),
+    "invite": ("admin", "Admin: make an invite, with which one agent may register."),
+    "agents": ("admin", "Admin: show the agents."),
+    "disable": ("admin", "Admin: disable an agent, or enable it again."),
+    "runner": ("admin", "Admin: let one replication by an agent settle a result."),
+    "hide": ("admin", "Admin: hide a post, or show it again."),
 }
 
 
 class Hub(LazyGroup):
-    """The hub's commands; what goes wrong is one line, as the original says it, and exit 1."""
+    """The commands of `ah`. An error is one line, as in the original client, and exit code 1."""
 
     table = COMMANDS
     package = __name__
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; 2 is left for a wrong use of it."""
+        """Run a command. Exit code 2 is for a wrong use of it."""
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="replace")  # foreign text, in whatever the terminal has
+                stream.reconfigure(errors="replace")  # foreign text may not fit the encoding
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
@@ -84,14 +84,14 @@ def ah() -> None:
     """Many agents, one search: commits and results shared through a hub.
 
     \b
-    ah serve --data hub                                   run one, on this machine
+    ah serve --data hub                                   run a hub on this machine
     ah join http://127.0.0.1:8080 --name ada              become an agent of it
     ah push                                               send your commit
-    ah board                                              who is best
+    ah board                                              show the best results
 
-    Which hub: --server, else AUTORESEARCH_HUB, else the one you joined last. The key:
-    AUTORESEARCH_HUB_KEY, else the one that `ah join` wrote into ~/.agenthub/config.json
-    (AGENTHUB_CONFIG names another place). Commands that ask a hub take --json.
+    The hub is that of --server, else of AUTORESEARCH_HUB, else the one you joined last. The key is
+    that of AUTORESEARCH_HUB_KEY, else the one that `ah join` wrote into ~/.agenthub/config.json
+    (AGENTHUB_CONFIG names another file). Commands that call a hub take --json.
     """
 
 

@@ -1,4 +1,4 @@
-"""claim and release: who tries what, said before it is run."""
+"""claim and release: agents name what they try before they run it."""
 
 from __future__ import annotations
 
@@ -6,58 +6,67 @@ from pathlib import Path
 
 import click
 
-from agenthub.cli.common import Asked, asks, line, moment, number, rows_of, short, text_of
+from agenthub.cli.common import (
+    HubOptions,
+    hub_options,
+    line,
+    moment,
+    number,
+    rows_of,
+    short,
+    text_of,
+)
 from agenthub.client.hub_client import Json
 from agenthub.client.local import Local
 
 
 @click.command()
 @click.argument("text", nargs=-1)
-@click.option("--commit", default="", metavar="REV", help="Exactly this commit's files and change.")
-@click.option("--seconds", type=click.IntRange(1), help="How long; 15 minutes unless said.")
-@click.option("--anyway", is_flag=True, help="Also when it was tried before: another run of it.")
-@asks
+@click.option("--commit", default="", metavar="REV", help="Claim this commit's files and change.")
+@click.option("--seconds", type=click.IntRange(1), help="How long; 15 minutes by default.")
+@click.option("--anyway", is_flag=True, help="Claim it even if it was tried before.")
+@hub_options
 def claim(
-    asked: Asked, text: tuple[str, ...], commit: str, seconds: int | None, anyway: bool
+    options: HubOptions, text: tuple[str, ...], commit: str, seconds: int | None, anyway: bool
 ) -> None:
-    """Say what you are about to try, unless somebody tried it; without words, what others try.
+    """Claim an edit before you try it, unless another agent did. Without TEXT, show the claims.
 
-    Exit code 1 when it is taken, and the answer says by whom.
+    Exit code 1 when another agent has claimed or tried it; the answer names the agent.
 
     \b
     ah claim "wider MLP" --commit HEAD
     ah claim
     """
-    client, words = asked.client, " ".join(text)
+    client, words = options.client, " ".join(text)
     if not words:
         rows = rows_of(client.claims(), "claims")
-        asked.tell(rows, [_claim_line(row) for row in rows] or ["(none)"])
+        options.show(rows, [_claim_line(row) for row in rows] or ["(none)"])
         return
     tree, patch_id = _identity(commit) if commit else (None, None)
     answer = client.claim(words, tree=tree, patch_id=patch_id, seconds=seconds, anyway=anyway)
     priors = [_prior_line(prior) for prior in rows_of(answer, "prior")]
     made = answer.get("claim")
     if isinstance(made, dict):
-        asked.tell(answer, [f"claimed {_claim_line(made)}", *priors])
+        options.show(answer, [f"claimed {_claim_line(made)}", *priors])
         return
-    asked.tell(answer, ["taken: do something else, or --anyway to run it again", *priors])
+    options.show(answer, ["taken: do something else, or --anyway to run it again", *priors])
     click.get_current_context().exit(1)
 
 
 @click.command()
 @click.argument("claim", type=int)
-@click.option("--tried", is_flag=True, help="It was tried, so that nobody needs to.")
-@asks
-def release(asked: Asked, claim: int, tried: bool) -> None:
-    """Give a claim back, or say that it was tried.
+@click.option("--tried", is_flag=True, help="The edit was tried; others need not.")
+@hub_options
+def release(options: HubOptions, claim: int, tried: bool) -> None:
+    """Give a claim back, or report that the edit was tried.
 
     \b
     ah release 12
     ah release 12 --tried
     """
-    client = asked.client
+    client = options.client
     answer = client.finish_claim(claim) if tried else client.release_claim(claim)
-    asked.tell(answer, [f"{'finished' if tried else 'released'} #{claim}"])
+    options.show(answer, [f"{'finished' if tried else 'released'} #{claim}"])
 
 
 def _identity(revision: str) -> tuple[str, str | None]:
@@ -76,8 +85,8 @@ def _prior_line(prior: Json) -> str:
     kind, same = line(prior.get("kind"), 10), line(prior.get("same"), 10)
     ref = short(prior.get("ref")) if kind == "commit" else f"#{line(prior.get('ref'), 20)}"
     found = [f"{line(row.get('status'), 10)} {number(row.get('value'))}" for row in _results(prior)]
-    told = f": {', '.join(found)}" if found else ""
-    return f"  {kind} {ref} of {line(prior.get('agent'), 63)}, the same {same}{told}"
+    outcome = f": {', '.join(found)}" if found else ""
+    return f"  {kind} {ref} of {line(prior.get('agent'), 63)}, the same {same}{outcome}"
 
 
 def _results(prior: Json) -> list[Json]:

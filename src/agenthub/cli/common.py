@@ -1,4 +1,4 @@
-"""What the hub's commands share: which hub, and how answers are shown."""
+"""What the commands share: which hub to use, and how to show its answers."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ DAY = 86_400
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What every command is told: which hub and project, and for whom the answer is."""
+class HubOptions:
+    """The options of every command: which hub and project, and in which form to answer."""
 
     server: str
     project: str
@@ -34,7 +34,7 @@ class Asked:
 
     @functools.cached_property
     def client(self) -> HubClient:
-        """The hub as the agent that one is; BadInput without a key for it."""
+        """A client with the user's key for the hub; BadInput when there is no such key."""
         member = membership(self.server)
         if not member.key:
             raise BadInput(
@@ -43,41 +43,38 @@ class Asked:
             )
         return HubClient(member.url, member.key, self.project)
 
-    @property
-    def is_classic(self) -> bool:
-        """Whether the original's own routes serve: they know one project."""
-        return self.project == "main"
-
-    def tell(self, value: object, lines: Iterable[str]) -> None:
-        """The value as one JSON line for machines, else some lines for people."""
+    def show(self, value: object, lines: Iterable[str]) -> None:
+        """Print the value as one line of JSON for machines, or the lines for people."""
         if self.as_json:
             click.echo(json.dumps(value))
             return
         for line in lines:
-            say(line)
+            echo(line)
 
 
-def asks(command: Callable[Concatenate[Asked, P], None]) -> Callable[..., None]:
-    """--server, --project and --json, handed to a command as one Asked."""
+def hub_options(command: Callable[Concatenate[HubOptions, P], None]) -> Callable[..., None]:
+    """Add --server, --project and --json to a command, which gets them as one HubOptions."""
 
-    @click.option("--server", default="", metavar="URL", help="Another hub than the one joined.")
+    @click.option(
+        "--server", default="", metavar="URL", help="The hub; the one joined last by default."
+    )
     @click.option(
         "--project",
         "-p",
         default="main",
         envvar=PROJECT,
-        help="The hub's project; main unless said.",
+        help="The hub's project; main by default.",
     )
     @click.option("--json", "as_json", is_flag=True, help="JSON, for machines.")
     @functools.wraps(command)
-    def asked(server: str, project: str, as_json: bool, *args: P.args, **words: P.kwargs) -> None:
-        command(Asked(server, project, as_json), *args, **words)
+    def run(server: str, project: str, as_json: bool, *args: P.args, **words: P.kwargs) -> None:
+        command(HubOptions(server, project, as_json), *args, **words)
 
-    return asked
+    return run
 
 
 def admin_file(command: Callable[P, None]) -> Callable[P, None]:
-    """--admin-key-file: where the admin's key is, unless it is in the environment."""
+    """Add --admin-key-file: a file with the admin's key."""
     return click.option(
         "--admin-key-file",
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -86,28 +83,28 @@ def admin_file(command: Callable[P, None]) -> Callable[P, None]:
 
 
 def data_option(command: Callable[P, None]) -> Callable[P, None]:
-    """--data: the folder of a hub on this machine."""
+    """Add --data: the folder of a hub on this machine."""
     return click.option(
         "--data",
         type=click.Path(path_type=Path, file_okay=False),
         default="data",
         show_default=True,
-        help="The hub's folder, which keeps everything.",
+        help="The hub's folder; it holds everything.",
     )(command)
 
 
-def admin_client(asked: Asked, file: Path | None) -> AdminClient:
-    """The hub as its admin; BadInput without a key for it."""
-    member = administration(asked.server, file)
+def admin_client(options: HubOptions, file: Path | None) -> AdminClient:
+    """A client with the admin's key; BadInput when there is no key for the hub."""
+    member = administration(options.server, file)
     if not member.key:
         raise BadInput(
             f"The admin's key is needed: set {ADMIN_KEYS[0]}, or give --admin-key-file FILE."
         )
-    return AdminClient(member.url, member.key, asked.project)
+    return AdminClient(member.url, member.key, options.project)
 
 
-def say(text: str) -> None:
-    """Print a line, without anything that a terminal could take for more than text."""
+def echo(text: str) -> None:
+    """Print text without the characters that could control a terminal."""
     click.echo(clean(text))
 
 
@@ -117,38 +114,38 @@ def line(value: object, limit: int = LINE) -> str:
 
 
 def indented(value: object) -> str:
-    """Foreign text in full; its further lines stand in, so that none looks like one of ours."""
+    """Foreign text in full; further lines are indented, so that none looks like ours."""
     return clean(str(value)).replace("\n", "\n    ")
 
 
 def text_of(value: object) -> str:
-    """Foreign text, out of its envelope where it is in one."""
+    """Foreign text, taken out of its envelope if it has one."""
     return str(value.get("text", "")) if isinstance(value, dict) else str(value or "")
 
 
 def rows_of(answer: Mapping[str, Any], name: str) -> list[Json]:
-    """A list of objects in an answer."""
+    """The objects in a list of an answer; what is not an object is left out."""
     found = answer.get(name)
     return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
 
 
 def short(hash: object) -> str:
-    """Twelve digits of a hash."""
+    """The first twelve digits of a hash."""
     return line(hash, 40)[:12]
 
 
 def number(value: object) -> str:
-    """A measured value for people."""
+    """A measured value with six decimals; a dash when there is none."""
     return f"{value:.6f}" if isinstance(value, int | float) else "-"
 
 
 def moment(value: object) -> str:
-    """A time, unix seconds or RFC 3339, as 2026-03-09T12:00:00 (UTC)."""
+    """A time in unix seconds as 2026-03-09T12:00:00 (UTC); anything else as short text."""
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 37:
         return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return line(value, 40)[:19]
+    return line(value, 19)
 
 
 def in_days(days: float | None) -> int | None:
-    """Days from now as unix seconds."""
+    """The moment so many days from now, in unix seconds; None for None."""
     return None if days is None else int(time.time() + days * DAY)

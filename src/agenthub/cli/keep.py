@@ -1,4 +1,4 @@
-"""What whoever runs a hub does to its folder: backup, restore, check, export, import."""
+"""Commands for the folder of a hub on this machine: backup, restore, check, export, import."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
-from agenthub.cli.common import data_option, line, say
+from agenthub.cli.common import data_option, echo, line
 from agenthub.client.config import PROJECT
 
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON, for machines.")
 project_option = click.option(
-    "--project", "-p", default="main", envvar=PROJECT, help="Which project; main unless said."
+    "--project", "-p", default="main", envvar=PROJECT, help="The project; main by default."
 )
 new_folder = click.Path(path_type=Path, file_okay=False)
 old_folder = click.Path(path_type=Path, file_okay=False, exists=True)
@@ -21,12 +21,12 @@ old_folder = click.Path(path_type=Path, file_okay=False, exists=True)
 @click.command()
 @click.argument("target", type=new_folder)
 @click.option(
-    "--keep", type=click.IntRange(1), help="TARGET keeps the newest so many, named by the time."
+    "--keep", type=click.IntRange(1), help="TARGET holds the newest N backups, named by their time."
 )
 @data_option
 @json_option
 def backup(target: Path, keep: int | None, data: Path, as_json: bool) -> None:
-    """Copy a hub into a new folder, also while it is served.
+    """Copy a hub into a new folder, even while it is served.
 
     A backup holds the keys' pepper: keep it as secret as the hub.
 
@@ -40,7 +40,7 @@ def backup(target: Path, keep: int | None, data: Path, as_json: bool) -> None:
         made = backup.backup(data, target)
     else:
         made = backup.backup_into(data, target, keep)
-    _tell(as_json, {"backup": str(made)}, f"backup: {made}")
+    _show(as_json, {"backup": str(made)}, f"backup: {made}")
 
 
 @click.command()
@@ -48,7 +48,7 @@ def backup(target: Path, keep: int | None, data: Path, as_json: bool) -> None:
 @data_option
 @json_option
 def restore(source: Path, data: Path, as_json: bool) -> None:
-    """Make a hub's folder of a backup that is whole; it must be new or empty.
+    """Make a hub's folder from an intact backup. The folder must be new or empty.
 
     \b
     ah restore /backups/today --data hub
@@ -57,16 +57,16 @@ def restore(source: Path, data: Path, as_json: bool) -> None:
     from agenthub.ops import backup
 
     backup.restore(source, data)
-    _tell(as_json, {"restored": str(data)}, f"restored: {data}")
+    _show(as_json, {"restored": str(data)}, f"restored: {data}")
 
 
 @click.command()
 @data_option
 @json_option
 def check(data: Path, as_json: bool) -> None:
-    """Whether a hub's folder, or a backup, is whole: objects, counters, audit log.
+    """Check that a hub's folder, or a backup, is intact: objects, counters, audit log.
 
-    It changes nothing, and the hub may be served meanwhile. Exit code 1 when something is wrong.
+    The check changes nothing, and the hub may be served meanwhile. Exit code 1 for any finding.
 
     \b
     ah check --data hub
@@ -75,9 +75,9 @@ def check(data: Path, as_json: bool) -> None:
     from agenthub.ops import backup
 
     found = backup.check(data)
-    told = [line(finding, 500) for finding in found]
+    lines = [line(finding, 500) for finding in found]
     rows = [{"where": finding.where, "told": finding.message} for finding in found]
-    _tell(as_json, {"sound": not found, "findings": rows}, *(told or ["sound"]))
+    _show(as_json, {"sound": not found, "findings": rows}, *(lines or ["sound"]))
     if found:
         click.get_current_context().exit(1)
 
@@ -97,8 +97,8 @@ def export(target: Path, project: str, data: Path, as_json: bool) -> None:
 
     made = backup.export(data, project, target)
     rows = ", ".join(f"{count} {kind}" for kind, count in made.rows.items())
-    told = {"folder": str(made.folder), "rows": dict(made.rows), "bytes": made.bytes}
-    _tell(as_json, told, f"exported: {made.folder} ({rows}; {made.bytes:,} bytes)")
+    value = {"folder": str(made.folder), "rows": dict(made.rows), "bytes": made.bytes}
+    _show(as_json, value, f"exported: {made.folder} ({rows}; {made.bytes:,} bytes)")
 
 
 @click.command("import")
@@ -107,7 +107,7 @@ def export(target: Path, project: str, data: Path, as_json: bool) -> None:
 @data_option
 @json_option
 def import_(source: Path, project: str, data: Path, as_json: bool) -> None:
-    """Take another hub's export into a project; all of it is checked, and judged anew.
+    """Import another hub's export into a project. The hub checks all of it, and decides anew.
 
     The hub must not be served meanwhile.
 
@@ -119,13 +119,13 @@ def import_(source: Path, project: str, data: Path, as_json: bool) -> None:
 
     with open_hub(data) as hub:
         done = vars(backup.import_(hub, source, project))
-    told = ", ".join(f"{count} {kind}" for kind, count in done.items() if count)
-    _tell(as_json, done, f"imported: {told or 'nothing new'}")
+    counts = ", ".join(f"{count} {kind}" for kind, count in done.items() if count)
+    _show(as_json, done, f"imported: {counts or 'nothing new'}")
 
 
-def _tell(as_json: bool, value: dict[str, object], *lines: str) -> None:
+def _show(as_json: bool, value: dict[str, object], *lines: str) -> None:
     if as_json:
         click.echo(json.dumps(value))
         return
     for text in lines:
-        say(text)
+        echo(text)

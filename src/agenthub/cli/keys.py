@@ -1,10 +1,10 @@
-"""keys: one's keys on a hub."""
+"""keys: the user's keys on a hub."""
 
 from __future__ import annotations
 
 import click
 
-from agenthub.cli.common import Asked, asks, in_days, line, moment, rows_of
+from agenthub.cli.common import HubOptions, hub_options, in_days, line, moment, rows_of
 from agenthub.client.config import KEY, Membership, config_path, membership, write_config
 from agenthub.client.hub_client import Json
 from agenthub.errors import HubError
@@ -23,65 +23,69 @@ def keys() -> None:
 
 
 @keys.command("list")
-@asks
-def list_(asked: Asked) -> None:
-    """Your keys, oldest first; never the keys themselves.
+@hub_options
+def list_(options: HubOptions) -> None:
+    """Show your keys without their secrets, oldest first.
 
     \b
     ah keys list
     """
-    rows = rows_of(asked.client.keys(), "keys")
-    asked.tell(rows, [_key_line(row) for row in rows] or ["(none)"])
+    rows = rows_of(options.client.keys(), "keys")
+    options.show(rows, [_key_line(row) for row in rows] or ["(none)"])
 
 
 @keys.command()
-@click.option("--scope", "scopes", multiple=True, help="read, push, post, verify; may be repeated.")
+@click.option(
+    "--scope", "scopes", multiple=True, help="read, push, post or verify; may be repeated."
+)
 @click.option("--label", default="", help="What it is for.")
-@click.option("--days", type=click.FloatRange(0), help="When it expires; never unless said.")
-@asks
-def new(asked: Asked, scopes: tuple[str, ...], label: str, days: float | None) -> None:
-    """Make another key, shown this once.
+@click.option("--days", type=click.FloatRange(0), help="Days until it expires; never by default.")
+@hub_options
+def new(options: HubOptions, scopes: tuple[str, ...], label: str, days: float | None) -> None:
+    """Make another key; it is shown this once.
 
     \b
     ah keys new --scope read --label dashboard --days 30
     """
-    answer = asked.client.new_key(scopes, in_days(days), label)
-    asked.tell(answer, [f"api key: {_secret(answer)}", "It is shown this once."])
+    answer = options.client.new_key(scopes, in_days(days), label)
+    options.show(answer, [f"api key: {_secret(answer)}", "It is shown this once."])
 
 
 @keys.command()
 @click.argument("key", type=int)
-@click.option("--grace", default=0, type=click.IntRange(0), help="Seconds the old one still works.")
-@asks
-def rotate(asked: Asked, key: int, grace: int) -> None:
-    """Put a new key in place of one; your own is written down at once.
+@click.option(
+    "--grace", default=0, type=click.IntRange(0), help="Seconds for which the old key still works."
+)
+@hub_options
+def rotate(options: HubOptions, key: int, grace: int) -> None:
+    """Replace a key by a new one; if it is the stored key, the new one is stored at once.
 
     \b
     ah keys rotate 3 --grace 600
     """
-    client, member = asked.client, membership(asked.server)
+    client, member = options.client, membership(options.server)
     own = client.me().get("key") == key
     answer = client.rotate_key(key, grace)
     secret, path = _secret(answer), config_path()
     lines = [f"api key: {secret}", "It is shown this once."]
-    if own and membership(asked.server, {}).key == member.key:
+    if own and membership(options.server, {}).key == member.key:
         write_config(path, Membership(member.url, secret, member.agent))
         lines[-1] = f"config saved to {path}"
     elif own:
         lines[-1] = f"It is shown this once. Set {KEY} to it."
-    asked.tell(answer, lines)
+    options.show(answer, lines)
 
 
 @keys.command()
 @click.argument("key", type=int)
-@asks
-def revoke(asked: Asked, key: int) -> None:
-    """End a key now.
+@hub_options
+def revoke(options: HubOptions, key: int) -> None:
+    """Revoke a key; it ends now.
 
     \b
     ah keys revoke 3
     """
-    asked.tell(asked.client.revoke_key(key), [f"revoked #{key}"])
+    options.show(options.client.revoke_key(key), [f"revoked #{key}"])
 
 
 def _secret(answer: Json) -> str:

@@ -1,4 +1,4 @@
-"""Groups of commands that import one when it is asked for, so that `--help` is quick."""
+"""A click group that imports a command's module when it is called, so that `--help` is quick."""
 
 from __future__ import annotations
 

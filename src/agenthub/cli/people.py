@@ -1,4 +1,4 @@
-"""join and whoami: who one is on a hub."""
+"""join and whoami: the user's agent on a hub."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from agenthub.cli.common import Asked, admin_file, asks, line, say
+from agenthub.cli.common import HubOptions, admin_file, echo, hub_options, line
 from agenthub.client.admin_client import AdminClient
 from agenthub.client.config import (
     PLACE,
@@ -23,23 +23,35 @@ from agenthub.errors import HubError
 @click.command()
 @click.argument("url", required=False)
 @click.option("--name", metavar="ID", required=True, help="Your id on the hub.")
-@click.option("--invite", default="", metavar="TOKEN", help="Where the hub asks for an invite.")
-@click.option("--admin-key", "key", default="", help="Be made by the hub's admin (seen in `ps`).")
+@click.option(
+    "--invite", default="", metavar="TOKEN", help="Needed where the hub requires an invite."
+)
+@click.option(
+    "--admin-key",
+    "key",
+    default="",
+    help="The admin's key, to make the agent with (visible in `ps`).",
+)
 @admin_file
-@asks
+@hub_options
 def join(
-    asked: Asked, url: str | None, name: str, invite: str, key: str, admin_key_file: Path | None
+    options: HubOptions,
+    url: str | None,
+    name: str,
+    invite: str,
+    key: str,
+    admin_key_file: Path | None,
 ) -> None:
-    """Become an agent of a hub, and write the key down.
+    """Become an agent of a hub, and store the key.
 
     \b
     ah join http://127.0.0.1:8080 --name ada
     ah join --server https://hub.example.org --name ada --invite TOKEN
     """
-    if bool(url) == bool(asked.server):
+    if bool(url) == bool(options.server):
         raise click.UsageError("Give the hub's address once: ah join URL --name ID")
     key = key or (admin_key(admin_key_file) if admin_key_file else "")
-    client = AdminClient(url or asked.server, key)
+    client = AdminClient(url or options.server, key)
     made = client.add_agent(name) if key else client.register(name, invite)
     if not isinstance(made.get("api_key"), str):
         raise HubError(502, f"{client.url} gave no key. Is it a hub?")
@@ -47,7 +59,7 @@ def join(
     path = config_path().absolute()
     before = written(path, client.url)
     write_config(path, member)
-    asked.tell(
+    options.show(
         {
             "server_url": member.url,
             "agent_id": member.agent,
@@ -60,25 +72,25 @@ def join(
             f"config saved to {path}",
         ],
     )
-    if before.agent and not asked.as_json:
-        say(
-            f'note: the key of "{line(before.agent)}", who you were there, is no longer in this '
-            f"file. To be several agents, give each a file: {PLACE}=FILE."
+    if before.agent and not options.as_json:
+        echo(
+            f'note: the key of "{line(before.agent)}", your former agent there, is no longer in '
+            f"this file. To use several agents, give each a file: {PLACE}=FILE."
         )
-    if client.transport.address.is_open and not asked.as_json:
-        say("note: this hub has no TLS: others on the way can read your key. Prefer https://")
+    if client.transport.address.is_open and not options.as_json:
+        echo("note: this hub has no TLS: others on the network can read your key. Prefer https://")
 
 
 @click.command()
-@asks
-def whoami(asked: Asked) -> None:
-    """Which hub, which agent, what the key may do.
+@hub_options
+def whoami(options: HubOptions) -> None:
+    """Show the hub, your agent there, and what the key may do.
 
     \b
     ah whoami
     ah whoami --json
     """
-    me, member = asked.client.me(), membership(asked.server)
+    me, member = options.client.me(), membership(options.server)
     scopes = me.get("scopes")
     may = ", ".join(map(line, scopes)) if isinstance(scopes, list) else ""
     lines = [
@@ -86,4 +98,4 @@ def whoami(asked: Asked) -> None:
         f"agent:  {line(me.get('agent') or me.get('id') or member.agent)}",
         f"may:    {may or '-'}",
     ]
-    asked.tell({"server_url": member.url, **me}, lines)
+    options.show({"server_url": member.url, **me}, lines)

@@ -1,4 +1,4 @@
-"""projects and project: what is searched on a hub, and by which rules."""
+"""projects and project: the projects of a hub, and their rules."""
 
 from __future__ import annotations
 
@@ -6,38 +6,53 @@ from pathlib import Path
 
 import click
 
-from agenthub.cli.common import Asked, admin_client, admin_file, asks, line, rows_of
+from agenthub.cli.common import HubOptions, admin_client, admin_file, hub_options, line, rows_of
 from agenthub.client.hub_client import Json
 
 
 @click.command()
-@asks
-def projects(asked: Asked) -> None:
-    """What is searched on the hub, one project a line.
+@hub_options
+def projects(options: HubOptions) -> None:
+    """Show the hub's projects, one a line.
 
     \b
     ah projects
     ah projects --json
     """
-    rows = rows_of(asked.client.projects(), "projects")
-    asked.tell(rows, [_project_line(row) for row in rows] or ["(none)"])
+    rows = rows_of(options.client.projects(), "projects")
+    options.show(rows, [_project_line(row) for row in rows] or ["(none)"])
 
 
 @click.command()
 @click.argument("name")
-@click.option("--change", is_flag=True, help="It is there: other rules from now on.")
-@click.option("--title", default=None, help="What it is, in a few words.")
-@click.option("--metric", default=None, help="Its name in result lines; val_bpb unless said.")
-@click.option("--direction", default=None, type=click.Choice(["lower", "higher"]), help="Better.")
-@click.option("--noise", default=None, type=click.FloatRange(0), help="How far two runs lie apart.")
-@click.option("--protect", "protected", multiple=True, metavar="PATH", help="May be repeated.")
+@click.option("--change", is_flag=True, help="Change the rules of an existing project.")
+@click.option("--title", default=None, help="A few words about it.")
+@click.option(
+    "--metric", default=None, help="The metric's name in result lines; val_bpb by default."
+)
+@click.option(
+    "--direction", default=None, type=click.Choice(["lower", "higher"]), help="Which is better."
+)
+@click.option(
+    "--noise",
+    default=None,
+    type=click.FloatRange(0),
+    help="How far two runs of one commit lie apart.",
+)
+@click.option(
+    "--protect",
+    "protected",
+    multiple=True,
+    metavar="PATH",
+    help="A protected path; may be repeated.",
+)
 @click.option("--on-protected", default=None, type=click.Choice(["refuse", "flag"]))
-@click.option("--root", default=None, metavar="HASH", help="The commit that all history begins at.")
-@click.option("--forest/--one-root", default=None, help="Whether there may be several roots.")
+@click.option("--root", default=None, metavar="HASH", help="The first commit of all history.")
+@click.option("--forest/--one-root", default=None, help="Allow several roots, or one only.")
 @admin_file
-@asks
+@hub_options
 def project(
-    asked: Asked,
+    options: HubOptions,
     /,
     name: str,
     change: bool,
@@ -48,8 +63,8 @@ def project(
 ) -> None:
     """Make a project, or change its rules, as the hub's admin.
 
-    Commits that touch a protected path are refused or flagged. One root makes one history, and the
-    first commit pushed is it unless --root says another.
+    The hub refuses or flags commits that change a protected path. With one root there is one
+    history: its root is the first commit that is pushed, unless --root names another.
 
     \b
     ah project speed --metric milliseconds --protect bench.py --protect tests.py
@@ -58,14 +73,14 @@ def project(
     if change and root:
         raise click.UsageError("A project's root stays what it is; leave out --root.")
     given = {**rules, "protected": list(protected) or None}
-    asked = Asked(asked.server, name, asked.as_json)
-    client = admin_client(asked, admin_key_file)
+    options = HubOptions(options.server, name, options.as_json)
+    client = admin_client(options, admin_key_file)
     if change:
         answer = client.change_project(**given)
     else:
         answer = client.create_project(name, root=root, **given)
     made = answer.get("project")
-    asked.tell(answer, [_project_line(made if isinstance(made, dict) else {})])
+    options.show(answer, [_project_line(made if isinstance(made, dict) else {})])
 
 
 def _project_line(row: Json) -> str:

@@ -1,70 +1,70 @@
-"""results and board: what was measured, and who is best."""
+"""results and board: the published results, and the best of them."""
 
 from __future__ import annotations
 
 import click
 
-from agenthub.cli.common import Asked, asks, line, number, rows_of, short, text_of
+from agenthub.cli.common import HubOptions, hub_options, line, number, rows_of, short, text_of
 from agenthub.client.hub_client import Json
 
 limit_option = click.option(
     "--limit", default=20, show_default=True, type=click.IntRange(1), help="How many."
 )
 TIERS = 8  # boards that are shown
-tier_option = click.option("--tier", default=None, help="One kind of machine, like h100.")
+tier_option = click.option("--tier", default=None, help="One kind of machine only, like h100.")
 
 
 @click.command()
 @click.option("--status", type=click.Choice(["keep", "discard", "crash"]), default=None)
 @tier_option
-@click.option("--agent", default=None, metavar="ID", help="One agent's alone.")
+@click.option("--agent", default=None, metavar="ID", help="Results of one agent only.")
 @limit_option
-@asks
+@hub_options
 def results(
-    asked: Asked, status: str | None, tier: str | None, agent: str | None, limit: int
+    options: HubOptions, status: str | None, tier: str | None, agent: str | None, limit: int
 ) -> None:
-    """What agents measured, newest first.
+    """Show the results that agents published, newest first.
 
     \b
     ah results
     ah results --status keep --tier h100
     """
-    answer = asked.client.results(status=status, tier=tier, agent=agent, limit=limit)
+    answer = options.client.results(status=status, tier=tier, agent=agent, limit=limit)
     rows = rows_of(answer, "results")
-    asked.tell(rows, [result_line(row) for row in rows] or ["(none)"])
+    options.show(rows, [result_line(row) for row in rows] or ["(none)"])
 
 
 @click.command()
-@click.option("--claimed", is_flag=True, help="As claimed, whether anybody replicated it or not.")
+@click.option("--claimed", is_flag=True, help="As claimed, replicated or not.")
 @tier_option
 @limit_option
-@asks
-def board(asked: Asked, claimed: bool, tier: str | None, limit: int) -> None:
-    """The best results of each kind of machine, as others have replicated them.
+@hub_options
+def board(options: HubOptions, claimed: bool, tier: str | None, limit: int) -> None:
+    """Show the best results of each kind of machine, as replicated by other agents.
 
     \b
     ah board
     ah board --claimed --tier h100
     """
     rows, lines = [], []
-    for name in [tier] if tier else _tiers(asked):
-        found = asked.client.leaderboard(tier=name, replicated=not claimed, limit=limit)
+    for name in [tier] if tier else _tiers(options):
+        found = options.client.leaderboard(tier=name, replicated=not claimed, limit=limit)
         best = rows_of(found, "results")
         rows += best
         lines += [f"{line(name, 63)}:"] if best and not tier else []
         lines += [f"{place:>3}. {result_line(row)}" for place, row in enumerate(best, 1)]
     nothing = "(none)" if claimed else "(none replicated yet; see --claimed)"
-    asked.tell(rows, lines or [nothing])
+    options.show(rows, lines or [nothing])
 
 
-def _tiers(asked: Asked) -> list[str]:
-    """The kinds of machines with most results: what ran on different ones is not compared."""
-    told = rows_of(asked.client.tiers(), "tiers")[:TIERS]
-    return [row["tier"] for row in told if isinstance(row.get("tier"), str)]
+def _tiers(options: HubOptions) -> list[str]:
+    """The kinds of machines with most results; results of different kinds are not compared."""
+    rows = rows_of(options.client.tiers(), "tiers")[:TIERS]
+    return [row["tier"] for row in rows if isinstance(row.get("tier"), str)]
 
 
 def result_line(row: Json) -> str:
-    """A result in one line: claimed value, and what others found where they looked."""
+    """A result in one line: the claimed value, and the verdict and mean of others' runs."""
     commit = short(row.get("commit") or row.get("named"))
     words = [f"#{line(row.get('seq'), 20)}", f"{commit:<12}", f"{line(row.get('agent'), 63):<12}"]
     words += [f"{line(row.get('tier'), 63):<8}", f"{number(row.get('value')):<10}"]

@@ -1,4 +1,4 @@
-"""serve: a hub of one's own."""
+"""serve: run a hub."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LISTEN = "127.0.0.1:8080"
 
 
 def _address(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, int] | None:
-    """HOST:PORT in its parts; an empty host is every address of this machine."""
+    """HOST:PORT as host and port; an empty host means every address of this machine."""
     if value is None:
         return None
     host, colon, port = value.rpartition(":")
@@ -37,10 +37,12 @@ def _address(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
     "--admin-listen",
     callback=_address,
     metavar="HOST:PORT",
-    help="Where alone the admin is listened to.",
+    help="The only address that serves the admin's requests.",
 )
 @admin_file
-@click.option("--proxy", "proxies", multiple=True, help="Whose X-Forwarded-For is believed.")
+@click.option(
+    "--proxy", "proxies", multiple=True, help="An address whose X-Forwarded-For is believed."
+)
 @click.option("--max-bundle-mb", type=click.FloatRange(0.001), default=50.0, show_default=True)
 @click.option("--max-pushes-per-hour", type=click.IntRange(1), default=600, show_default=True)
 @click.option("--max-posts-per-hour", type=click.IntRange(1), default=100, show_default=True)
@@ -51,7 +53,7 @@ def _address(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
 @click.option(
     "--project-quota-mb", type=click.FloatRange(0.001), default=20000.0, show_default=True
 )
-@click.option("--no-page", is_flag=True, help="No page for people without a key.")
+@click.option("--no-page", is_flag=True, help="Serve no page to people without a key.")
 def serve(
     data: Path,
     listen: tuple[str, int],
@@ -66,11 +68,11 @@ def serve(
     project_quota_mb: float,
     no_page: bool,
 ) -> None:
-    """Run a hub until Ctrl-C; whatever is under way is finished first.
+    """Run a hub until Ctrl-C; requests under way are finished first.
 
-    The admin's key is never on the command line, where others see it: it comes from
-    AUTORESEARCH_HUB_ADMIN_KEY or --admin-key-file. Limits are for each agent, quotas for what
-    is stored of an agent and of a project.
+    The admin's key comes from AUTORESEARCH_HUB_ADMIN_KEY or --admin-key-file, never from the
+    command line, where others could see it. The limits are for each agent; the quotas bound what is
+    stored of one agent and of one project.
 
     \b
     ah serve --data hub

@@ -1,4 +1,4 @@
-"""watch: what happens on a hub, as it happens."""
+"""watch: the events of a hub, as they happen."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 import click
 
-from agenthub.cli.common import Asked, asks, line, moment, rows_of
+from agenthub.cli.common import HubOptions, hub_options, line, moment, rows_of
 from agenthub.client.hub_client import LONGEST_WAIT, Json
 from agenthub.client.transport import Unreachable
 
@@ -15,31 +15,40 @@ PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds while the hub is away
 
 
 @click.command()
-@click.option("--since", type=click.IntRange(0), help="Begin after this event; now unless said.")
-@click.option("--kinds", default="", metavar="A,B", help="Only these: commit, result, post ...")
-@click.option("--everywhere", is_flag=True, help="All projects, and who comes and goes.")
-@click.option("--count", type=click.IntRange(1), help="End after so many events.")
-@click.option("--seconds", type=click.FloatRange(0), help="End after so long; 0: what is there.")
-@asks
+@click.option(
+    "--since", type=click.IntRange(0), help="Begin after this event; by default with the next one."
+)
+@click.option(
+    "--kinds",
+    default="",
+    metavar="A,B",
+    help="Only events of these kinds: commit, result, post ...",
+)
+@click.option("--everywhere", is_flag=True, help="Events of all projects, and of agents.")
+@click.option("--count", type=click.IntRange(1), help="End after N events.")
+@click.option(
+    "--seconds", type=click.FloatRange(0), help="End after this time; 0: show stored events only."
+)
+@hub_options
 def watch(
-    asked: Asked,
+    options: HubOptions,
     since: int | None,
     kinds: str,
     everywhere: bool,
     count: int | None,
     seconds: float | None,
 ) -> None:
-    """Wait for what happens, a line each, until Ctrl-C. A hub that is away is waited for.
+    """Show events as they happen, one a line, until Ctrl-C. It waits for a hub that is away.
 
     \b
     ah watch
     ah watch --kinds result,post --count 1      wait for the next one
-    ah watch --since 0 --seconds 0 --json       all that is kept
+    ah watch --since 0 --seconds 0 --json       all stored events
     """
-    client = asked.client
+    client = options.client
     ends = None if seconds is None else time.monotonic() + seconds
     wanted = [kind.strip() for kind in kinds.split(",") if kind.strip()]
-    told, pause, cursor = 0, 0.0, since
+    shown, pause, cursor = 0, 0.0, since
     while True:
         left = LONGEST_WAIT if ends is None else max(0, int(ends - time.monotonic()))
         try:
@@ -50,18 +59,18 @@ def watch(
             continue
         pause = 0.0
         cursor, events = _cursor(page), rows_of(page, "events")
-        for event in events[: None if count is None else count - told]:
-            asked.tell(event, [_event_line(event)])
-            told += 1
-        more = not seconds and len(events) >= PAGE  # 0 s: all that is there, however long it takes
-        if told == count or (ends is not None and time.monotonic() >= ends and not more):
+        for event in events[: None if count is None else count - shown]:
+            options.show(event, [_event_line(event)])
+            shown += 1
+        more = not seconds and len(events) >= PAGE  # 0 s: all stored events, however long it takes
+        if shown == count or (ends is not None and time.monotonic() >= ends and not more):
             return
 
 
 def _wait(pause: float, error: Unreachable, ends: float | None) -> float:
-    """Sleep while a hub is away, longer each time; raises what is wrong once time is up."""
+    """Sleep while a hub is away, longer each time; once the time is up, raise the error."""
     if not pause:
-        click.echo(f"note: {error} Waiting for it.", err=True)
+        click.echo(f"note: {error} Waiting for the hub.", err=True)
     pause = min(LONGEST_PAUSE, 2 * pause or PAUSE)
     if ends is not None and time.monotonic() + pause > ends:
         raise error

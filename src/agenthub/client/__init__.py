@@ -1,9 +1,12 @@
 """A hub as its users reach it: HTTP requests, the user's own git, the stored key.
 
-A program that takes part in a hub imports from here alone. `agenthub.client.hub_client` has the
-HTTP client, and is imported where a request is made.
+Other programs import this package alone: errors, ids, tiers, bundle headers and the configuration
+from here, the HTTP client from `agenthub.client.hub_client`. httpx2 is imported at the first
+request.
 """
 
+from agenthub.client.address import parse_address
+from agenthub.client.config import Membership, config_path, membership
 from agenthub.errors import (
     AgentHubError,
     BadInput,
@@ -26,12 +29,16 @@ __all__ = [
     "Conflict",
     "Forbidden",
     "HubError",
+    "Membership",
     "Missing",
     "TooLarge",
     "TooMany",
     "Unauthorized",
     "Unavailable",
+    "config_path",
     "is_hash",
+    "membership",
+    "parse_address",
     "read_header",
     "tier_of",
     "write_header",

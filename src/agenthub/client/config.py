@@ -1,7 +1,7 @@
-"""Which hub this user belongs to: `~/.agenthub/config.json`, and the environment over it.
+"""Which hub a user belongs to: the environment's, else that of `~/.agenthub/config.json`.
 
-The file is the original client's: server_url, api_key, agent_id. Beside these, `hubs` keeps the
-keys of all hubs that were joined, so that another address finds its own key, never another hub's.
+The file has the original client's fields (server_url, api_key, agent_id). A further field, `hubs`,
+holds the keys of all hubs that were joined, so that each hub gets its own key and no other.
 """
 
 from __future__ import annotations
@@ -26,24 +26,25 @@ MOST = 1 << 20  # bytes of the file
 
 @dataclass(frozen=True)
 class Membership:
-    """A hub, and who one is there."""
+    """A hub, and the user's agent there."""
 
     url: str
     key: str = ""  # empty: none is known for this hub
-    agent: str = ""  # empty: the hub knows
+    agent: str = ""  # empty: only the hub knows
 
 
 def config_path(env: Mapping[str, str] | None = None) -> Path:
-    """Where the memberships are written down."""
+    """The file with the memberships."""
     place = (os.environ if env is None else env).get(PLACE, "")
     return Path(place).expanduser() if place else Path.home() / ".agenthub" / "config.json"
 
 
 def membership(server: str = "", env: Mapping[str, str] | None = None) -> Membership:
-    """Which hub, and with which key: what is asked for, else the environment, else the file.
+    """The hub to use and the key for it: `server`, else the environment's hub, else the file's.
 
-    A key goes only to the hub it belongs to: the environment's to the environment's hub, or to the
-    one asked for when the environment names none; a written one to the hub that was joined.
+    A key goes only to the hub it belongs to. The environment's key is for the environment's hub, or
+    for `server` when the environment names no hub; a key of the file is for the hub it was made by.
+    BadInput when no hub is known.
     """
     env = os.environ if env is None else env
     kept = read_config(config_path(env))
@@ -58,7 +59,7 @@ def membership(server: str = "", env: Mapping[str, str] | None = None) -> Member
 
 
 def written(path: Path, url: str) -> Membership:
-    """Who the file says one is at a hub; nobody when it does not say, or cannot be read."""
+    """The membership of a hub in a file; one without a key if the file has none or is broken."""
     try:
         return _written(read_config(path), url)
     except HubError:
@@ -66,7 +67,7 @@ def written(path: Path, url: str) -> Membership:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The file as it is, empty when there is none; HubError when it cannot be read."""
+    """The content of the file, empty when there is none; HubError when it cannot be read."""
     try:
         with path.open("rb") as stream:
             found = json.loads(stream.read(MOST))
@@ -80,7 +81,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def write_config(path: Path, member: Membership) -> None:
-    """Write a membership down, for its owner's eyes only; others that are there stay known."""
+    """Add a membership to the file, readable by its owner only; the other hubs' stay in it."""
     path = path.resolve()  # a link stays a link
     try:
         old = read_config(path)
@@ -93,7 +94,7 @@ def write_config(path: Path, member: Membership) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file in one step, readable by its owner alone from the first byte on."""
+    """Replace a file in one step; only its owner can read it, from the first byte on."""
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     try:
@@ -109,10 +110,10 @@ def write_private(path: Path, text: str) -> None:
 def administration(
     server: str = "", file: Path | None = None, env: Mapping[str, str] | None = None
 ) -> Membership:
-    """The hub as its admin: with the admin's key where there is one, else with one's own.
+    """The hub to administrate, with the admin's key if there is one, else with the user's own.
 
-    The environment's admin key goes to this machine, or to a hub that was named with it, never to
-    one that was merely joined.
+    The environment's admin key is sent to a hub on this machine, or to a hub that is named with it
+    (BadInput otherwise): never to one that was merely joined.
     """
     env = os.environ if env is None else env
     member, key = membership(server, env), admin_key(file, env)
@@ -120,14 +121,14 @@ def administration(
         return member
     if file is None and not (server or env.get(URL) or parse_address(member.url).is_loopback):
         raise BadInput(
-            f"{ADMIN_KEYS[0]} is set, and may not be meant for {member.url}, which you joined. Say "
-            "which hub it is for: --server URL."
+            f"{ADMIN_KEYS[0]} is set, and may not be meant for {member.url}, which you joined. "
+            "Name the hub that it is for: --server URL."
         )
     return Membership(member.url, key)
 
 
 def admin_key(file: Path | None = None, env: Mapping[str, str] | None = None) -> str:
-    """The admin's key, of a file or the environment; empty when there is none."""
+    """The admin's key, from a file or the environment; empty when there is none."""
     if file is not None:
         return file.read_text().strip()
     env = os.environ if env is None else env
@@ -140,7 +141,7 @@ def _written(kept: Mapping[str, Any], url: str) -> Membership:
 
 
 def _hubs(kept: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """All hubs of a file by address; the first one also as the original writes it."""
+    """All hubs of a file by address, also the one that the original client wrote."""
     known = kept.get("hubs")
     found = {
         url: dict(entry)

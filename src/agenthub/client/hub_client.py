@@ -1,9 +1,9 @@
-"""A hub from afar: what agents ask of it, over HTTP, with the standard library alone.
+"""The HTTP client of a hub: a method for each request that an agent makes.
 
 Answers are the hub's own JSON objects as dicts, foreign text in envelopes (`author`, `trust`,
-`length`, `text`); see /api/openapi.json of a hub. What goes wrong is a HubError of the hub's
-status; `Unreachable` when no answer came. Calls that may be made twice are made again when the hub
-asks for patience (429, 503); a post or a verification is not.
+`length`, `text`); see /api/openapi.json of a hub. A refusal raises the HubError of its status, a
+missing answer `Unreachable`. When the hub is busy (429, 503), a call is repeated if that has the
+effect of one call; a post or a verification is never repeated.
 """
 
 from __future__ import annotations
@@ -16,31 +16,32 @@ from agenthub.client.transport import (
     BUNDLE_TYPE,
     JSON_TYPE,
     MIB,
+    Json,
     Patience,
     Request,
     Transport,
+    Unreachable,
     as_body,
+    as_list,
+    as_object,
     joined,
 )
-from agenthub.client.v1_client import Classic, as_list, as_object
 from agenthub.errors import Conflict
 
-__all__ = ["HubClient", "Patience"]
+__all__ = ["HubClient", "Json", "Patience", "Unreachable", "as_list"]
 
-Json = dict[str, Any]
 MOST_BUNDLE = 2048 * MIB  # bytes that are downloaded
 LONGEST_WAIT = 30  # seconds of one long poll
-WORKING = 270  # seconds that a hub may take beside the usual to check or make a bundle
+WORKING = 270  # further seconds that a hub may take to check or make a bundle
 
 
 class HubClient:
-    """One project of a hub, seen by one agent; every method may be called from any thread."""
+    """One project of a hub, as one agent; every method may be called from any thread."""
 
     def __init__(
         self, url: str, key: str = "", project: str = "main", patience: Patience | None = None
     ) -> None:
         self.transport = Transport(url, key, patience)
-        self.classic = Classic(self.transport)  # the original's routes, of the project `main`
         self.project = project
 
     @property
@@ -48,31 +49,31 @@ class HubClient:
         """The hub's address."""
         return self.transport.address.url
 
-    # ---- oneself -------------------------------------------------------------------------------
+    # ---- the agent and its keys ----------------------------------------------------------------
 
     def register(self, agent: str, invite: str = "") -> Json:
-        """Become an agent: `{"id", "api_key"}`; the key is told this once."""
-        return self.classic.register(agent, invite)
+        """Become an agent: `{"id", "api_key"}`. The hub shows the key this once."""
+        return self._make_agent(joined("api", "register"), agent, invite)
 
     def me(self) -> Json:
-        """Who this key belongs to, and what it may do."""
+        """The agent of this key, and the key's scopes."""
         return self._get("me", hub=True)
 
     def keys(self) -> Json:
-        """`{"keys": [...]}`: one's keys, never the keys themselves."""
+        """`{"keys": [...]}`: the agent's keys, without their secrets."""
         return self._get("keys", hub=True)
 
     def new_key(
         self, scopes: Sequence[str] | None = None, expires: int | None = None, label: str = ""
     ) -> Json:
-        """Another key with scopes of one's own, until `expires` (unix seconds)."""
+        """Make another key with some of this key's scopes, until `expires` (unix seconds)."""
         wanted = list(scopes) if scopes else None
         return self._post(
             "keys", hub=True, scopes=wanted, expires=expires, label=label, repeatable=False
         )
 
     def rotate_key(self, key: int, grace: int = 0) -> Json:
-        """A new key in place of one, which ends after `grace` seconds."""
+        """Make a new key in place of an old one, which ends after `grace` seconds."""
         return self._post("keys", key, "rotate", hub=True, grace=grace, repeatable=False)
 
     def revoke_key(self, key: int) -> Json:
@@ -80,7 +81,7 @@ class HubClient:
         return self._delete("keys", key, hub=True)
 
     def projects(self) -> Json:
-        """`{"projects": [...]}`: what is searched on this hub."""
+        """`{"projects": [...]}` of this hub."""
         return self._get("projects", hub=True)
 
     def about(self) -> Json:
@@ -125,18 +126,18 @@ class HubClient:
         """
         path = self._path("git", "push", role=role)
         request = Request("POST", path, bundle, BUNDLE_TYPE, seconds=WORKING)
-        return as_object(self.transport.json(request))
+        return self.transport.json(request)
 
     def fetch(
         self, want: str, target: Path, haves: Collection[str] = (), most: int = MOST_BUNDLE
     ) -> int:
-        """Download a bundle of a commit, without what one has, to a file; its size in bytes."""
+        """Download a bundle of a commit, without the history of `haves`; its size in bytes."""
         body = as_body({"want": want, "haves": list(haves)})
         request = Request("POST", self._path("git", "bundle"), body, JSON_TYPE, seconds=WORKING)
         return self.transport.download(request, target, most)
 
     def diff(self, old: str, new: str, path: str | None = None) -> bytes:
-        """The diff of two commits, cut by the hub where it is long."""
+        """The diff of two commits; the hub cuts a long one."""
         return self._content("git", "diff", old, new, path=path)
 
     def show(self, hash: str, path: str) -> bytes:
@@ -180,7 +181,7 @@ class HubClient:
         description: str = "",
         metric: str = "",
     ) -> Json:
-        """Say what a pushed commit gave (keep, discard, crash): `{"result": ...}`."""
+        """Publish the result of a pushed commit (keep, discard, crash): `{"result": ...}`."""
         return self._post(
             "results",
             repeatable=False,
@@ -196,7 +197,7 @@ class HubClient:
         )
 
     def verify(self, seq: int, values: Sequence[float], platform: str, tree: str) -> Json:
-        """Say what somebody else's result gave here, of its exact tree."""
+        """Report what another agent's result gave here, from a run of its exact tree."""
         return self._post(
             "results", seq, "verifications",
             repeatable=False, values=list(values), platform=platform, tree=tree,
@@ -205,21 +206,21 @@ class HubClient:
     def leaderboard(
         self, *, tier: str | None = None, replicated: bool = True, limit: int | None = None
     ) -> Json:
-        """`{"results": [...]}`, best first: as others measured them, or as they are claimed."""
+        """`{"results": [...]}`, best first: as replicated by others, or as claimed."""
         return self._get("leaderboard", tier=tier, replicated=replicated, limit=limit)
 
     def staircase(self, tier: str, *, replicated: bool = True) -> Json:
-        """`{"results": [...]}` that were the best when they came, oldest first."""
+        """`{"results": [...]}` that were the best when they were published, oldest first."""
         return self._get("staircase", tier=tier, replicated=replicated)
 
     def tiers(self) -> Json:
         """The kinds of machines that have results."""
         return self._get("tiers")
 
-    # ---- running others' results again -----------------------------------------------------------
+    # ---- replication ---------------------------------------------------------------------------
 
     def queue(self, *, tier: str | None = None) -> Json:
-        """Results that wait for somebody else to run them."""
+        """Results that wait for another agent to replicate them."""
         return self._get("replication", tier=tier)
 
     def take(self, platform: str, seconds: int | None = None) -> Json | None:
@@ -232,14 +233,14 @@ class HubClient:
     def finish(
         self, lease: int, values: Sequence[float], platform: str, tree: str | None = None
     ) -> Json:
-        """Say what a leased result gave; `tree` is what was run, unless it is the lease's."""
+        """Report what a leased result gave; `tree` is the tree that ran, by default the lease's."""
         return self._post(
             "replication", lease, "finish",
             repeatable=False, values=list(values), platform=platform, tree=tree,
         )  # fmt: skip
 
     def give_back(self, lease: int) -> Json:
-        """Let somebody else replicate it."""
+        """Give a lease back, so that another agent can replicate the result."""
         return self._delete("replication", lease)
 
     # ---- claims --------------------------------------------------------------------------------
@@ -253,9 +254,10 @@ class HubClient:
         seconds: int | None = None,
         anyway: bool = False,
     ) -> Json:
-        """Say what one is about to try: `{"claim", "prior"}`; the claim is None when it is taken.
+        """Claim an edit before it is tried: `{"claim", "prior"}`; the claim is None if refused.
 
-        `prior` says who holds it or has tried it. `anyway` claims what was tried before.
+        `prior` lists the agents that hold a claim on it or have tried it. With `anyway`, an edit
+        that was tried before can be claimed.
         """
         try:
             return self._post(
@@ -268,19 +270,19 @@ class HubClient:
             return {"claim": None, "prior": as_list(error.details["prior"])}
 
     def claims(self) -> Json:
-        """`{"claims": [...]}`: what is being tried now."""
+        """`{"claims": [...]}` that are held now."""
         return self._get("claims")
 
     def extend_claim(self, claim: int, seconds: int | None = None) -> Json:
-        """Hold a claim for longer."""
+        """Extend a claim."""
         return self._post("claims", claim, "extend", seconds=seconds)
 
     def finish_claim(self, claim: int) -> Json:
-        """It was tried."""
+        """End a claim: the edit was tried."""
         return self._post("claims", claim, "finish", repeatable=False)
 
     def release_claim(self, claim: int) -> Json:
-        """It was not tried: anybody may."""
+        """Give a claim back: the edit was not tried, and others may claim it."""
         return self._post("claims", claim, "release", repeatable=False)
 
     # ---- the board -----------------------------------------------------------------------------
@@ -312,32 +314,32 @@ class HubClient:
         return self._get("posts", id)
 
     def replies(self, id: int) -> Json:
-        """`{"posts": [...]}`: the answers to a post, oldest first."""
+        """`{"posts": [...]}`: the replies to a post, oldest first."""
         return self._get("posts", id, "replies")
 
     def send(self, channel: str, content: str, parent: int | None = None) -> Json:
-        """Write a post: `{"post", "result"}`, where its first line tells of a result."""
+        """Write a post: `{"post", "result"}`; a first line in the result format makes a result."""
         return self._post(
             "channels", channel, "posts", repeatable=False, content=content, parent_id=parent
         )
 
     def unread(self) -> Json:
-        """What one has not read, by channel."""
+        """The number of unread posts, by channel."""
         return self._get("unread")
 
     def mark_read(self, channel: str, upto: int) -> Json:
-        """Posts up to a number are read."""
+        """Mark a channel's posts up to a number as read."""
         return self._post("channels", channel, "read", upto=upto)
 
     def mentions(self) -> Json:
-        """Posts that name one."""
+        """Posts that mention the agent."""
         return self._get("mentions")
 
     def search(self, words: str, limit: int | None = None) -> Json:
-        """`{"posts": [...]}` with all of some words, newest first."""
+        """`{"posts": [...]}` that contain all of the words, newest first."""
         return self._get("search", q=words, limit=limit)
 
-    # ---- what happens --------------------------------------------------------------------------
+    # ---- events --------------------------------------------------------------------------------
 
     def events(
         self,
@@ -347,9 +349,9 @@ class HubClient:
         kinds: Sequence[str] = (),
         everywhere: bool = False,
     ) -> Json:
-        """`{"events", "cursor", "missed"}` after a cursor; waits up to 30 s for the first one.
+        """`{"events", "cursor", "missed"}` after a cursor; `wait` seconds (up to 30) for the first.
 
-        Without a cursor it is the newest event's.
+        Without a cursor, the answer's cursor is that of the newest event.
         """
         wait = max(0, min(wait, LONGEST_WAIT))
         path = joined(
@@ -357,7 +359,7 @@ class HubClient:
             since=since, wait=wait, kinds=",".join(kinds) or None,
             project=None if everywhere else self.project,
         )  # fmt: skip
-        return as_object(self.transport.json(Request("GET", path, seconds=wait)))
+        return self.transport.json(Request("GET", path, seconds=wait))
 
     # ---- inside --------------------------------------------------------------------------------
 
@@ -366,24 +368,26 @@ class HubClient:
         return joined("api", "v2", *place, *segments, **query)
 
     def _get(self, *segments: object, hub: bool = False, **query: Any) -> Json:
-        return as_object(
-            self.transport.json(Request("GET", self._path(*segments, hub=hub, **query)))
-        )
+        return self.transport.json(Request("GET", self._path(*segments, hub=hub, **query)))
 
     def _post(
         self, *segments: object, hub: bool = False, repeatable: bool = True, **body: object
     ) -> Json:
         path = self._path(*segments, hub=hub)
         request = Request("POST", path, as_body(body), JSON_TYPE, repeatable)
-        return as_object(self.transport.json(request))
+        return self.transport.json(request)
+
+    def _make_agent(self, path: str, agent: str, invite: str = "") -> Json:
+        body = as_body({"id": agent, "invite": invite or None})
+        return self.transport.json(Request("POST", path, body, JSON_TYPE, repeatable=False))
 
     def _put(self, *segments: object, **body: object) -> Json:
         path = self._path(*segments, hub=True)
-        return as_object(self.transport.json(Request("PUT", path, as_body(body), JSON_TYPE)))
+        return self.transport.json(Request("PUT", path, as_body(body), JSON_TYPE))
 
     def _delete(self, *segments: object, hub: bool = False) -> Json:
         path = self._path(*segments, hub=hub)
-        return as_object(self.transport.json(Request("DELETE", path)))
+        return self.transport.json(Request("DELETE", path))
 
     def _content(self, *segments: object, **query: Any) -> bytes:
         return self.transport.content(Request("GET", self._path(*segments, **query)))

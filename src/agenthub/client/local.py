@@ -1,7 +1,7 @@
-"""The repository of whoever uses a hub: bundles made from it and taken into it.
+"""The git repository of a hub's user: bundles are made from it and taken into it.
 
-Plumbing on objects alone: no work tree, no hook, no filter, nothing of the user's configuration but
-where the repository is. What comes from a hub is checked by git before it is kept.
+Only git's plumbing for objects is used: no work tree, no hook, no filter, and none of the user's
+configuration. git checks what comes from a hub before it stores it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from agenthub.git.bundle import read_header, read_object_count, write_header
 from agenthub.git.subprocesses import clean_git
 from agenthub.validation import check_hash, clean_line, is_hash, shown
 
-FIRST, MOST = 64, 1_000  # commits that a hub is asked about at once
-HAVES = 256  # commits that a hub is told of
+FIRST, MOST = 64, 1_000  # commits of the first request whether a hub has them, and of any
+HAVES = 256  # commits that a hub may leave out of a bundle
 MOST_INPUT = 4 << 30  # bytes of a pack that is taken in
 
 
@@ -35,7 +35,7 @@ class Local:
         ended = _spawn(["rev-parse", "--absolute-git-dir", "--show-object-format"], folder)
         if ended.returncode != 0:
             raise GitError(
-                f"{folder} is not in a git repository that can be used: {_said(ended)}. Go to "
+                f"{folder} is not in a git repository that can be used: {_reason(ended)}. Go to "
                 "your project, or make one with `git init`."
             )
         place, objects = os.fsdecode(ended.stdout).split("\n")[:2]
@@ -48,8 +48,8 @@ class Local:
 
     def resolve(self, revision: str) -> str:
         """The commit of a revision; BadInput when there is none."""
-        asked = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"]
-        found = self._try(asked).decode().strip() if revision.isprintable() else ""
+        words = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"]
+        found = self._try(words).decode().strip() if revision.isprintable() else ""
         if is_hash(found):
             return found
         if revision == "HEAD":
@@ -57,13 +57,13 @@ class Local:
         raise BadInput(f"{shown(revision)} is no commit of this repository. See `git log`.")
 
     def tree(self, commit: str) -> str:
-        """The tree of a commit: equal trees are equal files."""
+        """The tree of a commit: commits with equal trees have equal files."""
         return (
             self._run(["rev-parse", "--verify", f"{check_hash(commit)}^{{tree}}"]).decode().strip()
         )
 
     def patch_id(self, commit: str) -> str:
-        """What a commit changes in its first parent, as a hub names it; empty for nothing."""
+        """The id of a commit's change to its first parent, as hubs compute it; empty if none."""
         named = f"{check_hash(commit)}^1"
         parent = self._try(["rev-parse", "--verify", "--quiet", named]).decode().split()
         plain = ["--no-ext-diff", "--no-textconv", "--no-renames", "--no-color", "--full-index"]
@@ -73,32 +73,32 @@ class Local:
 
     # ---- towards a hub -------------------------------------------------------------------------
 
-    def known(self, tip: str, ask: Callable[[Sequence[str]], Collection[str]]) -> set[str]:
-        """Commits below a tip that a hub has, so that all others are what it lacks.
+    def known(self, tip: str, haves: Callable[[Sequence[str]], Collection[str]]) -> set[str]:
+        """Commits of a tip's history that a hub has; it lacks all others but their ancestors.
 
-        `ask` says which ones of some hashes the hub has. Whatever has a commit has its parents,
-        so that a hub without any of the first commits has nothing.
+        `haves` returns those of some hashes that the hub has. A hub that has a commit has its
+        parents, so that a hub without any of the root commits has nothing.
         """
         roots = self._list(["rev-list", "--max-parents=0", tip])[:MOST]
         known: set[str] = set()
         asked: set[str] = set()
         size = FIRST
-        while rest := self._unasked(tip, known, asked):
+        while rest := self._unknown(tip, known, asked):
             batch = [*rest[:size], *(roots if not asked else ())]
             asked.update(batch)
-            known.update(ask(batch))
+            known.update(haves(batch))
             if known.isdisjoint(roots):
                 return known
             size = min(MOST, 2 * size)
         return known
 
     def lacking(self, tip: str, known: Collection[str]) -> list[str]:
-        """A commit and those below it that are neither known nor below what is; parents first."""
+        """A commit and its ancestors without the known ones and their ancestors; parents first."""
         revisions = _lines([tip, *(f"^{commit}" for commit in known)])
         return self._list(["rev-list", "--topo-order", "--reverse", "--stdin"], revisions)
 
     def write_bundle(self, tip: str, known: Collection[str], target: Path) -> None:
-        """A bundle of a commit and all that leads to it, less what is known, in a new file."""
+        """Write a bundle of a commit and its history, without what is known, to a new file."""
         revisions = _lines([tip, *(f"^{commit}" for commit in sorted(known))])
         walked = self._list(["rev-list", "--boundary", "--stdin"], revisions)
         bounds = [line[1:] for line in walked if line.startswith("-")]
@@ -111,9 +111,9 @@ class Local:
     # ---- from a hub ----------------------------------------------------------------------------
 
     def haves(self) -> list[str]:
-        """Some of the newest commits of this repository, to tell a hub of.
+        """Some of the newest commits of this repository, which a hub may leave out of a bundle.
 
-        None in a shallow or partial clone: a commit there does not mean all that it needs.
+        Empty in a shallow or partial clone, which may lack objects of a commit that it has.
         """
         if not self._is_whole():
             return []
@@ -122,18 +122,18 @@ class Local:
         return self._list([*newest, *head])
 
     def holds(self, commit: str) -> bool:
-        """Whether a commit is here, with everything that it needs."""
+        """Whether a commit is here with all its objects and history."""
         if not self._missing([commit]):
             whole = ["rev-list", "--objects", "--quiet", check_hash(commit), "--not", "--all"]
             return self._spawned(whole).returncode == 0
         return False
 
     def take(self, bundle: Path, want: str) -> None:
-        """Take a bundle's objects in, checked by git; BadInput when it is not what was asked."""
+        """Store a bundle's objects, checked by git; BadInput if the wanted commit is not in it."""
         with bundle.open("rb", buffering=0) as raw, open(raw.fileno(), "rb", closefd=False) as file:
             header = read_header(file)
             if want not in header.heads:
-                raise BadInput(f"The hub sent {header.heads[0]}, and {want} was asked for.")
+                raise BadInput(f"The hub sent {header.heads[0]}, and {want} was requested.")
             lacking = self._missing(header.prerequisites)
             if lacking:
                 raise BadInput(
@@ -149,10 +149,10 @@ class Local:
                     stdin=raw,
                 )  # fmt: skip
         if self._missing([want]):
-            raise BadInput(f"The hub's bundle says that it brings {want}, and it does not.")
+            raise BadInput(f"The hub's bundle names {want} and does not contain it.")
 
     def create_ref(self, name: str, commit: str) -> str:
-        """Make a branch, or any ref, at a commit; its whole name. One that is there stays."""
+        """Make a branch, or any ref, at a commit; its full name. An existing ref is never moved."""
         whole = name if name.startswith("refs/") else f"refs/heads/{name}"
         if name.startswith("-") or self._spawned(["check-ref-format", whole]).returncode != 0:
             raise BadInput(f"{shown(name)} cannot be a ref. Try one like `hub/best`.")
@@ -170,14 +170,14 @@ class Local:
         promised = self._try(["config", "--get-regexp", r"^remote\..*\.promisor$"])
         return not shallow and not promised
 
-    def _unasked(self, tip: str, known: Collection[str], asked: Collection[str]) -> list[str]:
+    def _unknown(self, tip: str, known: Collection[str], asked: Collection[str]) -> list[str]:
         lacking = self.lacking(tip, known)
         return [commit for commit in reversed(lacking) if commit not in asked]
 
     def _missing(self, commits: Iterable[str]) -> list[str]:
-        asked = [check_hash(commit) for commit in commits]
-        told = self._list(["cat-file", "--batch-check=%(objecttype)"], _lines(asked))
-        return [commit for commit, kind in zip(asked, told, strict=True) if kind != "commit"]
+        hashes = [check_hash(commit) for commit in commits]
+        kinds = self._list(["cat-file", "--batch-check=%(objecttype)"], _lines(hashes))
+        return [commit for commit, kind in zip(hashes, kinds, strict=True) if kind != "commit"]
 
     def _list(self, args: Sequence[str], stdin: bytes = b"") -> list[str]:
         return self._run(args, stdin=stdin).decode().splitlines()
@@ -187,7 +187,7 @@ class Local:
     ) -> bytes:
         ended = self._spawned(args, stdin, stdout)
         if ended.returncode != 0:
-            raise GitError(f"git {args[0]} failed in {self.git_dir}: {_said(ended)}")
+            raise GitError(f"git {args[0]} failed in {self.git_dir}: {_reason(ended)}")
         return ended.stdout or b""
 
     def _try(self, args: Sequence[str]) -> bytes:
@@ -217,6 +217,6 @@ def _lines(words: Iterable[str]) -> bytes:
     return "".join(f"{word}\n" for word in words).encode()
 
 
-def _said(ended: CompletedProcess[bytes]) -> str:
+def _reason(ended: CompletedProcess[bytes]) -> str:
     words = ended.stderr.decode(errors="replace").strip()
     return clean_line(words, 400) or f"exit {ended.returncode}"

@@ -1,4 +1,4 @@
-"""A commit sent to a hub with what it lacks: negotiated, and in slices that its caps allow."""
+"""Send a commit to a hub, with the history that the hub lacks, in slices that its caps allow."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import tempfile
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from agenthub.client.hub_client import HubClient, Json
+from agenthub.client.hub_client import HubClient, Json, as_list
 from agenthub.client.local import Local
-from agenthub.client.v1_client import as_list
 from agenthub.errors import TooLarge
 
 SLICE = 1_000  # commits of one push
@@ -19,12 +18,13 @@ def send(
     client: HubClient,
     tip: str,
     role: str = "frontier",
-    told: Callable[[int], None] = lambda _: None,
+    on_slice: Callable[[int], None] = lambda _: None,
 ) -> Json:
     """Push a commit and all below it that the hub lacks: `{"heads", "new"}`.
 
-    A long history goes in slices, each half as long when one is too large; `told` is given how
-    many commits are left. What was sent stays there, so that the next try goes on from it.
+    A long history is sent in slices; one that is too large is halved. `on_slice` gets the number
+    of commits that are left. The hub keeps the slices of a push that failed, so that the next one
+    goes on from there.
     """
     known = local.known(tip, client.haves)
     size, new = SLICE, []
@@ -32,13 +32,13 @@ def send(
         rest = local.lacking(tip, known)
         upto = tip if len(rest) <= size else rest[size - 1]
         if len(rest) > size:
-            told(len(rest))
+            on_slice(len(rest))
         try:
-            answer = _pushed(local, client, upto, known, role)
+            answer = _push_bundle(local, client, upto, known, role)
         except TooLarge:
             size = min(size, len(rest)) // 2
             if not size:
-                raise  # a commit alone is too large
+                raise  # one commit alone is too large
             continue
         new += as_list(answer.get("new"))
         if upto == tip:
@@ -46,7 +46,9 @@ def send(
         known = {*known, upto}
 
 
-def _pushed(local: Local, client: HubClient, tip: str, known: Collection[str], role: str) -> Json:
+def _push_bundle(
+    local: Local, client: HubClient, tip: str, known: Collection[str], role: str
+) -> Json:
     with tempfile.TemporaryDirectory(prefix="autoresearch-push-") as scratch:
         bundle = Path(scratch) / "bundle"
         local.write_bundle(tip, known, bundle)

@@ -1,13 +1,13 @@
-"""Requests to a hub: one address, one key, bounded in time and size. Standard library only.
+"""Requests to a hub: one address, one key, answers bounded in time and size.
 
-A call opens a connection of its own. No redirect is followed, so that a key goes only where it was
-meant to go.
+Every call opens a connection of its own, through HTTPX's transport alone: no redirect is followed,
+no cookie or password file is read, nothing is decompressed. A key goes to its own hub only.
 """
 
 from __future__ import annotations
 
 import contextlib
-import http.client
+import functools
 import json
 import random
 import re
@@ -17,50 +17,61 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
-from agenthub.client.address import Address, parse_address, route_to
+from agenthub.client.address import Address, parse_address, proxy_for
 from agenthub.errors import BadInput, HubError, TooLarge, TooMany, Unavailable, of_status
 from agenthub.validation import clean_line, shown
+
+if TYPE_CHECKING:
+    import ssl
+
+    import httpx2
 
 MIB = 2**20
 MOST_JSON = 32 * MIB  # bytes of an answer
 MOST_ERROR = 64 * 1024
-CHUNK = 64 * 1024
 JSON_TYPE = "application/json"
 BUNDLE_TYPE = "application/octet-stream"
+_HEADERS = {
+    "Accept": JSON_TYPE,
+    "Accept-Encoding": "identity",  # a compressed answer could be larger than any cap
+    "Connection": "close",
+    "User-Agent": "autoresearch",
+}
 _KEY = re.compile(r"[\x21-\x7e]{1,512}")
-_AGAIN = (429, 503)
+_BUSY = (429, 503)
 
 T = TypeVar("T")
+Json = dict[str, Any]
 
 
 class Unreachable(Unavailable):
-    """No answer, or half of one: the hub is away, or somebody else is at its address."""
+    """No answer or half of one: the hub is down, or something else is at its address."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a hub is waited for."""
+    """How long the client waits for a hub."""
 
     silence: float = 30.0  # seconds without a byte
     whole: float = 120.0  # seconds of one small answer
-    transfer: float = 3600.0  # seconds of one upload or download
+    transfer: float = 3600.0  # seconds of one download
     tries: int = 4  # of a call that may be repeated
     waiting: float = 30.0  # seconds in all between tries
 
 
 @dataclass(frozen=True)
 class Request:
-    """One call. `repeatable`: to make it twice is as good as once."""
+    """One call. `repeatable`: making it twice has the effect of making it once."""
 
     method: str
     path: str  # below the hub's address, quoted
-    body: bytes | Path | None = None
-    type: str = ""
+    body: bytes | Path | None = None  # a path: the file is streamed
+    type: str = ""  # of the body
     repeatable: bool = True
-    seconds: float = 0.0  # of silence, beside the usual: a long poll, much for a hub to do
+    seconds: float = 0.0  # of silence beyond the usual: a long poll, a long computation of the hub
 
 
 class Transport:
@@ -76,22 +87,24 @@ class Transport:
         self.address: Address = parse_address(url)
         self.patience = patience or Patience()
         self._sleep = sleep
-        self._headers = {"Accept": JSON_TYPE, "User-Agent": "autoresearch", "Connection": "close"}
-        if key:
-            self._headers["Authorization"] = f"Bearer {_checked_key(key)}"
+        self._headers = _HEADERS | ({"Authorization": f"Bearer {_checked_key(key)}"} if key else {})
 
-    def json(self, request: Request) -> Any:
-        """The JSON of an answer; HubError as the hub says, Unavailable when it cannot be had."""
-        return self._call(request, self.patience.whole, _parsed)
+    def json(self, request: Request) -> Json:
+        """The JSON object of an answer.
+
+        A refusal raises the HubError of its status; no answer, or a hub that stays busy, raises
+        Unavailable or TooMany.
+        """
+        return self._call(request, self.patience.whole, _parse)
 
     def content(self, request: Request, most: int = MOST_JSON) -> bytes:
-        """The bytes of an answer; TooLarge over a cap."""
-        return self._call(request, self.patience.whole, lambda chunks: _whole(chunks, most))
+        """The bytes of an answer; TooLarge if there are more than `most`."""
+        return self._call(request, self.patience.whole, lambda chunks: _read_all(chunks, most))
 
     def download(self, request: Request, target: Path, most: int) -> int:
-        """Write an answer to a new file; its size in bytes. TooLarge over a cap."""
+        """Write an answer to a new file; its size in bytes. TooLarge if it has over `most`."""
         return self._call(
-            request, self.patience.transfer, lambda chunks: _kept(chunks, target, most)
+            request, self.patience.transfer, lambda chunks: _save(chunks, target, most)
         )
 
     # ---- inside --------------------------------------------------------------------------------
@@ -101,9 +114,12 @@ class Transport:
         tries = self.patience.tries if request.repeatable else 1
         for number in range(1, tries + 1):
             try:
-                return self._once(request, seconds, read)
+                with self._answer(request, seconds) as (response, chunks):
+                    if 200 <= response.status_code < 300:
+                        return read(chunks)
+                    raise self._refusal(response, chunks)
             except Unreachable:
-                raise  # who calls knows better whether to wait for it
+                raise  # the caller knows better whether to wait for the hub
             except (TooMany, Unavailable) as error:
                 pause = _pause(error, number)
                 if number == tries or pause > left:
@@ -112,98 +128,168 @@ class Transport:
             self._sleep(pause)
         raise AssertionError("the last try returns or raises")
 
-    def _once(self, request: Request, seconds: float, read: Callable[[Iterator[bytes]], T]) -> T:
-        with self._answer(request, seconds) as response:
-            ends = time.monotonic() + seconds
-            if 200 <= response.status < 300:
-                return read(self._chunks(response, ends))
-            raise self._refusal(response, self._chunks(response, ends))
-
     @contextlib.contextmanager
-    def _answer(self, request: Request, seconds: float) -> Iterator[http.client.HTTPResponse]:
+    def _answer(
+        self, request: Request, seconds: float
+    ) -> Iterator[tuple[httpx2.Response, Iterator[bytes]]]:
+        """Send a request: its answer and the body's chunks. Unreachable if it fails or is late."""
+        import httpx2
+
         silence = self.patience.silence + request.seconds
-        route = route_to(self.address, silence)
+        headers = self._headers | ({"Content-Type": request.type} if request.type else {})
         with contextlib.ExitStack() as stack:
-            stack.enter_context(contextlib.closing(route.connection))
-            headers = {**self._headers, **route.headers}
-            body: bytes | IO[bytes] | None
-            if isinstance(request.body, Path):
-                headers["Content-Length"] = str(request.body.stat().st_size)
-                body = stack.enter_context(request.body.open("rb"))
-            else:
-                body = request.body
-            if request.type:
-                headers["Content-Type"] = request.type
-            target = f"{route.prefix}{self.address.path}{request.path}"
+            body = request.body
+            content = stack.enter_context(body.open("rb")) if isinstance(body, Path) else body
+            deadline = stack.enter_context(_Deadline(silence + seconds))
+            extensions = {"timeout": dict.fromkeys(_TIMEOUTS, silence), "trace": deadline.trace}
             try:
-                _send(route.connection, request.method, target, body, headers)
-                over = stack.enter_context(_ending(route.connection, silence + seconds))
-                response = route.connection.getresponse()
-            except (OSError, http.client.HTTPException) as error:
-                raise self._unreachable(error) from error
-            yield stack.enter_context(response)
-            if over.is_set():
-                raise self._unreachable(TimeoutError("its answer took too long"))
+                url = f"{self.address.url}{request.path}"
+                message = httpx2.Request(
+                    request.method, url, headers=headers, content=content, extensions=extensions
+                )
+                response = stack.enter_context(self._connection()).handle_request(message)
+                stack.callback(response.close)
+                yield response, self._chunks(response, deadline)
+            except httpx2.InvalidURL as error:
+                raise BadInput(f"{shown(url, 200)} cannot be requested: {error}.") from error
+            except httpx2.HTTPError as error:
+                raise self._unreachable(_LATE if deadline.passed else error) from error
 
-    def _chunks(self, response: http.client.HTTPResponse, ends: float) -> Iterator[bytes]:
-        """The pieces of a body as they come; Unavailable when it ends early or is too slow."""
-        while True:
-            try:
-                chunk = response.read1(CHUNK)
-            except (OSError, http.client.HTTPException) as error:
-                raise self._unreachable(error) from error
-            if not chunk:
-                break
-            yield chunk
-            if time.monotonic() > ends:
-                raise self._unreachable(TimeoutError("its answer took too long"))
-        if response.length:
-            raise self._unreachable(OSError(f"the answer lacks {response.length:,} bytes"))
+    def _chunks(self, response: httpx2.Response, deadline: _Deadline) -> Iterator[bytes]:
+        yield from response.iter_raw()
+        if deadline.passed:  # without a length, an answer that was cut off looks complete
+            raise self._unreachable(_LATE)
 
-    def _refusal(self, response: http.client.HTTPResponse, chunks: Iterator[bytes]) -> HubError:
-        if 300 <= response.status < 400:
-            elsewhere = shown(response.getheader("Location") or "nowhere", 200)
+    def _connection(self) -> httpx2.HTTPTransport:
+        import httpx2
+
+        proxy = proxy_for(self.address)
+        return httpx2.HTTPTransport(self._trusted, trust_env=False, proxy=proxy or None)
+
+    @functools.cached_property
+    def _trusted(self) -> ssl.SSLContext:
+        """The certificate authorities of this machine, or of SSL_CERT_FILE; none for http."""
+        import ssl
+
+        if self.address.scheme == "https":
+            return ssl.create_default_context()
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+    def _refusal(self, response: httpx2.Response, chunks: Iterator[bytes]) -> HubError:
+        """The error that an answer means: what the hub's JSON says, or the status alone."""
+        status = response.status_code
+        if 300 <= status < 400:
+            elsewhere = shown(response.headers.get("Location") or "nowhere", 200)
             return HubError(
-                response.status,
-                f"The hub at {self.address.url} sends on to {elsewhere}, and a key is not carried "
-                "elsewhere. If that is the hub's address, use it instead.",
+                status,
+                f"The hub at {self.address.url} redirects to {elsewhere}. Redirects are not "
+                "followed, so that a key goes to its own hub only. If that is the hub's address, "
+                "use it instead.",
             )
         body = b""
         for chunk in chunks:
             body += chunk
             if len(body) >= MOST_ERROR:
                 break
-        return _told(response, body, self.address.url)
+        try:
+            answer = json.loads(body, parse_constant=_reject_constant)
+        except (ValueError, RecursionError):
+            answer = None
+        details = {str(k): value for k, value in answer.items()} if isinstance(answer, dict) else {}
+        message = details.pop("error", None)
+        if not isinstance(message, str) or not message.strip():
+            begins = f": {shown(_text(body[:200]), 100)}" if body.strip() else ""
+            reason = clean_line(response.reason_phrase, 60)
+            message = f"The hub at {self.address.url} answers {status} {reason}{begins}."
+        if status in _BUSY:
+            header = response.headers.get("Retry-After", "")
+            details["retry_after"] = _retry_after(details.get("retry_after"), header)
+        return of_status(status, clean_line(message, 2_000), **details)
 
     def _unreachable(self, error: Exception) -> HubError:
         import ssl
 
-        if isinstance(error, ssl.SSLCertVerificationError):
+        cause: BaseException = error
+        while below := cause.__cause__ or next(filter(_is_error, cause.args), None):
+            cause = below  # HTTPX wraps the system's error several times
+        if isinstance(cause, ssl.SSLCertVerificationError):
             return HubError(
                 502,
-                f"The certificate of {self.address.url} cannot be trusted: {error.verify_message}. "
+                f"The certificate of {self.address.url} cannot be trusted: {cause.verify_message}. "
                 "Check the address; SSL_CERT_FILE names a file with other authorities.",
             )
-        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        why = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
         return Unreachable(
             f"The hub at {self.address.url} cannot be reached: {clean_line(why, 200)}. "
             "Check the address, or try again later."
         )
 
 
+_TIMEOUTS = ("connect", "read", "write", "pool")
+_LATE = TimeoutError("its answer took too long")
+
+
+class _Deadline:
+    """Shuts a connection down when its answer is not complete in time.
+
+    HTTPX bounds the wait for each byte, not for all of them: a hub that sends a byte now and then
+    would hold its caller for ever.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.passed = False
+        self._seconds = seconds
+        self._socket: socket.socket | None = None
+        self._timer: threading.Timer | None = None
+
+    def __enter__(self) -> _Deadline:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """HTTPX calls this at each step: the time runs while the answer is awaited and read."""
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            self._socket = info["return_value"].get_extra_info("socket")
+        elif event == "http11.send_request_headers.started":  # after a proxy's answer, too
+            self._stop()
+        elif event == "http11.receive_response_headers.started":
+            self._timer = threading.Timer(self._seconds, self._shut_down)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _shut_down(self) -> None:
+        self.passed = True
+        if self._socket is not None:
+            with contextlib.suppress(OSError):  # below TLS, which another thread reads
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
+# ---- paths and bodies --------------------------------------------------------------------------
+
+
 def joined(*segments: object, **query: object) -> str:
-    """A path of quoted segments, and a query of what is not None."""
+    """A path of quoted segments, and a query of those parameters that are not None."""
     words = [str(segment) for segment in segments]
     for word in words:
         if word in ("", ".", ".."):
             raise BadInput(f"{shown(word)} cannot be part of an address.")
     path = "/" + "/".join(quote(word, safe="") for word in words)
-    given = {name: _written(value) for name, value in query.items() if value is not None}
+    given = {
+        name: str(int(value)) if isinstance(value, bool) else str(value)
+        for name, value in query.items()
+        if value is not None
+    }
     return f"{path}?{urlencode(given)}" if given else path
 
 
 def as_body(value: Mapping[str, object]) -> bytes:
-    """A JSON body of what is not None."""
+    """A JSON body of the values that are not None."""
     given = {name: item for name, item in value.items() if item is not None}
     try:
         return json.dumps(given, allow_nan=False).encode()
@@ -211,40 +297,16 @@ def as_body(value: Mapping[str, object]) -> bytes:
         raise BadInput(f"A number that is sent must be finite: {error}.") from error
 
 
-def _send(
-    connection: http.client.HTTPConnection,
-    method: str,
-    target: str,
-    body: bytes | IO[bytes] | None,
-    headers: Mapping[str, str],
-) -> None:
-    connection.connect()
-    # A hub that says no hangs up before it has heard all: its answer is there to be read.
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        connection.request(method, target, body, headers)
+def as_object(value: Any) -> Json:
+    """A part of an answer that must be an object; HubError when it is something else."""
+    if isinstance(value, dict):
+        return value
+    raise HubError(502, "The hub's answer is not a JSON object. Is it a hub?")
 
 
-@contextlib.contextmanager
-def _ending(connection: http.client.HTTPConnection, seconds: float) -> Iterator[threading.Event]:
-    """Hang up on who has not answered whole by then, a byte now and then or not; set if so."""
-    near, over = connection.sock, threading.Event()
-
-    def hang_up() -> None:
-        over.set()
-        with contextlib.suppress(OSError):
-            socket.socket.shutdown(near, socket.SHUT_RDWR)  # below TLS, which another thread reads
-
-    timer = threading.Timer(seconds, hang_up)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield over
-    finally:
-        timer.cancel()
-
-
-def _written(value: object) -> str:
-    return str(int(value)) if isinstance(value, bool) else str(value)
+def as_list(value: Any) -> list[Any]:
+    """A part of an answer that must be a list; anything else counts as an empty one."""
+    return value if isinstance(value, list) else []
 
 
 def _checked_key(key: str) -> str:
@@ -253,71 +315,60 @@ def _checked_key(key: str) -> str:
     return key
 
 
+# ---- answers -----------------------------------------------------------------------------------
+
+
 def _pause(error: HubError, number: int) -> float:
-    """Seconds until the next try: as the hub asks, else longer each time, and never in step."""
+    """Seconds until the next try: what the hub asks for, else longer each time; at random."""
     asked = getattr(error, "retry_after", None)
     if isinstance(asked, int) and asked > 0:
         return asked + random.uniform(0, 0.25)
     return 0.25 * 2.0**number * random.uniform(0.5, 1.0)
 
 
-def _parsed(chunks: Iterator[bytes]) -> Any:
-    body = _whole(chunks, MOST_JSON)
+def _parse(chunks: Iterator[bytes]) -> Json:
+    body = _read_all(chunks, MOST_JSON)
     try:
-        return json.loads(body, parse_constant=_no_number) if body else {}
+        return as_object(json.loads(body, parse_constant=_reject_constant) if body else {})
     except (ValueError, RecursionError) as error:
         raise HubError(
-            502, f"The answer is no JSON: it begins with {shown(_text(body[:80]))}. Is it a hub?"
+            502, f"The answer is not JSON: it begins with {shown(_text(body[:80]))}. Is it a hub?"
         ) from error
 
 
-def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is no JSON")
+def _reject_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
 
 
-def _whole(chunks: Iterator[bytes], most: int) -> bytes:
+def _read_all(chunks: Iterator[bytes], most: int) -> bytes:
     body = bytearray()
     for chunk in chunks:
         body += chunk
         if len(body) > most:
-            raise TooLarge(f"The hub's answer has over {most:,} bytes, and no more are read.")
+            raise TooLarge(f"The hub's answer has over {most:,} bytes; the rest is not read.")
     return bytes(body)
 
 
-def _kept(chunks: Iterator[bytes], target: Path, most: int) -> int:
+def _save(chunks: Iterator[bytes], target: Path, most: int) -> int:
     size = 0
     with target.open("wb") as file:
         for chunk in chunks:
             size += len(chunk)
             if size > most:
-                raise TooLarge(f"What the hub sends has over {most:,} bytes; no more are taken.")
+                raise TooLarge(f"The hub's answer has over {most:,} bytes; the rest is not read.")
             file.write(chunk)
     return size
 
 
-def _told(response: http.client.HTTPResponse, body: bytes, url: str) -> HubError:
-    """The error that an answer means: as the hub's JSON says, or the status alone."""
-    status = response.status
-    try:
-        told = json.loads(body, parse_constant=_no_number)
-    except (ValueError, RecursionError):
-        told = None
-    details = {str(name): value for name, value in told.items()} if isinstance(told, dict) else {}
-    message = details.pop("error", None)
-    if not isinstance(message, str) or not message.strip():
-        begins = f": {shown(_text(body[:200]), 100)}" if body.strip() else ""
-        message = f"The hub at {url} answers {status} {clean_line(response.reason, 60)}{begins}."
-    if status in _AGAIN:
-        details["retry_after"] = _seconds(details.get("retry_after"), response)
-    return of_status(status, clean_line(message, 2_000), **details)
-
-
-def _seconds(told: object, response: http.client.HTTPResponse) -> int | None:
-    """When to come back, of the body or the header; None when neither says."""
-    if isinstance(told, int) and 0 < told < 10**6:
-        return told
-    header = response.getheader("Retry-After") or ""
+def _retry_after(value: object, header: str) -> int | None:
+    """Seconds to wait, of the answer's body or its header; None when neither names them."""
+    if isinstance(value, int) and 0 < value < 10**6:
+        return value
     return int(header) if re.fullmatch(r"[0-9]{1,6}", header) else None
+
+
+def _is_error(value: object) -> bool:
+    return isinstance(value, BaseException)
 
 
 def _text(body: bytes) -> str:

@@ -57,7 +57,6 @@ class HubSettings:
     stranger_seconds: float = 15.0  # for a whole body sent without a key
     unread_seconds: float = 30.0  # for a client to read some of its answer
     bodies_mb: float = 64.0  # of bodies in memory, and as much of fetches; pushes are in files
-    unread_mb: float = 64.0  # of answers that clients have not read, in all
     finish_seconds: float = 30.0  # for running requests when the server stops
     public_page: bool = True  # whether the page for people needs no key
     limits: PushLimits = field(default_factory=PushLimits)

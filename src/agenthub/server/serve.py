@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import ipaddress
 import math
 import resource
@@ -16,7 +15,6 @@ from agenthub.records.hub import Hub, HubSettings, open_hub
 
 PORT = 8080
 SENT = 256 * 1024  # bytes that the system keeps of an answer, beside what we keep
-_MMAP_THRESHOLD, _LARGE = -3, 128 * 1024  # of mallopt; bytes
 FILES = 65_536  # open at once, where the system allows it
 
 
@@ -32,8 +30,8 @@ def serve(
 ) -> None:
     """Serve until SIGINT or SIGTERM; requests under way are finished first.
 
-    `admin` is the host and port of the admin's own listener: nobody administers the hub through
-    the other one then. `proxies` are addresses whose X-Forwarded-For is believed.
+    `admin` is the host and port of the admin's own listener; the other one then refuses the admin
+    key. `proxies` are addresses whose X-Forwarded-For is believed.
     """
     check_address(host, admin_key)
     check_proxies(proxies)
@@ -44,12 +42,12 @@ def serve(
         listeners = [stack.enter_context(listening(host, port))]
         if admin is not None:
             listeners.append(stack.enter_context(listening(*admin)))
-        told(hub, listeners)
+        announce(hub, listeners)
         run(hub, listeners, proxies)
 
 
 def run(hub: Hub, listeners: Sequence[socket.socket], proxies: Sequence[str] = ()) -> None:
-    """Answer on sockets that listen: the public one, and the admin's own if there are two."""
+    """Serve on sockets that listen: the public one, and the admin's own if there are two."""
     import uvicorn
 
     from agenthub.server.api.app import make_app
@@ -57,7 +55,6 @@ def run(hub: Hub, listeners: Sequence[socket.socket], proxies: Sequence[str] = (
     from agenthub.server.api.server import Server
 
     allow_files()
-    give_memory_back()
     admin_port = listeners[1].getsockname()[1] if len(listeners) > 1 else None
     app = make_app(hub, admin_port)
     config = uvicorn.Config(
@@ -79,7 +76,7 @@ def run(hub: Hub, listeners: Sequence[socket.socket], proxies: Sequence[str] = (
 
 
 def check_address(host: str, admin_key: str | None) -> None:
-    """Forbidden where strangers could reach a hub that nobody can administer."""
+    """Forbidden where strangers could reach a hub that has no admin."""
     if not is_loopback(host) and not admin_key:
         raise Forbidden(
             f"The hub would listen on {host}, for everybody, and has no admin key. Set "
@@ -90,7 +87,7 @@ def check_address(host: str, admin_key: str | None) -> None:
 
 
 def check_admin(admin: tuple[str, int], admin_key: str | None) -> None:
-    """BadInput for a listener of an admin that there is not."""
+    """BadInput for an admin's listener where there is no admin key."""
     if not admin_key:
         raise BadInput(
             f"The admin's listener on {shown(*admin)} is of no use without an admin key. Set "
@@ -99,7 +96,7 @@ def check_admin(admin: tuple[str, int], admin_key: str | None) -> None:
 
 
 def mapped(proxies: Sequence[str]) -> list[str]:
-    """IPv4 proxies as a listener of both kinds sees them."""
+    """IPv4 proxies as a listener for IPv4 and IPv6 sees them."""
     networks = [ipaddress.ip_network(proxy) for proxy in proxies]
     return [
         f"::ffff:{network.network_address}/{96 + network.prefixlen}"
@@ -109,7 +106,7 @@ def mapped(proxies: Sequence[str]) -> list[str]:
 
 
 def check_proxies(proxies: Sequence[str]) -> None:
-    """BadInput for what is no address, nor a network, of a proxy: all others could say anything."""
+    """BadInput for what is neither an address nor a network: a proxy is believed, nobody else."""
     for proxy in proxies:
         try:
             ipaddress.ip_network(proxy)
@@ -166,14 +163,8 @@ def allow_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-def give_memory_back() -> None:
-    """Have large blocks go back to the system at once: glibc would keep pieces of what it had."""
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)
-
-
-def told(hub: Hub, listeners: Sequence[socket.socket]) -> None:
-    """One line on stdout, for people and for scripts that wait for it."""
+def announce(hub: Hub, listeners: Sequence[socket.socket]) -> None:
+    """Print one line, for people and for scripts that wait for it."""
     urls = [f"http://{shown(*listener.getsockname()[:2])}" for listener in listeners]
     admin = "".join(f" admin: {url}" for url in urls[1:])
     print(f"hub: {urls[0]}{admin} data: {hub.data}", flush=True)

@@ -1,4 +1,4 @@
-"""The command line. Commands are imported when they are called: `--help` must be quick."""
+"""The command line. A command's module is imported when it is called, to keep `--help` quick."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ COMMANDS = {
     "demo": ("demo", "Try it: a small GPT, a dozen experiments, the staircase."),
     "init": ("init", "Make a lab: a folder with a task, a program and a file to edit."),
     "prepare": ("init", "Run the lab's preparation: data, tokenizer."),
-    "run": ("run", "Research until stopped: propose, run, measure, keep or put aside."),
+    "run": ("run", "Research until stopped: propose, run, measure, keep or discard."),
     "try": ("run", "One experiment with your own edit of the lab's files."),
-    "status": ("look", "Where the study stands."),
-    "log": ("look", "All trials, a line each."),
-    "show": ("look", "One trial: what, how it went, the end of its log."),
-    "diff": ("look", "What a trial changed, or the difference of two."),
-    "best": ("look", "The best trial; --restore writes its files into the lab."),
-    "brief": ("steer", "What the next proposer would be told."),
+    "status": ("inspect_study", "Where the study stands."),
+    "log": ("inspect_study", "All trials, a line each."),
+    "show": ("inspect_study", "One trial: its change, its runs, the end of its log."),
+    "diff": ("inspect_study", "What a trial changed, or the difference of two."),
+    "best": ("inspect_study", "The best trial; --restore writes its files into the lab."),
+    "brief": ("steer", "The brief that the next proposer would get."),
     "steer": ("steer", "Add a note to the next briefs, while the study runs."),
-    "pause": ("steer", "Let no new trial begin, while the study runs."),
+    "pause": ("steer", "Begin no new trial; the one that runs is finished."),
     "resume": ("steer", "Go on after a pause."),
     "mcp": ("mcp", "Serve a lab to agents as MCP tools, over stdin and stdout."),
     "verify": ("verify", "Baseline and best on fresh seeds: how much of the gain is real."),
-    "ablate": ("verify", "Take each kept change out of the best: what does it still bring?"),
+    "ablate": ("verify", "Take each kept change out of the best: how much is lost?"),
     "replay": ("verify", "Run a trial again from its commit, and compare."),
     "report": ("report", "A page and pictures of the study, or of any results.tsv."),
     "agents": ("agents", "The coding agents that can propose, and whether they work here."),
@@ -39,7 +39,7 @@ COMMANDS = {
 
 
 class Commands(LazyGroup):
-    """Our own commands."""
+    """The commands of `autoresearch`."""
 
     table = COMMANDS
     package = __name__
@@ -47,7 +47,7 @@ class Commands(LazyGroup):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """`hub` was a group once: its commands are those of `ah` now."""
+        """Answer `hub`, a former group of commands, with the `ah` command to use."""
         if args and args[0] == "hub":
             rest = " ".join(["ah", *args[1:]])
             ctx.fail(f"`autoresearch hub` is now the command `ah`. Run: {rest}")
@@ -67,26 +67,26 @@ def cli() -> None:
 
 
 def main(args: list[str] | None = None) -> NoReturn:
-    """Run a command; our own trouble becomes one message and an exit code."""
+    """Run a command; an expected error becomes one message and an exit code."""
     try:
         code: Any = cli.main(args=args, prog_name="autoresearch", standalone_mode=False)
     except AutoResearchError as error:
-        _say(str(error))
+        _print_error(str(error))
         code = error.exit_code
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             sys.stderr.close()
             sys.exit(0)
-        _say(f"{error}. Nothing is lost: mend that and run the same command again.")
+        _print_error(f"{error}. Nothing is lost: fix that, then run the same command again.")
         code = 2
     except click.ClickException as error:
         error.show()
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        _say("Stopped.")
+        _print_error("Stopped.")
         code = 130
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _say(text: str) -> None:
+def _print_error(text: str) -> None:
     click.echo(click.style("Error: ", fg="red", bold=True) + text, err=True)

@@ -1,4 +1,4 @@
-"""agents: which coding agents there are, which are installed, and whether one works."""
+"""agents: list the coding agents, which are installed, and test one."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from autoresearch.proposers import AgentContext, Brief
 from autoresearch.proposers.command import CommandProposer, Preset, load_presets
 from autoresearch.proposers.command.presets import find_preset
 
-PATIENCE = 20.0  # seconds for a program to tell its version
-LARGEST = 1 << 16  # bytes of what the agent leaves
-SECONDS = 180.0  # of a smoke test
+VERSION_SECONDS = 20.0  # for a program to print its version
+MAX_BYTES = 1 << 16  # of a file that the agent edited
+TEST_SECONDS = 180.0
 BEFORE, AFTER = "VALUE = 1\n", "VALUE = 2\n"
 SMOKE = "Change the number in value.py from 1 to 2. That is all: the line becomes `VALUE = 2`."
 
@@ -37,8 +37,8 @@ SMOKE = "Change the number in value.py from 1 to 2. That is all: the line become
 def agents(context: click.Context, as_json: bool, lab: Path) -> None:
     """The coding agents that can propose, and whether they work here.
 
-    Asks each that is installed for its version, in a HOME of its own and without any key. `test`
-    has one of them edit a small file: that is a real call, and costs what your agent costs.
+    Runs the version command of each installed agent, in an empty HOME and without any key. `test`
+    lets one agent edit a small file: that is a real call, and costs what the agent costs.
 
     \b
     autoresearch agents
@@ -48,7 +48,7 @@ def agents(context: click.Context, as_json: bool, lab: Path) -> None:
     if context.invoked_subcommand is not None:
         context.obj = lab
         return
-    rows = _rows(list(load_presets(_of_lab(lab)).values()))
+    rows = _rows(list(load_presets(_lab_agents(lab)).values()))
     click.echo(json.dumps(rows, indent=1) if as_json else _table(rows))
 
 
@@ -58,16 +58,16 @@ def agents(context: click.Context, as_json: bool, lab: Path) -> None:
 @lab_option
 @click.pass_context
 def test(context: click.Context, name: str, as_json: bool, lab: Path) -> None:
-    """Have an agent edit one line, as it would in a study.
+    """Let an agent edit one line, as it would in a study.
 
-    Exit code 1 when it did not.
+    Exit code 1 when the line is not as requested.
 
     \b
     autoresearch agents test codex
     """
     if context.get_parameter_source("lab") is ParameterSource.DEFAULT:
-        lab = context.obj  # as the group was told
-    result = _smoke(find_preset(name, _of_lab(lab)), _policy(lab))
+        lab = context.obj  # the group's own --lab
+    result = _test_agent(find_preset(name, _lab_agents(lab)), _policy(lab))
     if as_json:
         click.echo(json.dumps(result))
     else:
@@ -76,8 +76,8 @@ def test(context: click.Context, name: str, as_json: bool, lab: Path) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _of_lab(lab: Path) -> dict[str, Any]:
-    """The agents of a lab's task.toml, where there is one."""
+def _lab_agents(lab: Path) -> dict[str, Any]:
+    """The agents of a lab's task.toml; empty where there is no lab."""
     return dict(Task.load(lab).agents) if (lab / FILE).is_file() else {}
 
 
@@ -108,25 +108,25 @@ def _row(preset: Preset, version: str) -> dict[str, Any]:
 
 
 def _version(preset: Preset) -> str:
-    """The first line of what its version command prints; empty when it prints none in time."""
+    """The first line that its version command prints; empty when there is none in time."""
     program = shutil.which(preset.version[0])
     if program is None:
         return ""
     with tempfile.TemporaryDirectory(prefix="autoresearch-agent-") as home:
         env = {"HOME": home, "PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
         try:
-            told = subprocess.run(
+            done = subprocess.run(
                 [program, *preset.version[1:]],
                 env=env,
                 cwd=home,
                 capture_output=True,
                 stdin=subprocess.DEVNULL,
-                timeout=PATIENCE,
+                timeout=VERSION_SECONDS,
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired):
             return ""
-    lines = told.stdout.decode(errors="replace").split("\n")
+    lines = done.stdout.decode(errors="replace").split("\n")
     return lines[0].strip()[:60]
 
 
@@ -139,8 +139,8 @@ def _table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _smoke(preset: Preset, policy: Any) -> dict[str, Any]:
-    """One proposal in a folder of two files; what came of it."""
+def _test_agent(preset: Preset, policy: Any) -> dict[str, Any]:
+    """One proposal in a temporary folder, and its outcome."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="autoresearch-agent-") as folder:
         root = Path(folder)
@@ -148,28 +148,29 @@ def _smoke(preset: Preset, policy: Any) -> dict[str, Any]:
         workspace = root / "workspace"
         workspace.mkdir()
         (workspace / "value.py").write_text(BEFORE)
-        ground = AgentContext(root / "agent", policy)
-        proposer = CommandProposer(_bounded(preset), ground)
+        agent_context = AgentContext(root / "agent", policy)
+        proposer = CommandProposer(_bounded(preset), agent_context)
         try:
-            said = proposer.propose(workspace, Brief(SMOKE, ("value.py",), ""))
+            proposal = proposer.propose(workspace, Brief(SMOKE, ("value.py",), ""))
         except ProposerError as error:
-            return {"works": False, "agent": preset.name, "why": str(error), **_took(began)}
+            failed = {"works": False, "agent": preset.name, "why": str(error)}
+            return failed | _seconds_since(began)
         edited = _read(workspace / "value.py")
     return {
         "works": edited == AFTER.strip(),
         "agent": preset.name,
-        "note": said.note,
-        "sandbox": said.details["sandbox"],
-        "usd": said.cost_usd,
-        "tokens": said.tokens,
-        **_took(began),
+        "note": proposal.note,
+        "sandbox": proposal.details["sandbox"],
+        "usd": proposal.cost_usd,
+        "tokens": proposal.tokens,
+        **_seconds_since(began),
     }
 
 
 def _read(path: Path) -> str | None:
-    """What the agent left: it may have removed the file, or put a link in its place."""
+    """The edited file; None when the agent removed it or put a link in its place."""
     try:
-        return read_regular(path, LARGEST).decode(errors="replace").strip()
+        return read_regular(path, MAX_BYTES).decode(errors="replace").strip()
     except OSError:
         return None
 
@@ -177,8 +178,8 @@ def _read(path: Path) -> str | None:
 def _bounded(preset: Preset) -> Preset:
     from dataclasses import replace
 
-    return replace(preset, seconds=min(preset.seconds, SECONDS), usd=min(preset.usd, 0.5))
+    return replace(preset, seconds=min(preset.seconds, TEST_SECONDS), usd=min(preset.usd, 0.5))
 
 
-def _took(began: float) -> dict[str, float]:
+def _seconds_since(began: float) -> dict[str, float]:
     return {"seconds": round(time.monotonic() - began, 1)}

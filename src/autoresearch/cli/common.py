@@ -1,4 +1,4 @@
-"""What several commands share."""
+"""Options and number formats that several commands share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def lab_option(command: F) -> F:
-    """--lab: where the task is."""
+    """--lab: the folder of the lab."""
     return click.option(
         "-C",
         "--lab",
@@ -23,17 +23,17 @@ def lab_option(command: F) -> F:
 
 
 def tag_option(command: F) -> F:
-    """--tag: which study."""
+    """--tag: the name of the study."""
     return click.option("--tag", help="Name of the study; the current one by default.")(command)
 
 
 def number(value: float | None) -> str:
-    """A metric for people."""
+    """A metric with six decimals; `-` for None."""
     return "-" if value is None else f"{value:.6f}"
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: 42 s, 3:05 min, 7:45 h."""
+    """Seconds as 42 s, 3:05 min or 7:45 h."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -1,4 +1,4 @@
-"""demo: the whole thing on this machine, from nothing to a staircase."""
+"""demo: a whole study on this machine, from nothing to a staircase."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from autoresearch.cli.scaffold import create_lab
     type=click.Path(path_type=Path, file_okay=False, resolve_path=True),
     default="autoresearch-demo",
     show_default=True,
-    help="Where the lab is made; a demo that is there already goes on.",
+    help="The lab's folder; an existing demo goes on.",
 )
 @click.pass_context
 def demo(ctx: click.Context, trials: int, folder: Path) -> None:
     """Try it: a small GPT, a dozen experiments, the staircase.
 
     Needs no GPU, no download and no key: the text is Python's own library, the proposer is the
-    offline one, and a run takes 10 seconds of CPU time. What looks better is a step; at the end
-    all steps are proven on fresh seeds.
+    offline one, and a run takes 10 seconds of CPU time. A trial that looks better is a step; at
+    the end all steps are confirmed together on fresh seeds.
 
     \b
     autoresearch demo

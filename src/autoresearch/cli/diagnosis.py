@@ -1,4 +1,4 @@
-"""What this machine offers, and whether a study's ledger, repository and table agree."""
+"""Checks of this machine, and of the agreement of a study's ledger, repository and table."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ print(json.dumps([torch.__version__, cuda + mps]))
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
-    good: bool  # False: something to mend, or something that is missing and may be wanted
+    good: bool  # False: broken, or missing and perhaps needed
     seen: str
-    mend: str = ""  # the command, or the words, that mend it
+    mend: str = ""  # the command, or the advice, that repairs it
 
 
 def examine_machine(folder: Path) -> Iterator[Check]:
-    """Python, git, sandbox, disk, torch and its devices, agents."""
+    """Check Python, git, sandbox, disk, torch and its devices, agents."""
     yield Check("python", sys.version_info >= (3, 11), platform.python_version())
     yield _git()
     level = probe()
@@ -51,7 +51,7 @@ def examine_machine(folder: Path) -> Iterator[Check]:
     )
     yield Check("sandbox", level.level == "bubblewrap", why, "apt-get install bubblewrap")
     free = shutil.disk_usage(folder).free / 2**30
-    yield Check("free disk", free >= 5, f"{free:.1f} GiB at {folder}", "make room")
+    yield Check("free disk", free >= 5, f"{free:.1f} GiB at {folder}", "free some space")
     yield _torch()
     gpus = gpu_memory()
     used = ", ".join(f"GPU {i}: {mib:,} MiB in use" for i, mib in enumerate(gpus))
@@ -61,7 +61,7 @@ def examine_machine(folder: Path) -> Iterator[Check]:
 
 
 def examine_study(task: Task, ledger: Ledger, paths: StudyPaths, git: Git) -> Iterator[Check]:
-    """The invariants that hold between trials: each with the command that mends it."""
+    """Check the invariants that hold between trials, each with the command that repairs it."""
     trials = ledger.trials()
     yield _ledger(ledger)
     yield _unfinished(ledger, paths)
@@ -81,7 +81,7 @@ def _git() -> Check:
 
 
 def _torch() -> Check:
-    """Asked in a process of its own: importing it takes a second and half a gigabyte."""
+    """Imported in another process: it takes a second and half a gigabyte."""
     words = [sys.executable, "-c", _TORCH]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
@@ -92,14 +92,14 @@ def _torch() -> Check:
 
 
 def _ledger(ledger: Ledger) -> Check:
-    said = ledger.integrity()
-    return Check("ledger", said == "ok", said, f"sqlite3 {ledger.path} .recover")
+    answer = ledger.integrity()
+    return Check("ledger", answer == "ok", answer, f"sqlite3 {ledger.path} .recover")
 
 
 def _unfinished(ledger: Ledger, paths: StudyPaths) -> Check:
     trial, holder = ledger.unfinished(), running(paths)
     if trial is not None and holder is not None:
-        return Check("unfinished", True, f"trial {trial.number} is at work, in {holder}")
+        return Check("unfinished", True, f"trial {trial.number} is running, in {holder}")
     seen = f"trial {trial.number} is {trial.state}" if trial else "all trials are finished"
     return Check("unfinished", trial is None, seen, "autoresearch run --trials 0")
 
@@ -113,10 +113,10 @@ def _commits(trials: Iterable[Trial], git: Git) -> Check:
 def _branch(trials: Iterable[Trial], ledger: Ledger, paths: StudyPaths, git: Git) -> Check:
     kept = [t for t in trials if t.status is Status.KEEP and t.state is State.APPLIED]
     expected = kept[-1].commit if kept else ledger.facts["base"]
-    stands = git.ref(paths.branch)
+    found = git.ref(paths.branch)
     mend = f"git update-ref {paths.branch} {expected}"
-    if stands != expected:
-        return Check("branch", False, f"at {stands}, the ledger says {expected}", mend)
+    if found != expected:
+        return Check("branch", False, f"at {found}, the ledger says {expected}", mend)
     strays = [t.number for t in kept if not git.is_ancestor(t.commit, expected)]
     seen = f"kept trials {_listed(strays)} are not below it" if strays else f"at {expected[:12]}"
     return Check("branch", not strays, seen, "autoresearch run --tag NEW")

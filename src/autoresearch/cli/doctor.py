@@ -1,4 +1,4 @@
-"""doctor: is this machine, and this study, in order?"""
+"""doctor: check this machine and this study."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from autoresearch.study.opening import read_study
 def doctor(as_json: bool, tag: str | None, lab: Path) -> None:
     """What this machine offers, and whether the study is sound.
 
-    Looks and changes nothing. In a lab with a study it checks what must hold between trials: every
-    commit is there, the branch stands at the best, each trial has its ref, results.tsv equals the
-    ledger. Exit code 1 when the study needs mending.
+    It changes nothing. In a lab with a study it checks what must hold between trials: every commit
+    is there, the branch is at the best, each trial has its ref, results.tsv equals the ledger.
+    Exit code 1 when the study needs repair.
 
     \b
     autoresearch doctor
     autoresearch doctor --json
     """
     machine = list(examine_machine(lab))
-    study = list(_study(lab, tag))
+    study = list(_study_checks(lab, tag))
     if as_json:
         click.echo(json.dumps([asdict(found) for found in machine + study], indent=1))
     else:
         for found in machine + study:
-            click.echo(_line(found))
+            click.echo(_check_line(found))
     if not all(found.good for found in study):
         raise click.exceptions.Exit(1)
 
 
-def _study(lab: Path, tag: str | None) -> list[Check]:
+def _study_checks(lab: Path, tag: str | None) -> list[Check]:
     if not (lab / FILE).is_file() or (tag or current_tag(lab)) is None:
         return []
     task = Task.load(lab)
@@ -49,7 +49,7 @@ def _study(lab: Path, tag: str | None) -> list[Check]:
         return list(examine_study(task, ledger, paths, git))
 
 
-def _line(found: Check) -> str:
+def _check_line(found: Check) -> str:
     mark = "ok  " if found.good else "look"
     mend = f"\n{'':20}{found.mend}" if found.mend and not found.good else ""
     return f"{mark}  {found.name + ':':<14}{found.seen}{mend}"

@@ -1,4 +1,4 @@
-"""init and prepare: from nothing to a lab that can run."""
+"""init and prepare: make a lab, and its data."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from autoresearch.store.git import Git
 
 
 class SplitCommand(click.Command):
-    """Keeps the words after `--` apart: they are somebody's command."""
+    """A command that keeps the words after `--` apart: they are the user's own command."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Cut at the first `--`."""
+        """Parse the words before the first `--`; store the rest."""
         cut = args.index("--") if "--" in args else len(args)
         ctx.meta["command"] = args[cut + 1 :]
         return super().parse_args(ctx, args[:cut])
@@ -35,7 +35,7 @@ class SplitCommand(click.Command):
 @click.option("--lab", default="nanogpt", show_default=True, help="Which lab, or blank.")
 @click.option("--preset", help="Constants for a machine (nanogpt: demo, cpu, mac, rtx, h100).")
 @click.option("--edit", "editable", multiple=True, help="blank: a file that may change; repeat it.")
-@click.option("--metric", "name", help="blank: the number's name; else the last one printed.")
+@click.option("--metric", "name", help="blank: the number's name; by default the last one printed.")
 @click.option("--maximize", is_flag=True, help="blank: higher is better.")
 @click.option("--timeout", type=float, default=600.0, show_default=True, help="blank: seconds.")
 @click.pass_context
@@ -99,36 +99,36 @@ def _blank(
             raise TaskError(
                 f"--edit names {file}, and there is no such file in {folder.resolve()}."
             )
-    metric = Metric(name or _printed(folder, command), "maximize" if maximize else "minimize")
+    metric = Metric(name or _last_name(folder, command), "maximize" if maximize else "minimize")
     for path in create_blank(folder, command, editable, metric, timeout):
         click.echo(f"Wrote {path}")
-    click.echo(f"It may edit {', '.join(editable)}; {metric.name}, {metric.direction}.")
+    click.echo(f"Editable: {', '.join(editable)}. Metric: {metric.name}, {metric.direction}.")
     click.echo(
-        "Next: read task.toml, say in program.md what you want, commit (git add -A; git commit)"
+        "Next: read task.toml, write in program.md what you want, commit (git add -A; git commit)"
     )
     click.echo("and start: autoresearch run")
 
 
-def _printed(folder: Path, command: Sequence[str]) -> str:
+def _last_name(folder: Path, command: Sequence[str]) -> str:
     """Run the command once; the name of the last number it prints."""
-    click.echo(f"Running it once, to see what it prints: {' '.join(command)}")
+    click.echo(f"Running the command once, to see what it prints: {' '.join(command)}")
     words: str | Sequence[str] = command[0] if len(command) == 1 else command
     try:
         ended = subprocess.run(
             words,
             cwd=folder,
-            env={**os.environ, "PATH": job_path()},  # found here, it is found in a trial
+            env=os.environ | {"PATH": job_path()},  # the PATH of a trial
             shell=len(command) == 1,
             capture_output=True,
             text=True,
         )
     except OSError as error:
-        raise RunFailed(f"It cannot be started: {error}.") from error
+        raise RunFailed(f"The command cannot be started: {error}.") from error
     numbers = read_numbers((ended.stdout + "\n" + ended.stderr).splitlines())
     if ended.returncode != 0 or not numbers:
         last = (ended.stdout + ended.stderr).strip().splitlines()[-1:] or ["nothing"]
         raise RunFailed(
-            f"It ended with exit code {ended.returncode} and printed no line `name: number` "
+            f"The command ended with exit code {ended.returncode} and no line `name: number` "
             f"(the last line is: {last[0]}). Print one, or name it with --metric."
         )
     return list(numbers)[-1]
@@ -138,7 +138,7 @@ def _printed(folder: Path, command: Sequence[str]) -> str:
 @lab_option
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 def prepare(lab: Path, options: tuple[str, ...]) -> None:
-    """Run the lab's preparation: data, tokenizer. A second time it does nothing, fast.
+    """Run the lab's preparation: data, tokenizer. A second call is quick and changes nothing.
 
     Options after -- go to the lab's own command.
 
@@ -151,9 +151,9 @@ def prepare(lab: Path, options: tuple[str, ...]) -> None:
         click.echo(f"{task.name} needs no preparation.")
         return
     words = " ".join([task.prepare, *map(shlex.quote, options)])
-    env = {**os.environ, **job_env(task)}  # with the user's tokens: a download may need them
+    env = {**os.environ, **job_env(task)}  # with the user's access tokens: a download may need them
     ended = subprocess.run(words, shell=True, cwd=lab, env=env)
-    if ended.returncode == 2:  # the lab's own word for a wrong use, and it has said why
+    if ended.returncode == 2:  # the lab's exit code for a wrong use; it has printed why
         raise click.exceptions.Exit(2)
     if ended.returncode != 0:
         raise RunFailed(f"`{words}` ended with exit code {ended.returncode}; see above.")

@@ -1,4 +1,4 @@
-"""Ctrl-C: once ends a study after the run under way, twice at once."""
+"""Ctrl-C: once ends the study after the current run, twice ends it at once."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from collections.abc import Iterator
 
 from autoresearch.study.study import Study
 
-_SAID = (
-    b"\nCtrl-C: ends after the run under way. Once more ends at once; it runs again next time.\n"
+_MESSAGE = (
+    b"\nCtrl-C: ends after the current run. "
+    b"A second Ctrl-C ends at once; that run is repeated next time.\n"
 )
 
 
 @contextlib.contextmanager
 def ending_on_ctrl_c(study: Study) -> Iterator[None]:
-    """Within: the first Ctrl-C lets a run end, if there is one; the next is KeyboardInterrupt."""
+    """Within: the first Ctrl-C lets a current run end; the next raises KeyboardInterrupt."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def asked(*_: object) -> None:
+    def on_interrupt(*_: object) -> None:
         if study.ending or not study.measuring:
             raise KeyboardInterrupt
         study.ending = True
-        if not sys.stdout.isatty():  # there the panel says it
-            os.write(2, _SAID)
+        if not sys.stdout.isatty():  # on a terminal the panel shows it
+            os.write(2, _MESSAGE)
 
-    before = signal.signal(signal.SIGINT, asked)
+    before = signal.signal(signal.SIGINT, on_interrupt)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Groups of commands that import one when it is asked for, so that `--help` is quick."""
+"""Groups that import a command's module only when it is called, so that `--help` is quick."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Table = Mapping[str, tuple[str, str]]  # command -> (module, one line of help)
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands by a table; `package` holds their modules."""
+    """A group whose commands stand in a table; `package` holds their modules."""
 
     table: ClassVar[Table] = {}
     package: ClassVar[str] = ""
@@ -22,7 +22,7 @@ class LazyGroup(click.Group):
         return list(self.table)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Import the module that holds a command; Python's own words end in an underscore."""
+        """Import a command's module; the function for a Python keyword ends in an underscore."""
         if name not in self.table:
             return None
         module = importlib.import_module(f"{self.package}.{self.table[name][0]}")
@@ -31,14 +31,14 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list, from the table, without importing anything."""
+        """Write the list from the table, without an import."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in self.table.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """An unknown command is answered with the nearest one."""
+        """Name the nearest command when one is unknown."""
         if args and args[0] not in self.table and not args[0].startswith("-"):
             from autoresearch.registry import nearest
 

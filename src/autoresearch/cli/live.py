@@ -1,4 +1,4 @@
-"""Watching a run: a live panel on a terminal, plain lines elsewhere, JSON lines for machines."""
+"""The views of a session: a live panel on a terminal, plain lines elsewhere, or JSON lines."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ _VERBS = {
     "propose": "is proposed by",
     "run": "runs:",
     "check": "is checked:",
-    "wait": "waits until it has measured:",
-    "pause": "waits: paused, `autoresearch resume` goes on",
+    "wait": "waits for a measurement of:",
+    "pause": "waits: paused, continue with `autoresearch resume`",
 }
 _STYLE = {"keep": "bold green", STEP: "green", "discard": "dim", "crash": "red", SKIP: "yellow"}
 
 
 class View(Protocol):
-    """What a run tells, and to whom."""
+    """Shows the events of a session."""
 
     def stage(self, stage: Stage) -> None:
-        """Something begins that takes a while."""
+        """A stage begins: a proposal, a run, a check, a wait."""
 
     def trial(self, trial: Trial) -> None:
         """A trial is finished."""
 
     def note(self, text: str) -> None:
-        """Something that a person should know."""
+        """A message for the person."""
 
     def end(self, why: str) -> None:
-        """The run is over."""
+        """The session is over."""
 
     def __enter__(self) -> Self: ...
 
@@ -61,28 +61,28 @@ class View(Protocol):
 
 
 def make_view(study: Study, limits: StopLimits, *, as_json: bool) -> View:
-    """The view that fits where the output goes."""
+    """JSON lines on request, a panel on a terminal, plain lines elsewhere."""
     if as_json:
         return JsonView()
     return LiveView(study, limits) if sys.stdout.isatty() else LineView(study)
 
 
 class JsonView:
-    """One JSON object a finished trial, on stdout."""
+    """One JSON object for each finished trial, on stdout."""
 
     def stage(self, stage: Stage) -> None:
-        """Machines wait."""
+        """Nothing: stdout holds trials only."""
 
     def trial(self, trial: Trial) -> None:
-        """The trial, as the JSONL export has it."""
+        """Print the trial as `export` does."""
         click.echo(jsonl([trial]), nl=False)
 
     def note(self, text: str) -> None:
-        """To the people behind the machine."""
+        """Print the message on stderr."""
         click.echo(text, err=True)
 
     def end(self, why: str) -> None:
-        """To the people behind the machine."""
+        """Print the reason on stderr."""
         click.echo(f"Ended: {why}.", err=True)
 
     def __enter__(self) -> Self:
@@ -93,14 +93,14 @@ class JsonView:
 
 
 class LineView:
-    """A line when a trial begins to run and one when it is finished."""
+    """One line when a run begins and one when a trial is finished."""
 
     def __init__(self, study: Study) -> None:
         self._study = study
         self._before = study.ledger.best()
 
     def stage(self, stage: Stage) -> None:
-        """Only runs are worth a line, and what they wait for."""
+        """Print a line for a run or a wait; other stages have none."""
         if stage.verb == "wait":
             click.echo(f"{stage.who} waits: {stage.note} is measuring.")
         elif stage.verb == "run":
@@ -108,16 +108,16 @@ class LineView:
             click.echo(f"{stage.who} runs{again}: {stage.note}")
 
     def trial(self, trial: Trial) -> None:
-        """What became of it."""
+        """Print a line with the outcome."""
         click.echo(trial_line(trial, self._before, self._study))
         self._before = self._study.ledger.best()
 
     def note(self, text: str) -> None:
-        """A line of its own."""
+        """Print the message as a line."""
         click.echo(text)
 
     def end(self, why: str) -> None:
-        """Why, and where the study stands."""
+        """Print the reason and the state of the study."""
         click.echo(f"Ended: {why}.")
         click.echo(summary(self._study))
 
@@ -152,11 +152,11 @@ class LiveView:
         )
 
     def stage(self, stage: Stage) -> None:
-        """The panel shows it from now on."""
+        """Show the stage in the panel."""
         self._stage, self._stage_began = stage, time.monotonic()
 
     def trial(self, trial: Trial) -> None:
-        """A line that stays."""
+        """Print a line above the panel."""
         self._stage = None
         self._done += 1
         self._counts[trial.word] += 1
@@ -165,11 +165,11 @@ class LiveView:
         self._before = self._study.ledger.best()
 
     def note(self, text: str) -> None:
-        """A line that stays."""
+        """Print a line above the panel."""
         self._console.print(text, style="yellow", markup=False)
 
     def end(self, why: str) -> None:
-        """Why, and where the study stands."""
+        """Print the reason and the state of the study."""
         self._live.stop()
         self._console.print(f"Ended: {why}.\n{summary(self._study)}", markup=False)
 
@@ -189,10 +189,10 @@ class LiveView:
         title = f"{self._study.task.name} · {self._study.paths.tag}"
         # The terminal prints ^C after the last line: without room for it, it would move the panel.
         width = max(20, self._console.width - 3)
-        inner = Group(*self._now(), self._so_far())
+        inner = Group(*self._stage_lines(), self._counts_line())
         return Panel(inner, title=title, title_align="left", width=width)
 
-    def _now(self) -> list[RenderableType]:
+    def _stage_lines(self) -> list[RenderableType]:
         from rich.text import Text
 
         stage = self._stage
@@ -201,7 +201,7 @@ class LiveView:
         verb = _VERBS[stage.verb]
         lines: list[RenderableType] = [Text(f"{stage.who} {verb} {stage.note}", style="bold")]
         if self._study.ending:
-            lines.append(Text("ends after this run; Ctrl-C again ends at once", style="yellow"))
+            lines.append(Text("ends after this run; Ctrl-C once more ends at once", style="yellow"))
         if stage.again:
             lines.append(Text(f"again, {stage.again}", style="dim"))
         if self._study.workspaces.busy:
@@ -227,13 +227,13 @@ class LiveView:
         bar = ProgressBar(total=1.0, completed=min(progress, 1.0), width=40)
         return Columns([bar, Text(f"{progress:4.0%}  {limit}")])
 
-    def _so_far(self) -> RenderableType:
+    def _counts_line(self) -> RenderableType:
         from rich.text import Text
 
         counts, best = self._counts, self._before
-        told = f"best {number(best.value)} (#{best.number})" if best else "no baseline yet"
-        tried = " · ".join(_counted(counts))
-        return Text(f"{told} · {tried} · {self._pace()}")
+        best_text = f"best {number(best.value)} (#{best.number})" if best else "no baseline yet"
+        outcomes = " · ".join(_counted(counts))
+        return Text(f"{best_text} · {outcomes} · {self._pace()}")
 
     def _pace(self) -> str:
         """Trials an hour, and when the session will end."""
@@ -255,7 +255,7 @@ _PAST = {
     "crash": "crashed",
     SKIP: "skipped",
 }
-_RARE = {STEP, SKIP}  # told only where there are some
+_RARE = {STEP, SKIP}  # shown only when there are some
 
 
 def trial_line(trial: Trial, before: Trial | None, study: Study) -> str:
@@ -264,33 +264,33 @@ def trial_line(trial: Trial, before: Trial | None, study: Study) -> str:
     if trial.value is not None and before is not None and before.value is not None:
         delta = f"{trial.value - before.value:+.6f}"
     name = study.task.metric.name
-    told = f"{name} {number(trial.value):>9} {delta:>10}"
-    return f"#{trial.number:<4}{trial.word:<8}{told}  {trial.note}{trial.why}"
+    score = f"{name} {number(trial.value):>9} {delta:>10}"
+    return f"#{trial.number:<4}{trial.word:<8}{score}  {trial.note}{trial.why}"
 
 
 def summary(study: Study) -> str:
-    """Where a study stands, in a line or two."""
+    """The state of a study, in one or two sentences."""
     trials = study.ledger.trials()
     counts = Counter(trial.word for trial in trials)
-    told = ", ".join(_counted(counts))
+    outcomes = ", ".join(_counted(counts))
     best, first = study.ledger.best(), next((t for t in trials if t.value is not None), None)
     if best is None or first is None or best.value is None or first.value is None:
-        return f"{len(trials)} trials: {told}."
+        return f"{len(trials)} trials: {outcomes}."
     name = study.task.metric.name
-    gain = 100 * claimed_gain(study.ledger) / abs(first.value or 1.0)  # not its values' difference
+    gain = 100 * claimed_gain(study.ledger) / abs(first.value or 1.0)  # not the values' difference
     return (
-        f"{len(trials)} trials: {told}. {name} {number(first.value)} → {number(best.value)} "
+        f"{len(trials)} trials: {outcomes}. {name} {number(first.value)} → {number(best.value)} "
         f"({gain:.2f} % better), #{best.number} on branch autoresearch/{study.paths.tag}."
         + _open_steps(len(study.ledger.steps_to(study.ask(), best.commit)))
     )
 
 
 def _open_steps(count: int) -> str:
-    """What stands on the best and is not decided, as after Ctrl-C."""
+    """The steps on the best that are not confirmed yet, as after Ctrl-C; empty without any."""
     if not count:
         return ""
-    told = "1 step on it is" if count == 1 else f"{count} steps on it are"
-    return f" {told} not proven yet: autoresearch run goes on, --trials 0 only proves."
+    steps = "1 step on it is" if count == 1 else f"{count} steps on it are"
+    return f" {steps} not confirmed yet: autoresearch run goes on, --trials 0 only confirms."
 
 
 def _counted(counts: Counter[str]) -> list[str]:
@@ -298,7 +298,7 @@ def _counted(counts: Counter[str]) -> list[str]:
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """A curve in one line of block characters."""
+    """A curve as one line of block characters."""
     shown = (
         [values[i * len(values) // width] for i in range(width)] if len(values) > width else values
     )

@@ -1,4 +1,4 @@
-"""mcp: a lab as tools for any agent that speaks the Model Context Protocol."""
+"""mcp: serve a lab as tools to any agent that speaks the Model Context Protocol."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from autoresearch.errors import AutoResearchError
 def mcp(tag: str | None, lab: Path) -> None:
     """Serve a lab to agents as MCP tools, over stdin and stdout.
 
-    An agent's own configuration starts it; see docs/drive.md. A trial that is under way goes on
-    when the server ends, and the next server finds it.
+    The agent starts it from its own configuration; see docs/drive.md. When the server ends, a
+    running trial goes on, and the next server finds it.
 
     \b
     autoresearch mcp --lab my-lab

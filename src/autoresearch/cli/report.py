@@ -1,4 +1,4 @@
-"""report and export: the study for people, and for other tools."""
+"""report and export: a page and pictures for people, files for other tools."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from autoresearch.files import write_whole
 from autoresearch.lab.metric import Direction, Metric
 from autoresearch.lab.task import Task
 from autoresearch.report import Story, write_report
-from autoresearch.report.attribution import earned
+from autoresearch.report.attribution import proposer_stats
 from autoresearch.report.curves import read_curve
 from autoresearch.report.findings import findings
-from autoresearch.report.proposer_stats import arm_lines
+from autoresearch.report.proposer_stats import stats_lines
 from autoresearch.report.table import staircase
 from autoresearch.store.ledger import Ledger, State, Status, Trial
 from autoresearch.store.paths import StudyPaths
@@ -30,7 +30,7 @@ from autoresearch.study.opening import read_study
 @click.option(
     "--results",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="A results.tsv of the five-column form, instead of a study.",
+    help="A results.tsv with five columns, instead of a study.",
 )
 @click.option(
     "--direction",
@@ -39,7 +39,7 @@ from autoresearch.study.opening import read_study
     show_default=True,
     help="Which way is better, for --results.",
 )
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder; the lab by default.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="A folder; default: the lab.")
 @tag_option
 @lab_option
 def report(
@@ -64,14 +64,14 @@ def report(
     click.echo(staircase(story.rows, story.metric))
     for one in story.findings:
         click.echo(f"  {one.about}: {one.figure}" + (f" ({one.remark})" if one.remark else ""))
-    for line in arm_lines(story.arms):
+    for line in stats_lines(story.proposers):
         click.echo(f"  {line}")
     for path in write_report(story, folder):
         click.echo(f"Wrote {path}")
 
 
 def study_story(task: Task, tag: str | None) -> Story:
-    """A study as a report tells it."""
+    """A study as its report shows it."""
     with read_study(task, tag) as (ledger, paths, git):
         trials = [trial for trial in ledger.trials() if trial.state is State.APPLIED]
         names = [git.prefix + name for name in task.editable]
@@ -80,14 +80,14 @@ def study_story(task: Task, tag: str | None) -> Story:
             for t in trials
             if t.status is Status.KEEP and not t.is_baseline
         }
-        worth = proven_values(ledger)
+        confirmed = proven_values(ledger)
         rows = tuple(
-            replace(row, value=worth.get(row.number, row.value))
+            replace(row, value=confirmed.get(row.number, row.value))
             for row in from_trials(trials, _curves(trials, paths), diffs)
         )
-        truth = findings(ledger, paths.again)
+        found = findings(ledger, paths.again)
         title = f"{task.name} · {paths.tag}"
-        return Story(title, task.metric, rows, _facts(ledger), truth, earned(ledger))
+        return Story(title, task.metric, rows, _facts(ledger), found, proposer_stats(ledger))
 
 
 def _curves(trials: list[Trial], paths: StudyPaths) -> dict[int, Curve]:
@@ -96,9 +96,9 @@ def _curves(trials: list[Trial], paths: StudyPaths) -> dict[int, Curve]:
 
 
 def _facts(ledger: Ledger) -> dict[str, str]:
-    """What the page says of machine, task, seeds."""
+    """The page's facts: task, command, machine, budget, seeds."""
     facts = ledger.facts
-    seeds = sorted({attempt.seed for trial in ledger.trials() for attempt in trial.runs})
+    seeds = sorted({run.seed for trial in ledger.trials() for run in trial.runs})
     spread = f"{seeds[0]} to {seeds[-1]}, one a run" if seeds else "none"
     shown = {name: facts[name] for name in ("task", "command", "machine", "python", "strategy")}
     budget = f"{facts['budget'] or '-'} s of training, {facts['timeout']} s in all"
@@ -107,7 +107,9 @@ def _facts(ledger: Ledger) -> dict[str, str]:
 
 @click.command()
 @click.option("--format", "form", type=click.Choice(["tsv", "jsonl"]), default="jsonl")
-@click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="A file.")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="A file; default: stdout."
+)
 @tag_option
 @lab_option
 def export(form: str, out: Path | None, tag: str | None, lab: Path) -> None:

@@ -1,4 +1,4 @@
-"""run and try: the two ways to make trials."""
+"""run and try: make trials, by a proposer or by hand."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from typing import Any
 import click
 
 from autoresearch.cli.common import lab_option, tag_option
+from autoresearch.cli.hub_options import check_hub_options, hub_options, joined_hub
 from autoresearch.cli.interrupt import ending_on_ctrl_c
-from autoresearch.cli.joining import check_asked, hub_options, maybe_joined
 from autoresearch.cli.live import View, make_view
-from autoresearch.cli.tried import Outcome, as_text, try_view
-from autoresearch.cli.tried import as_json as as_json_line
+from autoresearch.cli.try_summary import Outcome, as_text, try_view
+from autoresearch.cli.try_summary import as_json as as_json_line
 from autoresearch.errors import AutoResearchError
 from autoresearch.executors.probe import probe
 from autoresearch.lab.task import Task
@@ -31,6 +31,7 @@ from autoresearch.store.ledger import Trial
 from autoresearch.store.paths import StudyPaths
 from autoresearch.strategies import Strategy
 from autoresearch.strategies.registry import make_strategy
+from autoresearch.study.collaborators import CallbackListener
 from autoresearch.study.loop import StopLimits, research
 from autoresearch.study.opening import begun_with, default_tag, open_study
 from autoresearch.study.overview import pause_told
@@ -45,7 +46,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--until", metavar="TIME", help="Stop at 07:30, or at 2026-03-08T07:30.")
 @click.option("--max-usd", type=click.FloatRange(min=0), help="Stop when proposals cost this much.")
 @click.option(
-    "--max-tokens", type=click.IntRange(min=0), help="Stop when they took as many tokens."
+    "--max-tokens", type=click.IntRange(min=0), help="Stop when proposals took this many tokens."
 )
 @click.option("--target", type=float, help="Stop when the metric is this good.")
 @tag_option
@@ -53,20 +54,22 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "--agent",
     default="offline",
     show_default=True,
-    help="Who: offline, llm:MODEL, codex (see `agents`), codex,llm, mix:offline=0.7,llm=0.3.",
+    help="Proposer: offline, llm:MODEL, codex (see `agents`), codex,llm, mix:offline=0.7,llm=0.3.",
 )
 @click.option(
     "--control",
-    metavar="ARMS",
-    help="Arms to compare it with, by their share of the trials: noop=0.1,random=0.1.",
+    metavar="SHARES",
+    help="Control proposers, each with its share of the trials: noop=0.1,random=0.1.",
 )
 @click.option("--record", type=_FILE, help="Write every proposal to this file, for --replay.")
-@click.option("--replay", type=_FILE, help="Propose what this recording holds, not --agent.")
-@click.option("--strategy", help="Who decides what is kept: confirm, greedy (default: task.toml).")
+@click.option("--replay", type=_FILE, help="Proposals from this recording, not --agent.")
+@click.option(
+    "--strategy", help="The rule that decides what is kept: confirm, greedy (default: task.toml)."
+)
 @click.option(
     "--seed", type=click.IntRange(0, 2**31), default=42, show_default=True, help="Of a new study."
 )
-@click.option("--no-ahead", is_flag=True, help="Propose only when the trial before is finished.")
+@click.option("--no-ahead", is_flag=True, help="Propose only when the previous trial is finished.")
 @hub_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a trial, for machines.")
 @lab_option
@@ -89,12 +92,12 @@ def run(
     lab: Path,
     **hub: Any,
 ) -> None:
-    """Research until stopped: propose, run, measure, keep or put aside.
+    """Research until stopped: propose, run, measure, keep or discard.
 
     The first trial is the unedited baseline. A study goes on where it stopped. Ctrl-C ends it
-    after the run under way, twice at once. While a trial runs an agent makes the next proposal.
-    Your own files are left alone: the best stands on the branch autoresearch/TAG. Dollars and
-    tokens are those of the whole study, of failed proposals too, as the agents themselves tell.
+    after the current run, twice at once. While a trial runs an agent makes the next proposal.
+    Your own files are left alone: the best is on the branch autoresearch/TAG. Dollars and tokens
+    count for the whole study, failed proposals included, as the agents report them.
 
     \b
     autoresearch run                       until Ctrl-C
@@ -108,20 +111,20 @@ def run(
     task = Task.load(lab)
     limits = StopLimits(trials, _deadline(hours, until), max_usd, max_tokens, target)
     name = tag or default_tag(lab)
-    ground = AgentContext(StudyPaths(lab, name).agent, task.sandbox, task.agents)
-    proposer = _proposer(agent, control, seed, ground, record, replay)
+    agent_context = AgentContext(StudyPaths(lab, name).agent, task.sandbox, task.agents)
+    proposer = _proposer(agent, control, seed, agent_context, record, replay)
     rule = _strategy(task, name, strategy)
-    check_asked(task, hub, partial(click.echo, err=True))
+    check_hub_options(task, hub, partial(click.echo, err=True))
     with open_study(task, name, rule, seed=seed) as study:
         study.ledger.remember(**_budget(limits), **({"controls": control} if control else {}))
         view = make_view(study, limits, as_json=as_json)
         with _watched(study, view):
-            view.note(_sandbox(study))
-            with ending_on_ctrl_c(study), maybe_joined(study, view.note, hub) as between:
+            view.note(_sandbox_line(study))
+            with ending_on_ctrl_c(study), joined_hub(study, view.note, hub) as between:
                 ahead = not no_ahead
-                calm = RetryPolicy(pause_first=0.0) if replay else RetryPolicy()
+                retries = RetryPolicy(pause_first=0.0) if replay else RetryPolicy()
                 why = research(
-                    study, proposer, limits, ahead=ahead, persistence=calm,
+                    study, proposer, limits, ahead=ahead, persistence=retries,
                     on_note=view.note, between=between,
                 )  # fmt: skip
             view.end(why)
@@ -132,15 +135,18 @@ def run(
 @click.command("try")
 @click.option("-m", "--message", "note", required=True, help="What you changed, and why.")
 @tag_option
-@click.option("--strategy", help="Who decides what is kept: confirm, greedy (default: task.toml).")
+@click.option(
+    "--strategy", help="The rule that decides what is kept: confirm, greedy (default: task.toml)."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for machines.")
 @lab_option
 def try_(note: str, tag: str | None, strategy: str | None, as_json: bool, lab: Path) -> None:
     """One experiment with your own edit of the lab's files.
 
-    Commits the editable files as they stand, runs and judges them. A keep or a step stays: go
-    on from there; when enough steps stand they are proven together. After a discard, a crash or
-    a failed proof the files are put back; your edit stays in the study (autoresearch diff N).
+    Commits the editable files as they are, runs and measures them. A keep or a step stays: go on
+    from there; when there are enough steps they are confirmed together. After a discard, a crash
+    or a failed confirmation the files are put back; your edit stays in the study
+    (autoresearch diff N).
 
     \b
     $EDITOR train.py
@@ -151,8 +157,8 @@ def try_(note: str, tag: str | None, strategy: str | None, as_json: bool, lab: P
     task = Task.load(lab)
     name = tag or default_tag(lab)
     with open_study(task, name, _strategy(task, name, strategy)) as study:
-        if told := pause_told(study.paths):
-            raise AutoResearchError(told)
+        if paused := pause_told(study.paths):
+            raise AutoResearchError(paused)
         view = try_view(study, as_json=as_json)
         with _watched(study, view):
             outcome = _try(study, note)
@@ -163,37 +169,37 @@ def _proposer(
     agent: str,
     control: str | None,
     seed: int,
-    ground: AgentContext,
+    agent_context: AgentContext,
     record: Path | None,
     replay: Path | None,
 ) -> Proposer:
-    """Who proposes: an agent, written down on request, or a recording of one."""
+    """The proposer: an agent, recorded on request, or the replay of a recording."""
     if replay is None:
-        made = make_proposer(agent, seed=seed, ground=ground)
-        made = with_controls(made, control, seed, ground) if control else made
+        made = make_proposer(agent, seed=seed, context=agent_context)
+        made = with_controls(made, control, seed, agent_context) if control else made
         return made if record is None else Recorder(made, record)
     if record is not None:
-        raise AutoResearchError("--record and --replay exclude each other: a replay is on record.")
+        raise AutoResearchError("--record and --replay exclude each other: a replay is a record.")
     return Replayer(replay)
 
 
 def _budget(limits: StopLimits) -> dict[str, str]:
-    """What `status` shows of the limits; empty: none."""
+    """The limits as `status` shows them; an empty string is no limit."""
     named = {"max_usd": limits.usd, "max_tokens": limits.tokens, "target": limits.target}
-    told = {name: "" if value is None else f"{value:.15g}" for name, value in named.items()}
+    shown = {name: "" if value is None else f"{value:.15g}" for name, value in named.items()}
     count = limits.trials
     most = "" if count is None else f"{count} trial{'s' * (count != 1)}"
     end = f"until {datetime.fromtimestamp(limits.until):%d %b %H:%M}" if limits.until else ""
-    return {**told, "session": ", ".join(filter(None, (most, end)))}
+    return {**shown, "session": ", ".join(filter(None, (most, end)))}
 
 
-def _strategy(task: Task, tag: str, asked: str | None) -> Strategy:
-    """The rule that was asked for, else the study's own, else the task's."""
-    return make_strategy(asked or begun_with(task, tag) or task.keep.strategy, task.keep)
+def _strategy(task: Task, tag: str, requested: str | None) -> Strategy:
+    """The requested rule, else the study's, else the task's."""
+    return make_strategy(requested or begun_with(task, tag) or task.keep.strategy, task.keep)
 
 
-def _sandbox(study: Study) -> str:
-    """The level that was reached, in a line."""
+def _sandbox_line(study: Study) -> str:
+    """The sandbox level of this machine, and why it is not higher."""
     if study.task.sandbox == "off":
         return "Sandbox: none, as task.toml says."
     found = probe(study.paths.home)
@@ -202,19 +208,19 @@ def _sandbox(study: Study) -> str:
 
 
 def _try(study: Study, note: str) -> Outcome:
-    edit, begun = _collected(study), _begun(study)
+    edit, earlier = _collected(study), _earlier_trials(study)
     before = study.ledger.best()
     assert before is not None, "there is a baseline by now"
     parent = study.ask()
     if not any(study.read_bytes(parent, name) != content for name, content in edit.items()):
-        if begun:
-            return _outcome(study, begun[-1], None, begun[:-1])  # that was what was tried
+        if earlier:  # the edit is the one that was just run
+            return _outcome(study, earlier[-1], None, earlier[:-1])
         names = ", ".join(study.task.editable)
         raise AutoResearchError(f"{names}: no change from the best. Edit first, then try.")
     trial = study.tell(parent, edit, Proposal(note), "hand")
     tip = study.strategy.due_confirmation(study.ledger)
-    proof = study.prove(tip) if tip is not None else None
-    return _restored(study, edit, _outcome(study, trial, before, begun, proof))
+    confirmation = study.prove(tip) if tip is not None else None
+    return _restored(study, edit, _outcome(study, trial, before, earlier, confirmation))
 
 
 def _collected(study: Study) -> Mapping[str, bytes]:
@@ -226,8 +232,8 @@ def _collected(study: Study) -> Mapping[str, bytes]:
     return edit
 
 
-def _begun(study: Study) -> tuple[Trial, ...]:
-    """What comes before an edit: the trial that an earlier process left, and the baseline."""
+def _earlier_trials(study: Study) -> tuple[Trial, ...]:
+    """Finish what must come first: the trial of an earlier process, and the baseline."""
     left = study.recover()
     first = study.baseline() if study.ledger.best() is None else None
     return tuple(trial for trial in (left, first) if trial is not None)
@@ -238,28 +244,28 @@ def _outcome(
     trial: Trial,
     before: Trial | None,
     others: tuple[Trial, ...],
-    proof: Trial | None = None,
+    confirmation: Trial | None = None,
 ) -> Outcome:
     best = study.ledger.best()
     assert best is not None
     steps = len(study.ledger.steps_to(study.ask(), best.commit))
-    return Outcome(trial, before, best, steps, proof, others)
+    return Outcome(trial, before, best, steps, confirmation, others)
 
 
 def _restored(study: Study, edit: Mapping[str, bytes], outcome: Outcome) -> Outcome:
-    """Put the files back, unless the trial is what the next one starts from."""
-    stands = study.ask()
-    if stands == outcome.trial.commit:
+    """Put the files back, unless the next trial starts from this one."""
+    parent = study.ask()
+    if parent == outcome.trial.commit:
         return outcome
-    changed = study.workspaces.collect(study.task.folder) != edit  # while it ran
+    changed = study.workspaces.collect(study.task.folder) != edit  # during the run
     aside = study.paths.home / "replaced" if changed else None
-    names = restore_files(study.git, study.task, stands, aside)
+    names = restore_files(study.git, study.task, parent, aside)
     return replace(outcome, restored=tuple(names), replaced=str(aside or ""))
 
 
 @contextlib.contextmanager
 def _watched(study: Study, view: View) -> Iterator[None]:
-    study.on_stage, study.on_trial = view.stage, view.trial
+    study.collaborators.attach(listener=CallbackListener(view.stage, view.trial))
     with view:
         try:
             yield
@@ -277,7 +283,7 @@ def _deadline(hours: float | None, until: str | None) -> float | None:
 
 
 def _moment(text: str) -> float:
-    """07:30 is the next time a clock shows that; anything else is an ISO date and time."""
+    """The next 07:30 for `07:30`; else an ISO date and time. Seconds since the epoch."""
     now = datetime.now().astimezone()
     if match := re.fullmatch(r"(\d{1,2}):(\d{2})", text):
         hour, minute = int(match[1]), int(match[2])

@@ -1,4 +1,4 @@
-"""New labs: a copy of a shipped one, or a task.toml around somebody's own command."""
+"""New labs: a copy of a shipped one, or a task.toml around the user's own command."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from autoresearch.lab.task import FILE, FOR_AGENTS, PROGRAM
 from autoresearch.registry import nearest
 from autoresearch.store.git import init_repository
 
-_RENAMED = {"gitignore": ".gitignore"}  # a dotted file would act on our own repository
-_WRITTEN = ("results.tsv", "report.html", "progress.png", "progress.svg")  # in a lab, by us
+_RENAMED = {"gitignore": ".gitignore"}  # as a dotted file it would act on our repository
+_WRITTEN = ("results.tsv", "report.html", "progress.png", "progress.svg")  # by us, in a lab
 _NOT_COPIED = ("presets.toml", "__pycache__")
 _TEMPLATES = dict(
     zip(FOR_AGENTS, ("agents.md", "pointer.md", "pointer.md", "skill.md", "skill.md"), strict=True)
@@ -42,7 +42,7 @@ def presets(lab: str) -> dict[str, dict[str, Any]]:
 
 
 def create_lab(folder: Path, lab: str, preset: str | None = None) -> None:
-    """Copy a shipped lab into a new folder and make that a repository with one commit."""
+    """Copy a shipped lab into a new folder, and make the folder a repository with one commit."""
     source, chosen = _lab(lab), _preset(lab, preset)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise TaskError(f"{folder} is there already, and not empty. Name a new folder.")
@@ -63,7 +63,7 @@ def create_lab(folder: Path, lab: str, preset: str | None = None) -> None:
 def create_blank(
     folder: Path, command: list[str], editable: list[str], metric: Metric, timeout: float
 ) -> list[Path]:
-    """Write a lab's files around a command, but none that is there; those that were written."""
+    """Write the files of a lab around a command; return those that were missing and are written."""
     if (folder / FILE).exists():
         raise TaskError(f"{folder / FILE} is there already: this folder is a lab. Edit it instead.")
     task = tomlkit.document()
@@ -81,21 +81,21 @@ def create_blank(
 
 
 def _ignore(folder: Path) -> list[Path]:
-    """Have git pass over what studies and reports write; .gitignore, if that took a line."""
+    """Add the files that studies and reports write to .gitignore; its path, if it was changed."""
     path = folder / ".gitignore"
-    if path.is_symlink():  # somebody's own arrangement, which git itself does not follow
+    if path.is_symlink():  # the user's own; git does not follow it either
         return []
-    said = path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else ""
-    missing = [name for name in _WRITTEN if name not in said.split()]
+    text = path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else ""
+    missing = [name for name in _WRITTEN if name not in text.split()]
     if missing:
-        start = said if said.endswith("\n") or not said else said + "\n"
+        start = text if text.endswith("\n") or not text else text + "\n"
         whole = start + "\n".join(missing) + "\n"
         write_whole(path, whole.encode("utf-8", "surrogateescape"))
     return [path] if missing else []
 
 
 def write_for_agents(folder: Path) -> list[Path]:
-    """Write the instruction and skill files that coding agents read, but none that is there."""
+    """Write the instruction and skill files for coding agents that are missing; return those."""
     written = []
     for name, template in _TEMPLATES.items():
         if not os.path.lexists(folder / name):
@@ -131,7 +131,7 @@ def _preset(lab: str, name: str | None) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _set_values(path: Path, values: Mapping[str, Any]) -> None:
-    """Rewrite values only: of capital constants in a script, of keys in a TOML file."""
+    """Rewrite only values: of capital constants in a script, of keys in a TOML file."""
     text = path.read_text(encoding="utf-8")
     if path.suffix != ".toml":
         path.write_text(constants.replace(text, values, path.name), encoding="utf-8")
@@ -143,7 +143,7 @@ def _set_values(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def _set_key(table: Any, key: str, value: Any) -> None:
-    """Set a key, descending into tables as presets do."""
+    """Set a key; a table in a preset sets the keys within."""
     if isinstance(value, dict):
         for inner, inner_value in value.items():
             _set_key(table[key], inner, inner_value)

@@ -1,4 +1,4 @@
-"""What a person says while a study runs: brief and steer, pause and resume."""
+"""brief, steer, pause, resume: read and direct a study while it runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from autoresearch.study.proposing import read_steering
 @tag_option
 @lab_option
 def brief(tag: str | None, lab: Path) -> None:
-    """What the next proposer would be told.
+    """The brief that the next proposer would get.
 
     \b
     autoresearch brief
@@ -32,11 +32,11 @@ def brief(tag: str | None, lab: Path) -> None:
 
 @click.command()
 @click.argument("words", nargs=-1)
-@click.option("--clear", is_flag=True, help="Take back all that was added.")
+@click.option("--clear", is_flag=True, help="Remove all notes.")
 @tag_option
 @lab_option
 def steer(words: tuple[str, ...], clear: bool, tag: str | None, lab: Path) -> None:
-    """Add a note to the next briefs, while the study runs; without words show them.
+    """Add a note to the next briefs, while the study runs; without words show the notes.
 
     \b
     autoresearch steer "no wider models: memory is short"
@@ -55,18 +55,18 @@ def steer(words: tuple[str, ...], clear: bool, tag: str | None, lab: Path) -> No
 @tag_option
 @lab_option
 def pause(tag: str | None, lab: Path) -> None:
-    """Let no new trial begin: the one that runs is finished, then the study waits.
+    """Begin no new trial; the one that runs is finished, then the study waits.
 
     \b
     autoresearch pause      the GPU is needed for something else
     autoresearch resume
 
-    It holds across restarts: a run that is started meanwhile waits as well.
+    The pause outlives restarts: a run that is started meanwhile waits as well.
     """
     with read_study(Task.load(lab), tag) as (ledger, paths, _):
         write_whole(paths.pause, f"{datetime.now():%d %b %H:%M}\n")
-        runs = ledger.unfinished() if running(paths) else None
-        after = f" after trial {runs.number}, which runs" if runs else ""
+        trial = ledger.unfinished() if running(paths) else None
+        after = f" after trial {trial.number}, which runs now" if trial else ""
         click.echo(f"Study {paths.tag} pauses{after}. `autoresearch resume` goes on.")
 
 
@@ -80,8 +80,8 @@ def resume(tag: str | None, lab: Path) -> None:
     autoresearch resume
     """
     with read_study(Task.load(lab), tag) as (_, paths, _):
-        was = paths.pause.exists()
+        was_paused = paths.pause.exists()
         paths.pause.unlink(missing_ok=True)
-        here = running(paths)
-    now = "goes on" if here else "can go on: start it with `autoresearch run`"
-    click.echo(f"Study {paths.tag} {now}." if was else f"Study {paths.tag} was not paused.")
+        holder = running(paths)
+    now = "goes on" if holder else "can go on: start it with `autoresearch run`"
+    click.echo(f"Study {paths.tag} {now}." if was_paused else f"Study {paths.tag} was not paused.")

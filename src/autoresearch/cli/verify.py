@@ -1,4 +1,4 @@
-"""verify, ablate, replay: is it real, what does each change bring, does it happen again."""
+"""verify, ablate, replay: is the gain real, what is each change worth, does a trial repeat."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from autoresearch.store.extra_runs import Gain
 from autoresearch.store.heartbeat import Stage
 from autoresearch.store.paths import current_tag
 from autoresearch.strategies.registry import make_strategy
+from autoresearch.study.collaborators import CallbackListener
 from autoresearch.study.opening import begun_with, open_study
 from autoresearch.study.study import Study
 from autoresearch.study.verify import Ablated, Replayed, Verified
@@ -28,42 +29,42 @@ _seeds = click.IntRange(1, 1000)
 
 
 @click.command()
-@click.option("--seeds", type=_seeds, default=3, show_default=True, help="Fresh ones, for each.")
+@click.option("--seeds", type=_seeds, default=3, show_default=True, help="Fresh seeds, for each.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for machines.")
 @tag_option
 @lab_option
 def verify(seeds: int, as_json: bool, tag: str | None, lab: Path) -> None:
     """Baseline and best once more, on fresh seeds: how much of the gain is real.
 
-    They take turns, on seeds that no trial has used; where the lab has a judge also on its sealed
-    holdout text. Runs are kept: asking again, or for more seeds, makes only what is missing.
+    The two take turns, on seeds that no trial has used; a lab with a judge measures its sealed
+    holdout text as well. Runs are saved: a second call, or one with more seeds, makes only the
+    missing ones.
 
     \b
     autoresearch verify
     autoresearch verify --seeds 10 --json
     """
-    with _opened(lab, tag, quiet=as_json) as study:
+    with _open(lab, tag, quiet=as_json) as study:
         found = verified(study, seeds)
-    click.echo(
-        json.dumps(asdict(found) | {"survived": found.survived}) if as_json else _told(found)
-    )
+    record = asdict(found) | {"survived": found.survived}
+    click.echo(json.dumps(record) if as_json else _verify_table(found))
 
 
 @click.command()
-@click.option("--seeds", type=_seeds, default=2, show_default=True, help="Fresh ones, for each.")
+@click.option("--seeds", type=_seeds, default=2, show_default=True, help="Fresh seeds, for each.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a change, for machines.")
 @tag_option
 @lab_option
 def ablate(seeds: int, as_json: bool, tag: str | None, lab: Path) -> None:
-    """Take each kept change out of the best: what does it still bring?
+    """Take each kept change out of the best: how much is lost?
 
     \b
     autoresearch ablate
     autoresearch ablate --seeds 5
     """
-    with _opened(lab, tag, quiet=as_json) as study:
+    with _open(lab, tag, quiet=as_json) as study:
         for found in ablated(study, seeds):
-            click.echo(json.dumps(asdict(found)) if as_json else _taken_out(found))
+            click.echo(json.dumps(asdict(found)) if as_json else _ablate_line(found))
 
 
 @click.command()
@@ -74,36 +75,37 @@ def ablate(seeds: int, as_json: bool, tag: str | None, lab: Path) -> None:
 def replay(trial: int, as_json: bool, tag: str | None, lab: Path) -> None:
     """Run a trial again from its commit, on its seed, and compare.
 
-    Exit code 1 when the two lie further apart than the noise of the task explains.
+    Exit code 1 when the two differ by more than the noise of the task explains.
 
     \b
     autoresearch replay 7
     """
-    with _opened(lab, tag, quiet=as_json) as study:
+    with _open(lab, tag, quiet=as_json) as study:
         found = replayed(study, trial)
-    click.echo(json.dumps(asdict(found) | {"agrees": found.agrees}) if as_json else _again(found))
+    record = asdict(found) | {"agrees": found.agrees}
+    click.echo(json.dumps(record) if as_json else _replay_line(found))
     if not found.agrees:
         raise click.exceptions.Exit(1)
 
 
 @contextlib.contextmanager
-def _opened(lab: Path, tag: str | None, *, quiet: bool) -> Iterator[Study]:
-    """A study that exists, held while it is measured."""
+def _open(lab: Path, tag: str | None, *, quiet: bool) -> Iterator[Study]:
+    """Within: an existing study, locked while it is measured."""
     task, name = Task.load(lab), tag or current_tag(lab)
     rule = begun_with(task, name) if name else None
     if name is None or rule is None:
         raise LedgerError(f"No study {name or ''} here yet. Start one: autoresearch run")
     with open_study(task, name, make_strategy(rule, task.keep)) as study:
         if not quiet:
-            study.on_stage = _say
+            study.collaborators.attach(listener=CallbackListener(on_stage=_print_stage))
         yield study
 
 
-def _say(stage: Stage) -> None:
+def _print_stage(stage: Stage) -> None:
     click.echo(f"runs: {stage.note}", err=True)
 
 
-def _told(found: Verified) -> str:
+def _verify_table(found: Verified) -> str:
     seeds = f"{found.seeds} fresh seed{'s' if found.seeds > 1 else ''}, taking turns"
     lines = [f"{found.metric}, baseline and best (#{found.best}) on {seeds}", ""]
     lines.append(f"{'':<12}{'baseline':>12}{'best':>12}{'gain':>12}   95 % interval")
@@ -119,20 +121,20 @@ def _told(found: Verified) -> str:
 
 def _interval(gain: Gain) -> str:
     if gain.low is None or gain.high is None:
-        return "- (a single pair tells none)"
+        return "- (a single pair gives none)"
     return f"{gain.low:+.6f} to {gain.high:+.6f}"
 
 
-def _taken_out(found: Ablated) -> str:
+def _ablate_line(found: Ablated) -> str:
     if found.gain is None:
         return f"#{found.trial:<4}{'-':>10}  {found.note} ({found.why_not})"
     interval = "" if found.gain.low is None else f" ({_interval(found.gain)})"
     return f"#{found.trial:<4}{found.gain.mean:>+10.6f}  {found.note}{interval}"
 
 
-def _again(found: Replayed) -> str:
-    said = f"#{found.trial} on seed {found.seed}: recorded {number(found.recorded)}"
+def _replay_line(found: Replayed) -> str:
+    recorded = f"#{found.trial} on seed {found.seed}: recorded {number(found.recorded)}"
     because = f" ({found.reason})" if found.reason else ""
     verdict = "agrees" if found.agrees else "does not agree"
     sd = "" if found.noise is None else f" (runs of one commit: sd {number(found.noise.sd)})"
-    return f"{said}, now {number(found.again)}{because}: {verdict}{sd}."
+    return f"{recorded}, now {number(found.again)}{because}: {verdict}{sd}."

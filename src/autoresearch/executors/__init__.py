@@ -1,4 +1,9 @@
-"""Executor: runs a command in a place and kills all of it. Its failure is data, not an error."""
+"""Executors run one command on this machine, and kill every process that it started.
+
+A command's failure is data, an Execution, never an exception. `local.LocalExecutor` uses no
+sandbox, `sandbox` has two that do, `probe.make_executor` selects one by policy, and
+`fake.FakeExecutor` is the one for tests.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +13,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+__all__ = ["Ending", "Execution", "Executor", "Job", "JobLimits", "Level"]
+
 Ending = Literal["exit", "signal", "timeout", "memory", "disk", "processes", "suspended"]
 Level = Literal["bubblewrap", "landlock", "none"]
 
 
 @dataclass(frozen=True)
 class JobLimits:
-    """What a job may take at most; None: as much as there is."""
+    """What a job may use at most; None: no limit."""
 
-    memory: int | None = None  # bytes, of all its processes together; ending "memory"
-    processes: int | None = None  # at a time, a sandbox's own two among them; ending "processes"
-    file_size: int | None = None  # bytes of one file: the write fails
-    disk: int | None = None  # bytes of its folder and of what it may write; ending "disk"
-    open_files: int | None = None  # of one process: the open fails
+    memory: int | None = None  # bytes of all its processes together; ending "memory"
+    processes: int | None = None  # at a time, including a sandbox's own two; ending "processes"
+    file_size: int | None = None  # bytes of one file; a larger write fails
+    disk: int | None = None  # bytes of its folder and of `writable`; ending "disk"
+    open_files: int | None = None  # of one process; a further open fails
 
 
 @dataclass(frozen=True)
@@ -29,41 +36,44 @@ class Job:
 
     command: str  # given to `sh -c`
     folder: Path  # working directory
-    log: Path  # stdout and stderr together, bounded
-    timeout: float  # wall-clock seconds, monotonic; then everything it started is killed
+    log: Path  # stdout and stderr together; its size is bounded
+    timeout: float  # wall-clock seconds; then every process it started is killed
     env: Mapping[str, str] = field(default_factory=dict)  # the whole environment
-    # From here on for sandboxes, save for the limits: without one a job sees what its user sees.
+    # All below but `limits` and `cancelled` is for sandboxes: without one a job sees all that its
+    # user sees.
     limits: JobLimits = JobLimits()
-    readable: tuple[Path, ...] = ()  # files and folders it may read, beside folder and system
-    writable: tuple[Path, ...] = ()  # and those it may change
+    readable: tuple[Path, ...] = ()  # paths it may read, besides `folder` and the system's
+    writable: tuple[Path, ...] = ()  # files and folders it may change, besides `folder`
     network: bool = False
     gpu: bool = False
-    env_allowed: tuple[str, ...] = ()  # names of env that enter a sandbox beside the usual ones
-    cancelled: threading.Event | None = None  # set while it runs: then it is killed, in a second
+    env_allowed: tuple[str, ...] = ()  # names in `env` that a sandbox lets in, besides the usual
+    cancelled: threading.Event | None = None  # once set, the job is killed within about a second
 
 
 @dataclass(frozen=True)
 class Execution:
-    """What became of a job."""
+    """How a job ended, and what it used."""
 
     ending: Ending
     exit_code: int | None  # None unless ending is "exit"
     signal: int | None  # None unless ending is "signal"
     seconds: float  # wall clock
     peak_memory: int  # bytes, resident, of all its processes together, as sampled
-    leftovers: int = (
-        0  # processes that outlived the command and were killed; in bubblewrap not counted
-    )
-    sandbox: Level = "none"  # what stood between it and the machine
+    leftovers: int = 0  # processes killed after the command had ended; not counted in bubblewrap
+    sandbox: Level = "none"
 
     @property
     def ok(self) -> bool:
-        """Whether the command said it succeeded."""
+        """Whether the command exited with 0."""
         return self.ending == "exit" and self.exit_code == 0
 
 
 class Executor(Protocol):
-    """A place where commands run."""
+    """Runs commands."""
 
     def run(self, job: Job) -> Execution:
-        """Run to the end or the timeout; nothing of it is alive on return; its failure is data."""
+        """Run a job until it ends, its timeout, a limit, or its cancellation.
+
+        On return none of its processes is alive. ExecutorError means that the job could not be run
+        at all, for example because its folder does not exist.
+        """

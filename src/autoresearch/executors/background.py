@@ -1,4 +1,4 @@
-"""One command in the background: it is files in a folder, so it outlives whoever started it."""
+"""One command in the background. Its state is files in a folder, so it outlives its starter."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ import psutil
 
 from autoresearch.files import write_whole
 
-_OUTPUT = 1 << 20  # characters of what it printed that are read
+_OUTPUT = 1 << 20  # characters of its output that are read at most
 
 
 @dataclass(frozen=True)
 class Started:
-    """Which process it is, and what for."""
+    """A process that was started, and its purpose."""
 
     pid: int
-    born: float  # by the machine's own account: a number used again is another process
-    at: float  # seconds since the epoch
+    born: float  # creation time, in seconds: tells it from a later process with the same pid
+    at: float  # when it was started, seconds since the epoch
     note: str
 
 
 class Background:
-    """The last command that was started in a folder; one at a time."""
+    """The command of one folder; only one runs at a time."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -39,12 +39,12 @@ class Background:
     def start(
         self, words: Sequence[str], note: str, cwd: Path, env: Mapping[str, str] | None = None
     ) -> Started | None:
-        """Start it in a session of its own; None when the one before it is still running."""
+        """Start a command in its own session; None when the last one still runs."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self._alone():
+        with self._locked():
             if self.running():
                 return None
-            with self._written("output") as output, self._written("errors") as errors:
+            with self._truncated("output") as output, self._truncated("errors") as errors:
                 self._child = subprocess.Popen(
                     words,
                     cwd=cwd,
@@ -60,16 +60,16 @@ class Background:
             return started
 
     def last(self) -> Started | None:
-        """What was started last, by this process or by one before it."""
+        """What was started last, by this process or an earlier one; None: nothing."""
         try:
             return Started(**json.loads((self.folder / "started.json").read_text()))
         except (OSError, ValueError, TypeError):
             return None
 
     def running(self) -> bool:
-        """Whether it has not ended yet."""
+        """Whether the last command still runs."""
         if self._child is not None:
-            self._child.poll()  # ours would otherwise stay, as a zombie
+            self._child.poll()  # reap it, if it is our child
         started = self.last()
         if started is None:
             return False
@@ -81,11 +81,11 @@ class Background:
             return False
 
     def output(self) -> str:
-        """What it printed."""
+        """Its standard output."""
         return self._read("output")
 
     def errors(self) -> str:
-        """What it printed for people."""
+        """Its standard error."""
         return self._read("errors")
 
     def _read(self, name: str) -> str:
@@ -96,7 +96,7 @@ class Background:
             return ""
 
     @contextlib.contextmanager
-    def _written(self, name: str) -> Iterator[int]:
+    def _truncated(self, name: str) -> Iterator[int]:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         descriptor = os.open(self.folder / name, flags, 0o644)
         try:
@@ -105,8 +105,8 @@ class Background:
             os.close(descriptor)
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Hold the folder: of two that start at once one is second."""
+    def _locked(self) -> Iterator[None]:
+        """Hold the folder's lock, so that two starters do not both start."""
         with (self.folder / "lock").open("a") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             yield

@@ -1,4 +1,4 @@
-"""A memory limit that the kernel keeps: a control group of a job's own, where one can be made."""
+"""A memory limit that the kernel enforces: a control group per job, where one can be made."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PREFIX = "autoresearch-"
-PATIENCE = 0.5  # seconds until the kernel lets go of a group whose processes have ended
+REMOVE_SECONDS = 0.5  # until the kernel releases a group whose processes have ended
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """The two versions of control groups say the same in different files."""
+    """File names of one of the two versions of control groups."""
 
     limit: str  # bytes of memory at most
-    swap: tuple[str, str | None]  # file for memory that may be swapped out, and what to write there
-    events: str  # where `oom_kill N` is found
+    # file for the swap limit, and what to write there; None: the limit
+    swap: tuple[str, str | None]
+    events: str  # file with the line `oom_kill N`
 
 
 V2 = Dialect("memory.max", ("memory.swap.max", "0"), "memory.events")
@@ -28,28 +29,27 @@ V1 = Dialect("memory.limit_in_bytes", ("memory.memsw.limit_in_bytes", None), "me
 
 @dataclass(frozen=True)
 class MemoryGroup:
-    """A group that holds one job; more than its limit the kernel does not give."""
+    """A control group with a memory limit that holds one job."""
 
     folder: Path
     dialect: Dialect
 
     def join(self) -> None:
-        """Put the calling process, and all that it will start, into the group."""
+        """Move the calling process, and all that it will start, into the group."""
         (self.folder / "cgroup.procs").write_text("0")
 
     def killed(self) -> bool:
-        """Whether the kernel had to kill in it because the memory was used up."""
+        """Whether the kernel killed a process of the group because its memory was used up."""
         with contextlib.suppress(OSError):
-            told = re.search(
-                r"^oom_kill (\d+)$", (self.folder / self.dialect.events).read_text(), re.M
-            )
-            return told is not None and int(told[1]) > 0
+            events = (self.folder / self.dialect.events).read_text()
+            kills = re.search(r"^oom_kill (\d+)$", events, re.M)
+            return kills is not None and int(kills[1]) > 0
         return False
 
     def remove(self) -> None:
-        """Once its processes have ended; one that cannot go is removed by a later job."""
-        deadline = time.monotonic() + PATIENCE
-        while not _gone(self.folder) and time.monotonic() < deadline:
+        """Remove the group once its processes ended; a later job removes one that is still busy."""
+        deadline = time.monotonic() + REMOVE_SECONDS
+        while not _removed(self.folder) and time.monotonic() < deadline:
             time.sleep(0.005)
 
 
@@ -58,11 +58,11 @@ def memory_group(limit: int | None) -> MemoryGroup | None:
     for place, dialect in _places() if limit is not None else ():
         _sweep(place)
         with contextlib.suppress(OSError):
-            return _made(MemoryGroup(place / f"{PREFIX}{os.getpid()}", dialect), str(limit))
+            return _created(MemoryGroup(place / f"{PREFIX}{os.getpid()}", dialect), str(limit))
     return None
 
 
-def _made(group: MemoryGroup, limit: str) -> MemoryGroup:
+def _created(group: MemoryGroup, limit: str) -> MemoryGroup:
     group.folder.mkdir()
     try:
         (group.folder / group.dialect.limit).write_text(limit)
@@ -78,10 +78,11 @@ def _made(group: MemoryGroup, limit: str) -> MemoryGroup:
 
 
 def _places() -> list[tuple[Path, Dialect]]:
-    """Where a group for a child of ours may be made, the nearest first.
+    """Folders in which a group for a child may be made, the nearest first.
 
-    With version 2 that is beside our own group: a group that holds processes has no children with
-    limits. Writing there is our right where the user's session was given its part of the tree.
+    With version 2 that is the folder above our own group, because a group that holds processes
+    has no children with limits. We may write there where the session's part of the tree was
+    delegated to the user.
     """
     try:
         groups = Path("/proc/self/cgroup").read_text().splitlines()
@@ -92,7 +93,7 @@ def _places() -> list[tuple[Path, Dialect]]:
 
 
 def _place(mount: str, groups: list[str]) -> tuple[Path, Dialect] | None:
-    """The folder of one mounted hierarchy, when it has a memory controller for us."""
+    """The folder in one mounted hierarchy, if it has a memory controller for us."""
     left, _, right = mount.partition(" - ")
     root, point = left.split()[3:5]
     kind, _, options = right.partition(" ")
@@ -122,13 +123,13 @@ def _delegates(place: Path) -> bool:
 
 
 def _sweep(place: Path) -> None:
-    """Remove groups of supervisors that are gone; one in use cannot be removed."""
+    """Remove the groups of supervisors that have ended."""
     for folder in place.glob(f"{PREFIX}*"):
         if not Path("/proc", folder.name.removeprefix(PREFIX)).exists():
-            _gone(folder)
+            _removed(folder)
 
 
-def _gone(folder: Path) -> bool:
+def _removed(folder: Path) -> bool:
     try:
         folder.rmdir()
     except FileNotFoundError:

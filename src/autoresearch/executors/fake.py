@@ -1,16 +1,17 @@
-"""FakeExecutor: runs a function instead of a command, for tests and for trying a strategy out."""
+"""FakeExecutor: calls a function instead of a command, for tests and for trying a strategy."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from autoresearch.executors import Execution, Job
+from autoresearch.executors.bounded_log import BoundedLog
 
 Behaviour = Callable[[Job], tuple[str, int]]
 
 
 class FakeExecutor:
-    """Answers each job with what a function says: the log's text and the exit code."""
+    """Ends each job with the log text and exit code that a function returns for it."""
 
     name = "fake"
 
@@ -19,8 +20,10 @@ class FakeExecutor:
         self.jobs: list[Job] = []
 
     def run(self, job: Job) -> Execution:
-        """Write the log the function made; no process is started."""
+        """Write the function's text to the log; no process is started."""
         self.jobs.append(job)
         text, code = self._behaviour(job)
-        job.log.write_text(text, encoding="utf-8", errors="replace")
+        log = BoundedLog(job.log)
+        log.write(text.encode(errors="replace"))
+        log.close()
         return Execution("exit", code, None, seconds=0.0, peak_memory=0)

@@ -1,16 +1,16 @@
-"""A job with rights taken away, by Landlock: where namespaces of its own cannot be had.
+"""Starts a job under Landlock, with rights taken away, where namespaces are not available.
 
-It reads what a sandbox would show it, and writes to its folder (its TMPDIR and HOME are in there),
-/dev/shm and what it was given. Without a network it makes no connection of any kind: sockets of
-the Internet and io_uring are refused by a seccomp filter. As root it runs as a user of nobody's.
+The job reads what bubblewrap would show it, and writes to its folder (which holds its TMPDIR and
+HOME), /dev/shm and `writable`. Without a network it makes no connections: a seccomp filter refuses
+Internet sockets and io_uring. Under root the job runs as an unprivileged user.
 
-What it does not do, and bubblewrap does:
-- It sees that files exist, with sizes and owners, and the processes of the machine, though it
-  reads neither.
-- It may change modes, times and owners of files that belong to the user it runs as.
-- It connects to Unix sockets whose files it may reach, and leaves files in /dev/shm behind.
-- Before ABI 6 (Linux 6.12) it can signal what else its user runs: this supervisor, the harness.
-- Its processes are found and killed by the supervisor, not by the kernel.
+Weaker than bubblewrap:
+- The job sees that files and processes of the machine exist, with sizes and owners, but cannot
+  read them.
+- It may change modes, times and owners of files that belong to its user.
+- It connects to Unix sockets that it can reach, and leaves files in /dev/shm behind.
+- Before ABI 6 (Linux 6.12) it can signal other processes of its user: supervisor and harness.
+- The supervisor finds and kills its processes, not the kernel.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from pathlib import Path
 from autoresearch.executors import Job
 from autoresearch.executors.launch import Launch
 from autoresearch.executors.limits import (
-    barrier,
-    become,
+    chown_trees,
     die_with_parent,
-    first_to_go,
+    first_closed_folder,
     free_uid,
-    give,
     limit_forks,
+    prefer_oom_kill,
     set_limits,
+    switch_user,
 )
 from autoresearch.executors.linux import PR_SET_NO_NEW_PRIVS, call, prctl
 from autoresearch.executors.seccomp import refuse_network
@@ -42,7 +42,7 @@ from autoresearch.executors.visible_paths import (
     devices,
     environment,
     interpreter,
-    settings,
+    system_files,
 )
 
 SCRATCH = ".tmp"  # in the job's folder
@@ -55,14 +55,15 @@ _PATH_BENEATH = 1
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 2, 4, 8
 TRUNCATE, IOCTL = 1 << 14, 1 << 15
 READ = EXECUTE | READ_FILE | READ_DIR
-FILE = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL  # all that applies to what is no folder
-RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}  # ABI -> how many rights over files it knows
+# the rights that apply to a path that is not a folder
+FILE = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL
+RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}  # ABI -> number of file rights it knows
 TCP = 3  # bind and connect, from ABI 4
 SCOPES = 3  # abstract Unix sockets and signals, from ABI 6
 
 
 def abi() -> int:
-    """The kernel's version of Landlock; 0 where there is none."""
+    """The kernel's version of Landlock; 0: none."""
     try:
         return call("syscall", _CREATE, None, ctypes.c_size_t(0), _VERSION)
     except OSError:
@@ -70,7 +71,7 @@ def abi() -> int:
 
 
 def landlocked(job: Job) -> Launch:
-    """The launch of a job under Landlock."""
+    """How to start a job under Landlock; OSError says why it cannot be started."""
     version, uid = abi(), free_uid()
     if not version:
         raise OSError("this kernel has no Landlock")
@@ -80,7 +81,7 @@ def landlocked(job: Job) -> Launch:
     writable = [folder, *(path.resolve() for path in job.writable)]
     if uid is not None:
         _check_reachable(job, uid)
-        give(writable, uid)
+        chown_trees(writable, uid)
     return Launch(
         ["/bin/sh", "-c", job.command],
         env=environment(job, str(scratch), str(scratch)),
@@ -90,26 +91,27 @@ def landlocked(job: Job) -> Launch:
 
 
 def _check_reachable(job: Job, uid: int) -> None:
-    """Without mounts of our own, an unprivileged user must reach everything by itself."""
+    """Check that the job's unprivileged user can reach its paths: nothing is mounted for it."""
     for path in (job.folder, *job.readable, *job.writable):
-        if closed := barrier(path, uid):
+        if closed := first_closed_folder(path, uid):
             raise OSError(
-                f"as root, a job under Landlock runs as an unprivileged user, and that one cannot "
+                f"a job that root starts under Landlock runs as an unprivileged user, which cannot "
                 f"pass {closed} on the way to {path}: chmod o+x {closed}, or run as another user"
             )
 
 
 def _confine(job: Job, version: int, uid: int | None, writable: list[Path]) -> None:
-    """In the child, before it becomes the command; the order matters."""
+    """In the child, before the command starts; the order matters."""
     set_limits(job.limits)
-    first_to_go()
-    ruleset = _rules_of(job, version, writable)  # as root it can name more than as nobody
+    prefer_oom_kill()
+    # before the change of user: root can open more paths
+    ruleset = _rules_of(job, version, writable)
     if uid is not None:
-        become(uid)
+        switch_user(uid)
         limit_forks(job.limits)
     die_with_parent()
     prctl(PR_SET_NO_NEW_PRIVS, 1)
-    call("syscall", _RESTRICT, ruleset, 0)  # from here on only what is named is allowed
+    call("syscall", _RESTRICT, ruleset, 0)  # from here on only the rules' paths are allowed
     os.close(ruleset)
     if not job.network:
         refuse_network()
@@ -133,12 +135,13 @@ def _ruleset(every: int, version: int, *, network: bool) -> int:
 
 
 def _rules(job: Job, writable: list[Path], every: int) -> Iterator[tuple[Path, int]]:
-    """Paths and what may be done below them."""
-    for name in (*SYSTEM, *TOP, *settings(job), *USERS):
+    """Paths, and the rights below them."""
+    for name in (*SYSTEM, *TOP, *system_files(job), *USERS):
         yield Path(name), READ
     for path in (*interpreter(), *job.readable):
         yield path, READ
-    yield Path("/proc"), READ | (WRITE_FILE if job.gpu else 0)  # CUDA names its threads
+    # CUDA writes names of its threads there
+    yield Path("/proc"), READ | (WRITE_FILE if job.gpu else 0)
     for node in (*(f"/dev/{name}" for name in NODES), *devices(job)):
         yield Path(node), every & ~EXECUTE
     for path in writable:
@@ -146,7 +149,7 @@ def _rules(job: Job, writable: list[Path], every: int) -> Iterator[tuple[Path, i
 
 
 def _allow(ruleset: int, path: Path, rights: int) -> None:
-    """Add a rule; what does not exist needs none."""
+    """Add a rule, unless the path does not exist."""
     try:
         handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except FileNotFoundError:

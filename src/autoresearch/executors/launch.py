@@ -1,4 +1,4 @@
-"""A command about to start: how, as what, and what is done around it. In the supervisor."""
+"""How the supervisor starts a command, with or without a sandbox."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from autoresearch.executors import Job
-from autoresearch.executors.limits import die_with_parent, first_to_go, set_limits
+from autoresearch.executors.limits import die_with_parent, prefer_oom_kill, set_limits
 
 
 def nothing(*_: object) -> None:
-    """What a launch does where it has nothing to do."""
+    """Default no-op callback."""
 
 
 @dataclass(frozen=True)
@@ -23,30 +23,30 @@ class Launch:
     words: list[str]
     env: Mapping[str, str]
     folder: str | None
-    confine: Callable[[], None] = nothing  # in the child, before it becomes the command
+    confine: Callable[[], None] = nothing  # called in the child, before the command starts
     pass_fds: tuple[int, ...] = ()
-    settle: Callable[[subprocess.Popen[bytes]], None] = nothing  # here, once it started
-    check: Callable[[int], int] = field(default=lambda code: code)  # its exit code; or OSError
+    settle: Callable[[subprocess.Popen[bytes]], None] = nothing  # called here, after the start
+    check: Callable[[int], int] = field(default=lambda code: code)  # exit code -> the command's
 
 
 def plain(job: Job) -> Launch:
-    """Nothing between the command and the machine but limits."""
+    """Start a command without a sandbox, with its limits only."""
 
     def confine() -> None:
         set_limits(job.limits)
-        first_to_go()
+        prefer_oom_kill()
         die_with_parent()
 
     return Launch(["/bin/sh", "-c", job.command], job.env, str(job.folder), confine)
 
 
 def start(launch: Launch) -> subprocess.Popen[bytes]:
-    """Start it, its output in a pipe; an OSError names what kept it from starting.
+    """Start a command with its output in a pipe; OSError says why it did not start.
 
-    It may wait until `settle` lets it go on.
+    The command may wait until `settle` lets it continue.
     """
-    heard, told = os.pipe()
-    os.set_blocking(told, False)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
     try:
         return subprocess.Popen(
             launch.words,
@@ -57,19 +57,20 @@ def start(launch: Launch) -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
             pass_fds=launch.pass_fds,
-            preexec_fn=lambda: _confined(launch, told),  # this process has one thread only
+            preexec_fn=lambda: _confine(launch, writer),  # this process has one thread only
         )
     except subprocess.SubprocessError as error:
-        raise OSError(os.read(heard, 4096).decode(errors="replace") or str(error)) from error
+        raise OSError(os.read(reader, 4096).decode(errors="replace") or str(error)) from error
     finally:
-        for end in (heard, told, *launch.pass_fds):
+        for end in (reader, writer, *launch.pass_fds):
             os.close(end)
 
 
-def _confined(launch: Launch, told: int) -> None:
+def _confine(launch: Launch, writer: int) -> None:
+    """In the child: call `confine`, and send its error to the supervisor."""
     try:
         launch.confine()
     except BaseException as error:
         with contextlib.suppress(OSError):
-            os.write(told, f"{error or type(error).__name__}".encode())
+            os.write(writer, f"{error or type(error).__name__}".encode())
         raise

@@ -1,4 +1,4 @@
-"""What an earlier harness may have left running: written down when it starts, killed by that."""
+"""Kills what an earlier harness left running, by a file that each supervisor writes."""
 
 from __future__ import annotations
 
@@ -9,37 +9,39 @@ import signal
 import time
 from pathlib import Path
 
-from autoresearch.executors.processes import KILL_PATIENCE, boot, descendants, kill_exactly, started
+from autoresearch.executors.processes import KILL_SECONDS, boot, descendants, kill_exactly, started
 
 FILE = "attempt.json"
 
 
-def note(log: Path, child: int) -> None:
-    """Write beside a log who runs the attempt; best effort: killing does not rest on it."""
+def write_pids(log: Path, child: int) -> None:
+    """Write the pids of a run beside its log; best effort: normal killing does not need it."""
     pids = {"supervisor": os.getpid(), "command": child}
     text = json.dumps({"boot": boot(), **{who: [pid, started(pid)] for who, pid in pids.items()}})
-    path, beside = log.with_name(FILE), log.with_name(f".{FILE}.{os.getpid()}")
+    path, temporary = log.with_name(FILE), log.with_name(f".{FILE}.{os.getpid()}")
     with contextlib.suppress(OSError):
-        beside.write_text(text)
-        beside.replace(path)
+        temporary.write_text(text)
+        temporary.replace(path)
 
 
-def forget(log: Path) -> None:
-    """The attempt is over."""
+def remove_pids(log: Path) -> None:
+    """Remove the file: the run is over."""
     with contextlib.suppress(OSError):
         log.with_name(FILE).unlink()
 
 
 def kill_leftover(path: Path) -> bool:
-    """Kill what an `attempt.json` tells of and all below it; whether anything still ran.
+    """Kill the processes named in an `attempt.json` and their descendants.
 
-    A process is known by id, start and boot: one that took the id later is spared. Call it only
-    when the harness that wrote the file is gone. No file, or a broken one: False.
+    Returns whether anything still ran; False without a readable file. A process is identified by
+    pid, start time and boot, so a later process with the same pid is spared. Call this only when
+    the harness that wrote the file has ended.
     """
     try:
-        told = json.loads(path.read_text())
-        processes = [(int(pid), str(start)) for pid, start in (told["supervisor"], told["command"])]
-        same_boot = told["boot"] == boot()
+        saved = json.loads(path.read_text())
+        pairs = (saved["supervisor"], saved["command"])
+        processes = [(int(pid), str(start)) for pid, start in pairs]
+        same_boot = saved["boot"] == boot()
     except (OSError, ValueError, KeyError, TypeError):
         return False
     killed = same_boot and _kill(processes)
@@ -48,7 +50,7 @@ def kill_leftover(path: Path) -> bool:
 
 
 def _kill(processes: list[tuple[int, str]]) -> bool:
-    """The supervisor is asked first: it alone leaves nothing; what it cannot do is done here."""
+    """Wait for the supervisor to end everything; kill what it cannot."""
     alive = [(pid, start) for pid, start in processes if started(pid) == start]
     if not alive:
         return False
@@ -67,8 +69,8 @@ def _kill(processes: list[tuple[int, str]]) -> bool:
 
 
 def _ends_itself(pid: int, start: str) -> bool:
-    """Whether a supervisor without a harness ends, as it does when it is not stopped."""
-    deadline = time.monotonic() + KILL_PATIENCE
+    """Whether a supervisor ends now that its harness is gone; a stopped one is continued."""
+    deadline = time.monotonic() + KILL_SECONDS
     while started(pid) == start:
         if time.monotonic() > deadline:
             return False

@@ -1,4 +1,4 @@
-"""The few Linux calls that Python has no name for; each raises OSError with the kernel's word."""
+"""Linux calls that Python does not offer; each raises OSError with the kernel's message."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 4096, 16384, 1 << 18
 
 
 def call(name: str, *arguments: Any) -> int:
-    """A function of the C library that answers -1 when it fails."""
+    """Call a function of the C library; OSError when it returns -1."""
     library = ctypes.CDLL(None, use_errno=True)
     answer = int(getattr(library, name)(*arguments))
     if answer == -1:
@@ -24,21 +24,21 @@ def call(name: str, *arguments: Any) -> int:
 
 
 def prctl(option: int, value: int) -> None:
-    """Set something of this process."""
+    """Set a property of this process."""
     call("prctl", option, value, 0, 0, 0)
 
 
 def unshare_mounts() -> None:
-    """From here on what this process mounts is seen by it and its children alone."""
+    """Move this process into its own mount namespace."""
     call("unshare", CLONE_NEWNS)
     call("mount", None, b"/", None, MS_REC | MS_PRIVATE, None)
 
 
 def mount_tmpfs(target: str) -> None:
-    """An empty folder in memory, over what was there."""
+    """Mount an empty folder in memory."""
     call("mount", b"tmpfs", target.encode(), b"tmpfs", MS_NOSUID | MS_NODEV, b"mode=0755")
 
 
 def bind(source: str, target: str) -> None:
-    """Show a file or folder at a second place."""
+    """Mount a file or folder under a second path."""
     call("mount", os.fsencode(source), os.fsencode(target), None, MS_BIND | MS_REC, None)

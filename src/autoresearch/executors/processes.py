@@ -1,4 +1,4 @@
-"""Processes below this one: found, weighed, killed. By /proc on Linux, by psutil elsewhere."""
+"""Finds, measures and kills descendant processes, by /proc on Linux and by psutil elsewhere."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 LINUX = sys.platform == "linux"
-KILL_PATIENCE = 10.0  # seconds to sweep up processes that keep forking
+KILL_SECONDS = 10.0  # to kill processes that keep forking
 
 
 def become_subreaper() -> None:
-    """Make orphans of our descendants our children, where the kernel can (Linux)."""
+    """Have orphaned descendants become our children (Linux only)."""
     if LINUX:
         from autoresearch.executors.linux import PR_SET_CHILD_SUBREAPER, prctl
 
@@ -26,28 +26,30 @@ def become_subreaper() -> None:
 
 
 def kill_descendants(child: subprocess.Popen[bytes]) -> int:
-    """Kill every process below us until none is left; how many had to be killed.
+    """Kill every descendant until none is left; return how many were killed.
 
-    A subreaper without a child has no descendant either, and `waitpid` cannot be raced: a chain
-    of processes that each fork and end at once is invisible to any listing, but not to it.
+    The end is decided by `waitpid`, not by listing: a chain of processes that each fork and exit
+    at once escapes any listing, but a subreaper without children has no descendants.
     """
-    deadline = time.monotonic() + KILL_PATIENCE
-    reap(child)  # those that ended by themselves do not count
+    deadline = time.monotonic() + KILL_SECONDS
+    reap(child)  # processes that ended by themselves do not count
     ended: list[int] = []
     while reap(child, ended):
         if time.monotonic() > deadline:
             raise OSError(f"its processes cannot be killed: {[pid for pid, _ in _children()]}")
         for pid, group in _children():
             with contextlib.suppress(OSError):
-                os.killpg(group, signal.SIGKILL)  # at one stroke: none of it forks meanwhile
+                # all at once, so that none of the group forks meanwhile
+                os.killpg(group, signal.SIGKILL)
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.0005)
-    return ended.count(-signal.SIGKILL) or min(len(ended), 1)  # one may end as it is killed
+    # a process may exit while it is killed
+    return ended.count(-signal.SIGKILL) or min(len(ended), 1)
 
 
 def reap(child: subprocess.Popen[bytes], ended: list[int] | None = None) -> bool:
-    """Collect the dead: the child's exit code, and those of others; whether any child is left."""
+    """Reap ended children, collecting their exit codes; return whether any child is left."""
     with contextlib.suppress(ChildProcessError):
         while (found := os.waitpid(-1, os.WNOHANG))[0]:
             code = os.waitstatus_to_exitcode(found[1])
@@ -60,7 +62,7 @@ def reap(child: subprocess.Popen[bytes], ended: list[int] | None = None) -> bool
 
 
 def descendants(pid: int) -> Iterator[int]:
-    """Process ids below a process, parents first; what forks meanwhile may be missed."""
+    """Pids of a process's descendants, parents first; new ones may be missed."""
     if not LINUX:
         yield from (process.pid for process in _psutil().Process(pid).children(recursive=True))
         return
@@ -72,7 +74,7 @@ def descendants(pid: int) -> Iterator[int]:
 
 
 def resident(pid: int) -> int:
-    """Bytes of memory that a process holds, shared ones included; 0 when it is gone."""
+    """Bytes of resident memory of a process, shared memory included; 0 when it has ended."""
     if LINUX:
         with contextlib.suppress(OSError, IndexError):
             pages = Path(f"/proc/{pid}/statm").read_bytes().split()[1]
@@ -84,7 +86,7 @@ def resident(pid: int) -> int:
 
 
 def own_share(pid: int) -> int:
-    """Bytes that a process holds, each shared one divided by its holders; else `resident`."""
+    """Bytes of memory of a process, shared memory divided by its users; else `resident`."""
     with contextlib.suppress(OSError, StopIteration):
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         return int(next(line for line in lines if line.startswith("Pss:")).split()[1]) * 1024
@@ -92,7 +94,7 @@ def own_share(pid: int) -> int:
 
 
 def started(pid: int) -> str | None:
-    """When a process started, in the kernel's own count; None when there is no such process."""
+    """Start time of a process in the kernel's units; None when it has ended."""
     if LINUX:
         stat = _stat(pid)
         return stat[19].decode() if stat and stat[0] != b"Z" else None
@@ -102,19 +104,19 @@ def started(pid: int) -> str | None:
 
 
 def boot() -> str:
-    """Which start of this machine it is: process ids of another one mean nothing."""
+    """Identifier of this boot of the machine: pids of another boot mean nothing."""
     if LINUX:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return str(_psutil().boot_time())
 
 
 def kill_exactly(pid: int, start: str) -> bool:
-    """Kill a process if it is the one that started then; a process id used again is spared."""
+    """Kill a process by pid and start time; return False when the pid is another process's."""
     try:
         handle = os.pidfd_open(pid) if sys.platform == "linux" else -1
     except OSError:
         return False
-    try:  # the handle names one process for ever: what is checked now is what is killed
+    try:  # the handle stays with one process, so the checked one is the killed one
         if started(pid) != start:
             return False
         if sys.platform == "linux":
@@ -130,7 +132,7 @@ def kill_exactly(pid: int, start: str) -> bool:
 
 
 def _offspring(pid: int) -> Iterator[int]:
-    """A process's children, by all of its threads."""
+    """Pids of a process's children, from all of its threads."""
     with contextlib.suppress(OSError):
         for thread in Path(f"/proc/{pid}/task").iterdir():
             with contextlib.suppress(OSError):
@@ -138,12 +140,12 @@ def _offspring(pid: int) -> Iterator[int]:
 
 
 def _children() -> Iterator[tuple[int, int]]:
-    """Process id and group of our children; elsewhere than on Linux, of all descendants.
+    """Pid and process group of our children; outside Linux, of all descendants.
 
-    All of these groups were made below us: the command began in a session of its own.
+    None is in our own group, because the command started in its own session.
     """
     if LINUX:
-        for name in reversed(os.listdir("/proc")):  # noqa: PTH208 - the newest first, and fast
+        for name in reversed(os.listdir("/proc")):  # noqa: PTH208 - newest first, and fast
             stat = _stat(int(name)) if name.isdecimal() else []
             if stat and int(stat[1]) == os.getpid():
                 yield int(name), int(stat[2])
@@ -154,20 +156,20 @@ def _children() -> Iterator[tuple[int, int]]:
 
 
 def _stat(pid: int) -> list[bytes]:
-    """The fields of /proc/PID/stat from the state on; none when the process is gone."""
+    """The fields of /proc/PID/stat from the state on; empty when the process has ended."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     return []
 
 
 def _psutil() -> Any:
-    import psutil  # where there is no /proc
+    import psutil  # only where there is no /proc
 
     return psutil
 
 
 def machine_load() -> float | None:
-    """Processes that want to run, averaged over a minute; None where it is not counted."""
+    """Load average over one minute; None where the system has none."""
     try:
         return os.getloadavg()[0]
     except OSError:

@@ -1,4 +1,4 @@
-"""SandboxExecutor: a job apart from the machine, killed as one; the same supervisor as local."""
+"""Executors with a sandbox; they use the same supervisor as LocalExecutor."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from autoresearch.executors.local import supervised
 
 
 class SandboxExecutor:
-    """Runs commands in namespaces of their own, by bubblewrap; see `bubblewrap.py`."""
+    """Runs commands in their own namespaces, by bubblewrap; see `bubblewrap.py`."""
 
     name = "sandbox"
 
     def run(self, job: Job) -> Execution:
-        """Run to the end or the timeout; nothing of it is alive on return."""
+        """Run a job; none of its processes is alive on return."""
         return supervised(job, "bubblewrap")
 
 
 class LandlockExecutor:
-    """Runs commands with their rights taken away, by Landlock; see `landlock.py`."""
+    """Runs commands with restricted rights, by Landlock; see `landlock.py`."""
 
     name = "landlock"
 
     def run(self, job: Job) -> Execution:
-        """Run to the end or the timeout; on return nothing of it is alive."""
+        """Run a job; none of its processes is alive on return."""
         return supervised(job, "landlock")

@@ -1,9 +1,9 @@
-"""Runs one command, owns its deadline, and leaves none of its processes alive.
+"""The supervisor: a process per job that runs the command and kills all of its processes.
 
-A process of its own, started once per job. The job comes as one line of JSON on stdin, the outcome
-leaves as one line of JSON on stdout. When stdin closes (the harness is gone, or wants an end)
-everything is killed. As a child subreaper (Linux) it inherits even processes that detached
-themselves; elsewhere those that left the process tree can escape.
+It reads the job as one line of JSON from stdin, and writes the report as one line of JSON to
+stdout. When stdin closes, because the harness ended or wants the job to end, it kills everything.
+As a child subreaper (Linux) it also inherits processes that detached themselves; on other systems
+those that left the process tree can escape.
 """
 
 from __future__ import annotations
@@ -21,48 +21,50 @@ from dataclasses import replace
 from typing import Any
 
 from autoresearch.executors import Ending, Job, Level, leftover
-from autoresearch.executors.bounded_log import LOG_HEAD, LOG_TAIL, BoundedLog
+from autoresearch.executors.bounded_log import BoundedLog
 from autoresearch.executors.cgroup import MemoryGroup, memory_group
 from autoresearch.executors.launch import Launch, plain, start
 from autoresearch.executors.processes import become_subreaper, kill_descendants, reap
 from autoresearch.executors.watchdog import Watchdog
 from autoresearch.executors.wire import decode
 
-__all__ = ["LOG_HEAD", "LOG_TAIL", "main"]
-
 
 def supervise(job: Job, level: Level) -> dict[str, Any]:
-    """Run a job to its end or deadline; the outcome has Execution's fields."""
+    """Run a job to its end or deadline; the report has Execution's fields."""
     become_subreaper()
     began = time.monotonic()
     log = BoundedLog(job.log)
     launch = _launcher(level)(job)
     group = memory_group(job.limits.memory)
     watchdog = Watchdog(job.limits, job.folder, *job.writable, group=group)
-    child = start(launch if group is None else _within(group, launch))
+    child = start(launch if group is None else _in_group(group, launch))
     try:
-        leftover.note(job.log, child.pid)
+        leftover.write_pids(job.log, child.pid)
         launch.settle(child)
         stopped = _watch(child, log, began + job.timeout, watchdog)
         finished = child.returncode is not None
     finally:  # also when the log cannot be written
         killed = kill_descendants(child)
-        leftover.forget(job.log)
+        leftover.remove_pids(job.log)
     _drain(child, log)
     log.close()
-    stopped = watchdog.afterwards() or stopped
+    stopped = watchdog.final_ending() or stopped
     if group is not None:
         group.remove()
     return {
-        **_ended(child.returncode, stopped, launch),
+        **_ending(child.returncode, stopped, launch),
         "seconds": time.monotonic() - began,
         "peak_memory": watchdog.peak_memory,
-        "leftovers": killed if finished and level != "bubblewrap" else 0,  # there: its own
+        "leftovers": killed
+        if finished and level != "bubblewrap"
+        else 0,  # there it includes its own
         "sandbox": level,
     }
 
 
-def _within(group: MemoryGroup, launch: Launch) -> Launch:
+def _in_group(group: MemoryGroup, launch: Launch) -> Launch:
+    """The launch, with the child joining a control group first."""
+
     def confine() -> None:
         group.join()
         launch.confine()
@@ -71,7 +73,7 @@ def _within(group: MemoryGroup, launch: Launch) -> Launch:
 
 
 def _launcher(level: Level) -> Callable[[Job], Launch]:
-    """Imported when needed: each is for Linux only."""
+    """The function that prepares a launch; the sandboxes' modules exist on Linux only."""
     launcher = plain
     if level == "bubblewrap":
         from autoresearch.executors.bubblewrap import bubblewrapped as launcher
@@ -80,8 +82,8 @@ def _launcher(level: Level) -> Callable[[Job], Launch]:
     return launcher
 
 
-def _ended(code: int, stopped: Ending | None, launch: Launch) -> dict[str, Any]:
-    """How it ended, with what."""
+def _ending(code: int, stopped: Ending | None, launch: Launch) -> dict[str, Any]:
+    """The ending, exit code and signal of a report."""
     if stopped:
         return {"ending": stopped, "exit_code": None, "signal": None}
     code = launch.check(code)
@@ -93,7 +95,7 @@ def _ended(code: int, stopped: Ending | None, launch: Launch) -> dict[str, Any]:
 def _watch(
     child: subprocess.Popen[bytes], log: BoundedLog, deadline: float, watchdog: Watchdog
 ) -> Ending | None:
-    """Pump output until the child ends; why it has to be killed, if it has to."""
+    """Copy output to the log until the child ends; the limit it passed, or None."""
     assert child.stdout is not None
     with selectors.DefaultSelector() as selector:
         for stream in (child.stdout, sys.stdin):
@@ -103,12 +105,12 @@ def _watch(
             now = time.monotonic()
             if now >= deadline:
                 return "timeout"
-            if passed := watchdog.look(now):
+            if passed := watchdog.check(now):
                 return passed
             for key, _ in selector.select(min(0.02, deadline - now)):
                 chunk = _read(key.fd)
                 if key.fileobj is sys.stdin and chunk == b"":
-                    return None  # the harness is gone or wants an end
+                    return None  # the harness ended, or wants the job to end
                 if chunk == b"":
                     selector.unregister(key.fileobj)
                 elif chunk and key.fileobj is not sys.stdin:
@@ -123,7 +125,7 @@ def _drain(child: subprocess.Popen[bytes], log: BoundedLog) -> None:
 
 
 def _read(descriptor: int) -> bytes | None:
-    """The bytes at hand; b"" at the end of the stream, None when there are none yet."""
+    """Available bytes; b"" at the end of the stream, None when there are none yet."""
     try:
         return os.read(descriptor, 1 << 16)
     except BlockingIOError:
@@ -131,16 +133,17 @@ def _read(descriptor: int) -> bytes | None:
 
 
 def main() -> None:
-    """Read a job, run it, say what became of it."""
+    """Read a job, run it, write the report."""
     for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(stop, lambda *_: None)  # only the harness ends us; not inherited, as SIG_IGN
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a harness may ignore its children; we may not
+        # only the harness ends us; unlike SIG_IGN not inherited
+        signal.signal(stop, lambda *_: None)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a harness may ignore SIGCHLD; we need it
     with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as stdin:
-        line = stdin.readline()  # unbuffered: the pipe stays ours to watch
+        line = stdin.readline()  # unbuffered, so that the selector sees the rest
     try:
         outcome = supervise(*decode(line))
     except (OSError, ValueError) as error:
         outcome = {"error": str(error)}
-    answer = json.dumps(outcome).encode() + b"\n"
-    with contextlib.suppress(BrokenPipeError):  # the harness may be gone; the work is done
-        os.write(sys.stdout.fileno(), answer)
+    report = json.dumps(outcome).encode() + b"\n"
+    with contextlib.suppress(BrokenPipeError):  # the harness may have ended
+        os.write(sys.stdout.fileno(), report)

@@ -1,4 +1,4 @@
-"""What of this machine a sandboxed job may see, and which of its environment."""
+"""Which paths and environment variables a sandboxed job may see."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from autoresearch.executors import Job
 
 SYSTEM = ("/usr", "/nix/store")
 TOP = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")  # links into /usr, or folders
-SETTINGS = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/sys/devices/system")
-ONLINE = (
+SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/sys/devices/system")
+NETWORK_FILES = (
     *("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/gai.conf"),
     *("/etc/ssl", "/etc/pki", "/etc/ca-certificates"),
 )
@@ -25,28 +25,32 @@ _ENV = re.compile(
 )
 
 
-def settings(job: Job) -> list[str]:
-    """System files and folders to read, beside programs and libraries; those that exist."""
-    names = [*SETTINGS, *(ONLINE if job.network else ()), *(("/sys",) if job.gpu else ())]
+def system_files(job: Job) -> list[str]:
+    """System files and folders that a job reads besides programs and libraries."""
+    names = [
+        *SYSTEM_FILES,
+        *(NETWORK_FILES if job.network else ()),
+        *(("/sys",) if job.gpu else ()),
+    ]
     return [name for name in names if Path(name).exists()]
 
 
 def devices(job: Job) -> list[str]:
-    """Device nodes of accelerators, when the job asks for one."""
+    """Device nodes of accelerators, if the job may use them."""
     if not job.gpu:
         return []
     found = (Path("/dev").glob(pattern.removeprefix("/dev/")) for pattern in DEVICES)
     return sorted(str(path) for paths in found for path in paths)
 
 
-def find(program: str) -> str | None:
-    """Where on our own PATH a program is; `shutil.which`, without its slow imports."""
+def find_program(program: str) -> str | None:
+    """Path of a program on PATH; like `shutil.which`, without its slow imports."""
     found = (Path(folder, program) for folder in os.get_exec_path())
     return next((str(path) for path in found if os.access(path, os.X_OK)), None)
 
 
 def interpreter() -> list[Path]:
-    """Where this Python and its packages live, as far as outside the system's own folders."""
+    """Folders of this Python and its packages outside the system's folders."""
     named = [Path(sys.prefix), Path(sys.base_prefix), Path(sys.base_exec_prefix)]
     if site.ENABLE_USER_SITE and (user := site.getusersitepackages()):
         named.append(Path(user))
@@ -59,12 +63,12 @@ def interpreter() -> list[Path]:
 
 
 def environment(job: Job, home: str, temporary: str) -> dict[str, str]:
-    """What a job is told: names from an allow-list, a home and a user of its own."""
-    mine = {"LANG": "C.UTF-8", "HOME": home, "TMPDIR": temporary, "USER": "trial"}
-    mine |= {"LOGNAME": "trial", "PATH": os.defpath}
+    """The environment of a sandboxed job: allowed names, and its own home and user."""
+    own = {"LANG": "C.UTF-8", "HOME": home, "TMPDIR": temporary, "USER": "trial"}
+    own |= {"LOGNAME": "trial", "PATH": os.defpath}
     if site.ENABLE_USER_SITE and site.USER_BASE:
-        mine["PYTHONUSERBASE"] = site.USER_BASE
-    return mine | _allowed(job.env, job.env_allowed)
+        own["PYTHONUSERBASE"] = site.USER_BASE
+    return own | _allowed(job.env, job.env_allowed)
 
 
 def _allowed(env: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
@@ -72,7 +76,7 @@ def _allowed(env: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
 
 
 def _links(path: Path) -> Iterator[Path]:
-    """Each station on the way from a name to the file it means."""
+    """Each path from a name through its links to the file."""
     for _ in range(40):
         yield path
         if not path.is_symlink():

@@ -1,4 +1,4 @@
-"""What a running job takes, looked at now and then: memory, processes, disk, and sleep."""
+"""Checks a running job's memory, processes and disk, and whether the machine was suspended."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from autoresearch.executors import Ending, JobLimits
 from autoresearch.executors.cgroup import MemoryGroup
 from autoresearch.executors.processes import descendants, own_share, resident
 
-EVERY = 0.2  # seconds between looks
-DISK_EVERY = 1.0  # seconds between the end of one count of the folder and the next
-DISK_STEP = 2_000  # entries counted per look: a folder of millions must not delay the deadline
-ASLEEP = 1.0  # seconds that the clocks may drift apart before it counts as a suspend
-SEEN = 20_000  # processes listed per look
-TOO_DEEP = 1 << 62  # bytes that a folder counts for whose path no call can name
+EVERY = 0.2  # seconds between checks
+DISK_EVERY = 1.0  # seconds between two counts of the folders
+DISK_STEP = 2_000  # entries counted per check: a folder of millions must not delay the deadline
+ASLEEP = 1.0  # seconds that the clocks may differ before it counts as a suspend
+SEEN = 20_000  # processes listed per check
+TOO_DEEP = 1 << 62  # bytes counted for a folder whose path is too long for any call
 
 
 class Watchdog:
-    """Says when a job takes more than it may; remembers the most memory it held."""
+    """Reports when a job passes a limit; records its peak memory."""
 
     def __init__(self, limits: JobLimits, *folders: Path, group: MemoryGroup | None = None) -> None:
         self.peak_memory = 0
@@ -31,10 +31,10 @@ class Watchdog:
         self._group = group
         self._disk = DiskMeter(*folders)
         self._next = 0.0
-        self._asleep = slept()
+        self._suspended_before = suspended_seconds()
 
-    def look(self, now: float) -> Ending | None:
-        """Which limit is passed, if any; does nothing when it is too soon."""
+    def check(self, now: float) -> Ending | None:
+        """The limit that is passed, or None; checks only once in EVERY seconds."""
         if now < self._next:
             return None
         self._next = now + EVERY
@@ -43,66 +43,66 @@ class Watchdog:
         limits, pids = self._limits, list(islice(descendants(os.getpid()), SEEN))
         if limits.processes is not None and len(pids) > limits.processes:
             return "processes"
-        if self._too_heavy(pids) or self._refused():
+        if self._too_heavy(pids) or self._oom_killed():
             return "memory"
-        if limits.disk is not None and self._disk.look(now) > limits.disk:
+        if limits.disk is not None and self._disk.count(now) > limits.disk:
             return "disk"
         return None
 
-    def afterwards(self) -> Ending | None:
-        """What the job's end was due to, whatever the job itself makes of it."""
+    def final_ending(self) -> Ending | None:
+        """The cause of the job's end that overrides its exit code, or None."""
         if self.suspended():
             return "suspended"
-        return "memory" if self._refused() else None
+        return "memory" if self._oom_killed() else None
 
     def suspended(self) -> bool:
-        """Whether the machine slept since this watchdog was made."""
-        return slept() - self._asleep > ASLEEP
+        """Whether the machine was suspended since this watchdog was made."""
+        return suspended_seconds() - self._suspended_before > ASLEEP
 
     def _too_heavy(self, pids: list[int]) -> bool:
-        """Memory shared between processes counts once, but is only told apart when it matters."""
+        """Whether the memory limit is passed. Shared memory counts once, measured only on need."""
         total, most = sum(map(resident, pids)), self._limits.memory
         self.peak_memory = max(self.peak_memory, total)
         return most is not None and total > most and sum(map(own_share, pids)) > most
 
-    def _refused(self) -> bool:
-        """Whether the kernel had no more to give; then all of it was taken."""
-        refused = self._group is not None and self._group.killed()
-        if refused and self._limits.memory is not None:
+    def _oom_killed(self) -> bool:
+        """Whether the kernel killed at the memory limit; then the peak is the limit."""
+        killed = self._group is not None and self._group.killed()
+        if killed and self._limits.memory is not None:
             self.peak_memory = max(self.peak_memory, self._limits.memory)
-        return refused
+        return killed
 
 
 class DiskMeter:
-    """Counts the bytes below folders, a little at a time, again and again."""
+    """Counts the bytes below folders repeatedly, some entries per call."""
 
     def __init__(self, *folders: Path) -> None:
         self._folders = folders
         self._last = 0
-        self._count = 0
+        self._bytes = 0
         self._walk: Iterator[int] | None = None
         self._next = 0.0
 
-    def look(self, now: float) -> int:
-        """Bytes as far as known: the count under way, or the last whole one if that is more."""
+    def count(self, now: float) -> int:
+        """Bytes known so far: the current count, or the last complete one if that is larger."""
         if self._walk is None and now >= self._next:
-            self._walk, self._count = _sizes(self._folders), 0
+            self._walk, self._bytes = _sizes(self._folders), 0
         if self._walk is not None:
             sizes = list(islice(self._walk, DISK_STEP))
-            self._count += sum(sizes)
+            self._bytes += sum(sizes)
             if len(sizes) < DISK_STEP:
-                self._walk, self._last, self._next = None, self._count, now + DISK_EVERY
-        return max(self._last, self._count)
+                self._walk, self._last, self._next = None, self._bytes, now + DISK_EVERY
+        return max(self._last, self._bytes)
 
 
-def slept() -> float:
-    """Seconds this machine has been suspended since it started, where that can be known."""
+def suspended_seconds() -> float:
+    """Seconds that this machine was suspended since its boot; 0 where that is unknown."""
     boottime = getattr(time, "CLOCK_BOOTTIME", None)
     return 0.0 if boottime is None else time.clock_gettime(boottime) - time.monotonic()
 
 
 def _sizes(folders: Iterable[Path]) -> Iterator[int]:
-    """Bytes on disk of all below folders, links not followed; one number per entry."""
+    """Bytes on disk of each entry below folders; links are not followed."""
     waiting = [str(folder) for folder in folders]
     while waiting:
         try:
@@ -112,7 +112,7 @@ def _sizes(folders: Iterable[Path]) -> Iterator[int]:
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)
         except OSError as error:
-            if error.errno == errno.ENAMETOOLONG:  # folders in folders, made to hide something
+            if error.errno == errno.ENAMETOOLONG:  # deeply nested, to hide something
                 yield TOO_DEEP
 
 

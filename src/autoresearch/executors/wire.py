@@ -1,4 +1,4 @@
-"""A job as one line of JSON, from the harness to a supervisor."""
+"""Encodes a job as one line of JSON for a supervisor."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _LISTS = ("readable", "writable")
 
 
 def encode(job: Job, level: Level) -> bytes:
-    """One line."""
+    """The line for a job and its level."""
     fields = {item.name: getattr(job, item.name) for item in dataclasses.fields(job)}
-    del fields["cancelled"]  # the harness looks at that
+    del fields["cancelled"]  # the harness checks that
     fields |= {name: str(fields[name]) for name in _PATHS}
     fields |= {name: list(map(str, fields[name])) for name in _LISTS}
     fields |= {"env": dict(job.env), "limits": dataclasses.asdict(job.limits)}
@@ -24,7 +24,7 @@ def encode(job: Job, level: Level) -> bytes:
 
 
 def decode(line: bytes) -> tuple[Job, Level]:
-    """The job and the level it is to run at."""
+    """The job and the level of a line."""
     order = json.loads(line)
     fields: dict[str, Any] = order["job"]
     fields |= {name: Path(fields[name]) for name in _PATHS}

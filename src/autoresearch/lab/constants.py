@@ -1,4 +1,4 @@
-"""Constants of a Python source: read with their search ranges, replaced with a byte-minimal diff.
+"""Reads the constants of a Python source with their search ranges, and replaces their literals.
 
 A module-level constant whose trailing comment ends in a range is a knob:
 
@@ -37,12 +37,12 @@ _BARE_WORD = re.compile(r"[A-Za-z_][\w.+-]*")
 _POWER_OF_TWO = re.compile(r"(2\s*\*\*\s*|1\s*<<\s*)\d+")
 _BOM = "\ufeff"
 _EXACT = 2**53  # every integer up to this one is a float as well
-_NUMBER = set(".0123456789")  # one of these begins a number
-_MOST_BITS = 128  # of a computed integer such as 2**17; larger ones are not read
+_NUMBER = set(".0123456789")  # a number begins with one of these
+_MOST_BITS = 128  # of a computed integer such as 2**17; a larger one is not read
 
 
 class ConstantError(AutoResearchError, ValueError):
-    """A constant cannot be replaced: no such name, not a literal, or not a value to write."""
+    """A constant cannot be replaced: unknown name, not a literal, or not a value to write."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ Knob = Log | Linear | Int | Choices
 
 @dataclass(frozen=True)
 class Constant:
-    """A module-level literal: its value, where it is written, and its range if it declares one."""
+    """A module-level literal: its value, its position in the source, and its range, if any."""
 
     name: str
     value: Value
@@ -91,12 +91,12 @@ class Constant:
     knob: Knob | None = None
 
     def written(self, value: object) -> str:
-        """`value` as a literal in this constant's own style."""
+        """`value` as a literal, in the style of this constant's literal."""
         return _write(value, self.text, self.value, self.name)
 
 
 def read(source: str, path: str = "<source>") -> dict[str, Constant]:
-    """Literal constants of a source, by name; ProposerError with file and line if it is broken."""
+    """The literal constants of a source, by name; ProposerError names a syntax error's line."""
     return dict(_read(source, path))
 
 
@@ -115,24 +115,25 @@ def _read(source: str, path: str) -> Mapping[str, Constant]:
 
 
 def replace(source: str, values: Mapping[str, object], path: str = "<source>") -> str:
-    """The source with these constants' literals rewritten, and no other byte changed."""
+    """The source with the literals of some constants replaced, and no other byte changed."""
     constants = read(source, path)
     for name in values:
         if name not in constants:
-            raise ConstantError(_no_such(name, source, path, constants))
+            raise ConstantError(_unknown(name, source, path, constants))
     edits = [(constants[name].span, constants[name].written(values[name])) for name in values]
     return _splice(source, edits)
 
 
 def numbers(source: str, path: str = "<source>") -> list[Constant]:
-    """Every finite number that is written anywhere in a source, named by its line."""
+    """Every finite number in a source, named by its line."""
     found = []
     for node in ast.walk(_parse(source.removeprefix(_BOM), path)):
         value = node.value if isinstance(node, ast.Constant) else None
         if isinstance(node, ast.Constant) and isinstance(value, int | float):
             start, end = span = _span(source, node)
             text = source[start:end]
-            if text[:1] in _NUMBER and math.isfinite(value):  # no True, nothing of an f-string
+            # neither True nor a part of an f-string
+            if text[:1] in _NUMBER and math.isfinite(value):
                 found.append(Constant(f"line {node.lineno}:", value, span, text))
     return sorted(found, key=lambda constant: constant.span)
 
@@ -143,7 +144,7 @@ def _splice(source: str, edits: Sequence[tuple[tuple[int, int], str]]) -> str:
     return source
 
 
-def _no_such(name: str, source: str, path: str, constants: Mapping[str, Constant]) -> str:
+def _unknown(name: str, source: str, path: str, constants: Mapping[str, Constant]) -> str:
     for other, node, _ in _assignments(source, path):
         if other == name:
             start, end = _span(source, node)
@@ -164,7 +165,7 @@ class _NotLiteralError(Exception):
 
 
 def _assignments(source: str, path: str) -> Iterator[tuple[str, ast.expr, str]]:
-    """Each `NAME = expression` of the module, with the comment behind it ('' when none)."""
+    """Each `NAME = expression` of the module, with the comment after it, or ''."""
     body = source.removeprefix(_BOM)
     tree, comments = _parse(body, path), _comments(body)
     last_of_line = {statement.end_lineno: statement for statement in tree.body}
@@ -184,18 +185,18 @@ def _assignments(source: str, path: str) -> Iterator[tuple[str, ast.expr, str]]:
 def _parse(source: str, path: str) -> ast.Module:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a source's own "\d" is no concern of ours
+            warnings.simplefilter("ignore")  # such as those about an invalid escape "\d"
             return ast.parse(source)
     except SyntaxError as error:
         place = f"{path}:{error.lineno}" if error.lineno else path
-        raise ProposerError(f"{place}: not valid Python: {error.msg}. Mend it first") from error
+        raise ProposerError(f"{place}: not valid Python: {error.msg}. Correct it first") from error
     except (ValueError, RecursionError, MemoryError) as error:
-        raise ProposerError(f"{path}: not valid Python: {error}. Mend it first") from error
+        raise ProposerError(f"{path}: not valid Python: {error}. Correct it first") from error
 
 
 @lru_cache(maxsize=4)
 def _lines(source: str) -> tuple[tuple[int, str], ...]:
-    """Lines with their offsets, broken where Python breaks them: at \\n, \\r\\n and \\r."""
+    """Lines with their offsets, split as Python does: at \\n, \\r\\n and \\r."""
     lines = list(io.StringIO(source, newline=""))
     return tuple(zip(accumulate(map(len, lines), initial=0), lines, strict=False))
 
@@ -208,12 +209,12 @@ def _comments(source: str) -> dict[int, str]:
             if token.type == tokenize.COMMENT:
                 found[token.start[0]] = token.string
     except (tokenize.TokenError, SyntaxError):
-        pass  # the parser was content: keep the comments seen so far
+        pass  # `ast` accepted the source: keep the comments seen so far
     return found
 
 
 def _span(source: str, node: ast.expr) -> tuple[int, int]:
-    """Where a node stands, in characters; `ast` counts the columns of a line in UTF-8 bytes."""
+    """Position of a node in characters; `ast` counts the columns of a line in UTF-8 bytes."""
     body = source.removeprefix(_BOM)
     lines, skipped = _lines(body), len(source) - len(body)
     end_line, end_column = node.end_lineno or node.lineno, node.end_col_offset or node.col_offset
@@ -249,7 +250,7 @@ def _number(node: ast.expr) -> int | float:
 
 
 def _compute(left: int | float, operator: ast.operator, right: int | float) -> int | float:
-    """A product, power or shift, refused before it grows out of hand."""
+    """A product, power or shift; one that would be too large is not evaluated."""
     if isinstance(operator, ast.Mult):
         return left * right
     if not isinstance(left, int) or not isinstance(right, int):
@@ -311,7 +312,7 @@ def _parse_choices(inside: str, value: Value) -> Choices | None:
 
 
 def _choice(option: str, value: Value) -> Value:
-    """A literal, or a bare word for a string; of a string constant `16` too is a string."""
+    """A literal, or a bare word for a string; for a string constant `16` is a string too."""
     if _BARE_WORD.fullmatch(option) and option not in ("True", "False", "None"):
         return option
     parsed = _evaluate(ast.parse(option, mode="eval").body)
@@ -324,7 +325,7 @@ def _choice(option: str, value: Value) -> Value:
 
 
 def _write(value: object, text: str, old: Value, name: str) -> str:
-    """A value as a literal in the style of the `text` that stood there."""
+    """A value as a literal, in the style of the old literal `text`."""
     if isinstance(value, list | tuple):
         return _write_sequence(value, text, old, name)
     if value == old and type(value) is type(old):
@@ -351,7 +352,7 @@ def _write_int(value: int, text: str) -> str:
 
 
 def _write_float(value: float, text: str) -> str:
-    """The shortest digits that read back the same, with an exponent where there was one."""
+    """The shortest digits that give the same float, with an exponent if `text` has one."""
     if re.fullmatch(r"-?[\d.]+[eE][-+]?\d+", text) and value:
         short = format(Decimal(repr(value)).normalize(), "e")
     else:
@@ -367,7 +368,7 @@ def _write_string(value: str, text: str) -> str:
 
 
 def _write_sequence(value: Sequence[object], text: str, old: Value, name: str) -> str:
-    """Element by element where the length stays, so that layout inside the brackets stays too."""
+    """Replace element by element if the length is the same, to keep the layout in the brackets."""
     olds = old if isinstance(old, tuple) else ()
     spans = _element_spans(text) if olds else []
     texts = [text[start:end] for start, end in spans]

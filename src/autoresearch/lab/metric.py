@@ -1,4 +1,4 @@
-"""The number a study improves: its name, which way is better, and how it is read from a log."""
+"""The number that a study improves: its name and direction, and how it is read from a log."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ Direction = Literal["minimize", "maximize"]
 _NAME = r"[A-Za-z_][\w./-]*"
 _COLON = re.compile(rf"^\s*({_NAME})\s*:\s*(\S+)\s*$")
 _METRIC = re.compile(rf"\bMETRIC\s+({_NAME})\s*=\s*([^\s,]+(?:,\d[^\s,]*)*)")
-_GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")  # 14,200 is; 1,86 and 0,997 are not
+# 14,200 is one; 1,86 and 0,997 are not
+_GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 
-MOST_NUMBERS = 1000  # names that one log can set; of more, those printed last
+MOST_NUMBERS = 1000  # names that one log can set; if there are more, the last ones count
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A named number with a direction. Compare by `better`, never by larger."""
+    """A named number with a direction. Compare values by `better`, never by size."""
 
     name: str
     direction: Direction = "minimize"
@@ -36,11 +37,11 @@ class Metric:
         return value < than if self.direction == "minimize" else value > than
 
     def gain(self, value: float, over: float) -> float:
-        """How much better `value` is than `over`, in the metric's own unit; negative when worse."""
+        """How much better `value` is than `over`, in the metric's unit; negative when worse."""
         return over - value if self.direction == "minimize" else value - over
 
     def problem(self, value: float) -> str | None:
-        """Why `value` can never be a record, or None when it can."""
+        """Why `value` is not a valid result, or None when it is."""
         if not math.isfinite(value):
             return f"{self.name} is {value}, not a finite number"
         if self.range and not self.range[0] <= value <= self.range[1]:
@@ -50,12 +51,12 @@ class Metric:
 
 
 def read_numbers(lines: Iterable[str]) -> dict[str, float]:
-    """Every `name: number` line and `METRIC name=number`; the last of a name counts."""
+    """Read `name: number` lines and `METRIC name=number`; the last value of a name counts."""
     numbers: dict[str, float] = {}
     for line in lines:
         for name, text in _METRIC.findall(line) or _COLON.findall(line):
             if (value := _number(text)) is not None:
-                numbers.pop(name, None)  # so that the dict is in the order of the last print
+                numbers.pop(name, None)  # so that the order is that of each name's last line
                 numbers[name] = value
         while len(numbers) > MOST_NUMBERS:
             del numbers[next(iter(numbers))]
@@ -68,7 +69,7 @@ def readable(name: str) -> bool:
 
 
 def _number(text: str) -> float | None:
-    """A float as people print one; NaN and infinities are numbers here, to be refused by name."""
+    """A printed float. NaN and infinities are returned; `Metric.problem` rejects them."""
     if "_" in text or not text.isascii():
         return None
     try:

@@ -1,4 +1,4 @@
-"""task.toml, the contract of a lab, read strictly: an unknown key is an error, never ignored."""
+"""Reads task.toml, which declares a lab. An unknown key is an error, never ignored."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from autoresearch.lab.metric import Direction, Metric, readable
 from autoresearch.toml_table import Table
 
 FILE = "task.toml"
-PROGRAM = "program.md"  # the person's instructions: neither editable by a candidate nor fixed
+PROGRAM = "program.md"  # the person's instructions: neither editable by a proposer nor fixed
 SKILL = "skills/autoresearch/SKILL.md"
-# What coding agents look for by themselves; like the program neither editable nor fixed.
+# Files that coding agents read by themselves; like program.md neither editable nor fixed.
 FOR_AGENTS = ("AGENTS.md", "CLAUDE.md", "GEMINI.md", f".agents/{SKILL}", f".claude/{SKILL}")
-SOURCES = ("log", "score", "judge")  # who may produce the number
-FREE_DISK = 2 * 2**30  # bytes that must be free before an attempt
+SOURCES = ("log", "score", "judge")  # where the metric's number comes from
+FREE_DISK = 2 * 2**30  # bytes that must be free before a run
 GIB = 2**30
 Policy = Literal["auto", "required", "off"]
-Noisy = Literal["seed", "timing", "none"]  # what makes two runs of one candidate differ
+Noisy = Literal["seed", "timing", "none"]  # what makes two runs of the same code differ
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What one attempt may spend."""
+    """Time limits of one run."""
 
-    timeout: float  # wall-clock seconds of the whole attempt, then it is killed
-    seconds: float | None = None  # of training, handed to the command as AUTORESEARCH_BUDGET
+    timeout: float  # wall-clock seconds of the whole run, after which it is killed
+    seconds: float | None = None  # of training; passed to the command as AUTORESEARCH_BUDGET
 
 
 @dataclass(frozen=True)
@@ -44,32 +44,32 @@ class Checks:
 
 @dataclass(frozen=True)
 class Judge:
-    """A command from pristine files that runs beside every attempt and alone knows its score."""
+    """A command, run from the lab's own files beside each run, which alone knows its score."""
 
     command: str
 
 
 @dataclass(frozen=True)
 class Score:
-    """A command from pristine files that reads what an attempt left, in a process of its own."""
+    """A command, run from the lab's own files after each run, which scores the run's artefacts."""
 
     command: str
-    artefacts: tuple[str, ...]  # files that an attempt must leave, from the lab's folder
+    artefacts: tuple[str, ...]  # files that a run must leave, relative to the lab's folder
     timeout: float = 120.0
-    readable: tuple[Path, ...] = ()  # absolute; hidden from attempts
-    max_bytes: int = GIB  # of one artefact
+    readable: tuple[Path, ...] = ()  # absolute; hidden from runs
+    max_bytes: int = GIB  # size of one artefact
 
 
 @dataclass(frozen=True)
 class Bound:
-    """A second number: recorded and shown; outside its limits a candidate cannot be kept."""
+    """A second number, recorded and shown; a candidate outside its limits cannot be kept."""
 
     name: str
     min: float | None = None
     max: float | None = None
 
     def problem(self, value: float | None) -> str | None:
-        """Why a value is out of bounds, or None; a number that was not printed is not judged."""
+        """Why a value is out of bounds, or None; a missing number has no problem."""
         if value is None:
             return None
         if not math.isfinite(value):
@@ -83,18 +83,18 @@ class Bound:
 
 @dataclass(frozen=True)
 class Keep:
-    """When a candidate is kept; what the settings mean stands in docs/honest-keeps.md."""
+    """When a candidate is kept; docs/honest-keeps.md explains the settings."""
 
     strategy: str = "confirm"
-    confidence: float = 0.99  # 1 - this: steps without a gain that one trial may add to the kept
+    confidence: float = 0.99  # 1 - this: chance that a trial without a gain is kept, at most
     min_delta: float = 0.0  # a keep must gain more than this, in the metric's unit
     noise: Noisy = "seed"
-    runs: int = 4  # of the baseline, before anything else: they tell the noise
-    steps: int = 5  # that are proven together; 1 proves each alone
+    runs: int = 4  # of the baseline, before the first trial, to measure the noise
+    steps: int = 5  # that are confirmed together; 1: each alone
 
     @property
     def settings(self) -> str:
-        """All but the strategy, in a line: what a study was begun with."""
+        """All settings but the strategy, as the line that a study records."""
         return (
             f"confidence {self.confidence:.15g}, min_delta {self.min_delta:.15g}, "
             f"noise {self.noise}, runs {self.runs}, steps {self.steps}"
@@ -102,15 +102,15 @@ class Keep:
 
     @classmethod
     def of(cls, settings: str) -> Keep:
-        """From such a line; what it does not name has its default."""
-        told = dict(part.split(" ", 1) for part in settings.split(", ") if " " in part)
+        """The settings of such a line; those that it does not name have their defaults."""
+        named = dict(part.split(" ", 1) for part in settings.split(", ") if " " in part)
         kinds = {"confidence": float, "min_delta": float, "noise": str, "runs": int, "steps": int}
-        return cls(**{name: kinds[name](text) for name, text in told.items() if name in kinds})
+        return cls(**{name: kinds[name](text) for name, text in named.items() if name in kinds})
 
 
 @dataclass(frozen=True)
 class Access:
-    """What a candidate may use of the machine, beside its own folder and the system's programs."""
+    """What a run may use of the machine, besides its folder and the system's programs."""
 
     readable: tuple[Path, ...] = ()  # absolute
     network: bool = False
@@ -119,12 +119,12 @@ class Access:
 
 @dataclass(frozen=True)
 class Task:
-    """What task.toml says."""
+    """The content of a lab's task.toml."""
 
     name: str
     folder: Path  # the lab
     command: str
-    editable: tuple[str, ...]  # paths from the lab, regular files
+    editable: tuple[str, ...]  # relative to the lab; regular files
     metric: Metric
     budget: Budget
     prepare: str | None = None
@@ -137,13 +137,13 @@ class Task:
     env: Mapping[str, str] = field(default_factory=dict)  # added to every command's environment
     limits: JobLimits = field(default_factory=JobLimits)
     access: Access = field(default_factory=Access)
-    free_disk: int = FREE_DISK  # bytes; below it no attempt is started
+    free_disk: int = FREE_DISK  # bytes; with less free no run is started
     sandbox: Policy = "auto"
-    agents: Mapping[str, Any] = field(default_factory=dict)  # [agent.NAME], as it stands there
+    agents: Mapping[str, Any] = field(default_factory=dict)  # the tables [agent.NAME], unchecked
 
     @classmethod
     def load(cls, folder: Path) -> Task:
-        """Read a lab's task.toml; TaskError names the key, what was seen and what is allowed."""
+        """Read a lab's task.toml; TaskError names the key, its value and what is allowed."""
         path = folder / FILE
         try:
             table = Table(tomllib.loads(path.read_text(encoding="utf-8-sig")), path)
@@ -154,13 +154,13 @@ class Task:
             ) from error
         except OSError as error:
             raise TaskError(f"{path} cannot be read: {error.strerror}.") from error
-        except (ValueError, RecursionError) as error:  # also of bytes that are no text
+        except (ValueError, RecursionError) as error:  # also for bytes that are not text
             raise TaskError(f"{path} is not valid TOML: {error}.") from error
         return _task(table, folder)
 
     @property
     def program(self) -> str:
-        """The person's instructions, as they stand now; empty when there are none."""
+        """The current text of program.md; empty when there is none."""
         path = self.folder / PROGRAM
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
@@ -298,7 +298,7 @@ def _secondary(table: Table | None) -> tuple[Bound, ...]:
 
 
 def _limits(table: Table | None) -> tuple[JobLimits, int]:
-    """What an attempt may take; sizes are given in GiB and kept in bytes."""
+    """The limits of a run, and the disk space to keep free; GiB in the file, bytes here."""
     if table is None:
         return JobLimits(), FREE_DISK
     memory, file, disk, free = (
@@ -332,7 +332,7 @@ def _access(table: Table | None) -> Access:
 
 
 def _absolute(table: Table) -> tuple[Path, ...]:
-    """What `readable` names: paths of this machine, not of the lab."""
+    """The paths in `readable`, which are absolute, not relative to the lab."""
     paths = tuple(Path(name).expanduser() for name in table.texts("readable", required=False))
     for path in paths:
         if not path.is_absolute():
@@ -351,7 +351,7 @@ def _check_readable(table: Table | None, key: str, name: str) -> None:
 
 
 def _check_editable(table: Table, folder: Path, editable: tuple[str, ...]) -> None:
-    """Every editable file is a regular file inside the lab, and not part of the contract."""
+    """Every editable path is a regular file in the lab, neither task.toml nor program.md."""
     for name in editable:
         path = PurePosixPath(name)
         if not _is_inside(name):

@@ -1,4 +1,9 @@
-"""Proposer: edits files in a workspace. It knows only its brief: neither task nor ledger."""
+"""Proposers edit the files of a workspace: coding agents, language models, an offline sampler.
+
+A proposer sees its brief and the workspace, nothing else: neither task nor ledger. To add one,
+write a class with `name` and `propose`; `registry.make_proposer` finds it by short name or dotted
+path. `fake.ScriptedProposer` is the one for tests.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +16,31 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from autoresearch.errors import ProposerError
 from autoresearch.executors import Executor
 
-Outcome = Literal["keep", "discard", "crash", "skip"]  # skip: refused before it ran
-# What helps against a failure. busy: time (429, 5xx, network); stop: a person (key, billing, a
-# spend cap); refusal: another beginning; empty: another try; late: nothing was said for too long.
+__all__ = [
+    "AgentContext",
+    "Brief",
+    "Kind",
+    "Outcome",
+    "Proposal",
+    "ProposalFailed",
+    "Proposer",
+    "Renewable",
+    "Rotating",
+    "Tried",
+    "Witness",
+    "max_seconds",
+    "pending_cost",
+    "takes_time",
+]
+
+Outcome = Literal["keep", "discard", "crash", "skip"]  # skip: rejected before it ran
+# What helps against a failure. busy: waiting (429, 5xx, network). stop: a person (key, billing,
+# spend cap). refusal: a new session. empty: another try. late: another try, after a timeout.
 Kind = Literal["busy", "stop", "refusal", "empty", "late"]
 
 
 class ProposalFailed(ProposerError):
-    """No proposal came of it, this time; what it cost is spent all the same."""
+    """This call gave no proposal; a later one may. Its cost counts all the same."""
 
     def __init__(
         self,
@@ -31,108 +53,65 @@ class ProposalFailed(ProposerError):
     ) -> None:
         super().__init__(message)
         self.kind: Kind = kind
-        self.retry_after = retry_after  # seconds, as the other side asks
+        self.retry_after = retry_after  # seconds, as the server or agent requested
         self.cost_usd = cost_usd
         self.tokens = tokens
-        self.ago = 0.0  # seconds since it failed, when it is told later
+        self.ago = 0.0  # seconds between the failure and its report to the loop
 
 
 @dataclass(frozen=True)
 class Tried:
-    """One earlier experiment, as far as a proposer may know it."""
+    """One earlier trial, as far as a proposer may know it."""
 
     number: int
     candidate: str  # commit hash; equal hashes mean equal files
-    parent: str  # commit hash it was made from; its own for the baseline
-    files: Mapping[str, str]  # editable path -> text, read from git when looked at
+    parent: str  # hash of the commit it was made from; the baseline is its own parent
+    files: Mapping[str, str]  # editable path -> text; read from git on access
     outcome: Outcome
-    value: float | None  # None when nothing could be measured
+    value: float | None  # None: no number could be measured
     note: str
     proposer: str
 
 
 @dataclass(frozen=True)
 class Brief:
-    """What a proposer is told: the text an agent reads, and the same facts as values."""
+    """What a proposer gets: the text that an agent reads, and the same facts as values."""
 
     text: str
     editable: tuple[str, ...]  # the only paths whose edits count
-    parent: str  # commit whose files the workspace holds
+    parent: str  # hash of the commit whose files are in the workspace
     minimize: bool = True
-    history: tuple[Tried, ...] = ()  # finished experiments, oldest first, the baseline included
-    under_way: int = 0  # experiments that run now, and are not in the history yet
-    # Set when nobody waits for the proposal any more: end it soon, what it cost still counts.
+    history: tuple[Tried, ...] = ()  # finished trials, oldest first, the baseline included
+    under_way: int = 0  # trials that run now and are not in the history yet
+    # Set when the proposal is no longer needed. Return soon; the cost still counts.
     cancelled: threading.Event = field(default_factory=threading.Event, compare=False, repr=False)
 
     @property
     def number(self) -> int:
-        """Which experiment the proposal is for, counted over those that became commits."""
+        """Number of the trial that the proposal is for, counted over trials that have a commit."""
         return len(self.history) + self.under_way
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """What a proposer says of its edit. The edit itself is what it left in the workspace."""
+    """A proposer's report on its edit. The edit itself is in the workspace."""
 
     note: str  # one line: what was changed and why
     cost_usd: float = 0.0
-    tokens: int = 0  # of input and output together
-    details: Mapping[str, str] = field(default_factory=dict)  # on record; `show` prints them
+    tokens: int = 0  # input and output together
+    details: Mapping[str, str] = field(default_factory=dict)  # recorded; `show` prints them
     fault: str = ""  # why the edit must not run, such as disk: the trial is a crash for that reason
-    again: bool = False  # run the parent as it is, whatever stands in the workspace: a control
+    again: bool = False  # a control: run the parent unchanged, ignore the workspace
 
 
 @dataclass(frozen=True)
 class AgentContext:
-    """What a proposer that starts processes is given of the study: where, and under what rules."""
+    """What the study gives to a proposer that starts processes."""
 
-    home: Path | None = None  # a folder of its own, made anew by it; None: a temporary one
-    policy: Literal["auto", "required", "off"] = "auto"  # of the sandbox
+    home: Path | None = None  # the agent's folder, emptied for each session; None: a temporary one
+    policy: Literal["auto", "required", "off"] = "auto"  # for the sandbox
     agents: Mapping[str, Any] = field(default_factory=dict)  # [agent.NAME] of task.toml
-    executor: Executor | None = None  # instead of the one that the policy asks for
-
-
-@runtime_checkable
-class Renewable(Protocol):
-    """A proposer that can begin anew when it led nowhere."""
-
-    def renew(self) -> bool:
-        """Begin the next proposal otherwise: another session, another opening; whether it can."""
-
-
-@runtime_checkable
-class Yielding(Protocol):
-    """A proposer of several that take turns."""
-
-    def rotate(self) -> str | None:
-        """Let the next one propose; its name, or None when there is no other."""
-
-
-@runtime_checkable
-class Witness(Protocol):
-    """A proposer that writes down what became of its proposals."""
-
-    def overtaken(self) -> None:
-        """The last one was made for files that have changed meanwhile: it is not run."""
-
-
-def max_seconds(proposer: object) -> float:
-    """Seconds that one proposal may take; 0 where it takes a moment, and is not made ahead.
-
-    A proposer says so by an attribute `max_seconds`; the default is a moment.
-    """
-    return float(getattr(proposer, "max_seconds", 0.0))
-
-
-def owed(proposer: object) -> float:
-    """Dollars that the call under way may cost, of which nobody has heard yet."""
-    return float(getattr(proposer, "owed", 0.0))
-
-
-def takes_time(proposer: object) -> bool:
-    """Whether a proposal takes more than a moment: of several, of the one that `spoke` last."""
-    spoke = getattr(proposer, "spoke", None)
-    return takes_time(spoke) if spoke is not None else max_seconds(proposer) > 0
+    executor: Executor | None = None  # replaces the one that the policy selects
 
 
 class Proposer(Protocol):
@@ -143,4 +122,54 @@ class Proposer(Protocol):
         """Short name, as recorded in the ledger."""
 
     def propose(self, workspace: Path, brief: Brief) -> Proposal:
-        """Edit files under `workspace`; raise ProposerError when there is nothing left to try."""
+        """Edit files under `workspace`.
+
+        Raise ProposalFailed when this call gives no proposal, ProposerError when nothing is left
+        to try.
+        """
+
+
+# ---- what a proposer may offer besides -----------------------------------------------------------
+
+
+@runtime_checkable
+class Renewable(Protocol):
+    """A proposer that can start over after failures."""
+
+    def renew(self) -> bool:
+        """Start the next proposal from a new session; return whether that is possible."""
+
+
+@runtime_checkable
+class Rotating(Protocol):
+    """A proposer made of several members that take turns."""
+
+    def rotate(self) -> str | None:
+        """Switch to the next member; return its name, or None when there is no other."""
+
+
+@runtime_checkable
+class Witness(Protocol):
+    """A proposer that records what happened to its proposals."""
+
+    def overtaken(self) -> None:
+        """Record that the last proposal is not run: its parent's files changed meanwhile."""
+
+
+def max_seconds(proposer: object) -> float:
+    """Seconds that one proposal may take, from the proposer's attribute `max_seconds`.
+
+    0, the default, means that it takes a moment; such a proposal is not made ahead of time.
+    """
+    return float(getattr(proposer, "max_seconds", 0.0))
+
+
+def pending_cost(proposer: object) -> float:
+    """Dollars that the current call may cost and has not reported yet, else 0."""
+    return float(getattr(proposer, "pending_cost", 0.0))
+
+
+def takes_time(proposer: object) -> bool:
+    """Whether a proposal takes more than a moment; a team answers for its `last_proposer`."""
+    last = getattr(proposer, "last_proposer", None)
+    return takes_time(last) if last is not None else max_seconds(proposer) > 0

@@ -1,7 +1,7 @@
-"""Controls: arms beside an agent that learn nothing, so that its gains have something to beat.
+"""Control arms: proposers that learn nothing, as a baseline for the agent's gains.
 
-`noop` runs the code as it is once more: whatever it seems to gain is noise. `random` changes one
-literal by chance: whatever it gains needs no agent. Any other proposer may be an arm as well.
+`noop` runs the unchanged code again: its gains are noise. `random` changes one literal at random:
+its gains need no agent. Any other proposer may be an arm as well.
 """
 
 from __future__ import annotations
@@ -15,53 +15,61 @@ from random import Random
 from autoresearch.errors import ProposerError
 from autoresearch.lab import constants
 from autoresearch.lab.constants import Choices, Constant, Value
-from autoresearch.proposers import Brief, Proposal, Proposer, Renewable, Yielding, max_seconds, owed
+from autoresearch.proposers import (
+    Brief,
+    Proposal,
+    Proposer,
+    Renewable,
+    Rotating,
+    max_seconds,
+    pending_cost,
+)
 from autoresearch.proposers.offline.space import from_unit
 
-DRAWS = 100  # of a change that was never tried, before `random` gives up
-FARTHEST = math.log(8.0)  # that a literal without a range is moved, by ratio
-_GOLDEN = (5**0.5 - 1) / 2  # its multiples fall evenly, however few are taken in a row
+DRAWS = 100  # attempts of `random` to draw a change that was not tried before
+FARTHEST = math.log(8.0)  # largest change of a literal without a range, by ratio
+_GOLDEN = (5**0.5 - 1) / 2  # its multiples modulo 1 are spread evenly, in any stretch
 
 
 class Noop:
-    """Changes nothing, and asks for a run all the same."""
+    """Changes nothing, and requests a run of the parent."""
 
     name = "noop"
 
     def propose(self, workspace: Path, brief: Brief) -> Proposal:  # noqa: ARG002
-        """The parent as it is, once more."""
+        """A run of the parent, unchanged."""
         return Proposal("control: the code as it is, run again", again=True)
 
 
 class RandomLiteral:
-    """Changes one literal by chance, and never learns: random search.
+    """Random search: changes one literal at random, and never learns.
 
-    Constants with a range are drawn from their range; where there is none, any number of the code
-    is multiplied by up to eight, or divided.
+    A constant with a range is drawn from it. A file without such constants gets one of its numbers
+    multiplied or divided by up to eight.
     """
 
     name = "random"
 
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed
-        self._seen: dict[str, str] = {}  # by commit, a hash of its files: only a cache
+        self._seen: dict[str, str] = {}  # cache: commit -> hash of its files
 
     def propose(self, workspace: Path, brief: Brief) -> Proposal:
-        """One literal, one value; ProposerError when no draw is new."""
+        """Change one literal; ProposerError when no draw is new."""
         files = {path: _text(workspace / path) for path in brief.editable}
         found = [(path, one) for path, text in files.items() for one in _literals(path, text)]
         rng = Random(f"{self._seed} random {brief.number}")
         tried = self._tried(brief)
         for _ in range(DRAWS if found else 0):
             path, one = rng.choice(found)
-            value = _drawn(one, rng)
+            value = _draw(one, rng)
             start, end = one.span
             text = files[path][:start] + one.written(value) + files[path][end:]
             if value != one.value and _hash(files | {path: text}) not in tried:
                 (workspace / path).write_bytes(text.encode("utf-8", "surrogateescape"))
                 return Proposal(f"control: {one.name} {one.text} -> {one.written(value)} (random)")
         raise ProposerError(
-            f"no literal of {', '.join(brief.editable)} is left to change by chance: there is no "
+            f"no literal of {', '.join(brief.editable)} is left to change at random: there is no "
             "number in it, or every draw was tried before"
         )
 
@@ -73,13 +81,13 @@ class RandomLiteral:
 
 
 class Controlled:
-    """An agent with control arms, each of which has a fixed share of the trials.
+    """An agent with control arms; each arm gets a fixed share of the trials.
 
     >>> Controlled(OfflineProposer(), [(Noop(), 0.1), (RandomLiteral(), 0.1)])
 
-    Which arm has a trial follows from the seed and the number of experiments alone, and in any
-    stretch of a study each comes close to its share. What fails of a control, or is refused, is
-    the agent's turn; what fails of the agent is the loop's, so that controls never go on alone.
+    The arm of a trial follows from the seed and the trial's number alone, and in any stretch of a
+    study each arm comes close to its share. When an arm fails or its edit is rejected, the agent
+    proposes instead. The agent's own failures go to the loop, so arms never go on alone.
     """
 
     def __init__(
@@ -93,49 +101,49 @@ class Controlled:
 
     @property
     def name(self) -> str:
-        """Who spoke last; the agent before anybody did."""
+        """Name of the arm or agent that proposed last."""
         return self._last.name
 
     @property
     def max_seconds(self) -> float:
-        """Of the one that takes longest."""
+        """Seconds of the slowest among the agent and its arms."""
         return max(max_seconds(one) for one in (self._agent, *(arm for arm, _ in self._arms)))
 
     def propose(self, workspace: Path, brief: Brief) -> Proposal:
-        """The edit of the arm whose turn it is."""
-        distinct = {tried.candidate for tried in brief.history}  # proofs have none of their own
+        """A proposal of the arm that this trial belongs to, or of the agent."""
+        distinct = {tried.candidate for tried in brief.history}  # confirmations reuse one
         number = len(distinct) + brief.under_way
-        arm = None if number == self._number else self._turn(number)
+        arm = None if number == self._number else self._arm_of(number)
         self._number = number
         if arm is not None:
             self._last = arm
             try:
                 return arm.propose(workspace, brief)
             except ProposerError:
-                pass  # a control that has nothing to say is no reason to end a night
+                pass  # an arm with nothing left to try must not end the study
         self._last = self._agent
         return self._agent.propose(workspace, brief)
 
     @property
-    def owed(self) -> float:
-        """The agent's."""
-        return owed(self._agent)
+    def pending_cost(self) -> float:
+        """Dollars that the agent's current call may cost."""
+        return pending_cost(self._agent)
 
     @property
-    def spoke(self) -> Proposer:
-        """Who spoke last; the agent before anybody did."""
+    def last_proposer(self) -> Proposer:
+        """The arm or agent that proposed last; the agent at first."""
         return self._last
 
     def renew(self) -> bool:
-        """The agent begins anew, if it can."""
+        """Renew the agent; return whether it can be renewed."""
         return isinstance(self._agent, Renewable) and self._agent.renew()
 
     def rotate(self) -> str | None:
-        """The next of the agents, where there are several."""
-        return self._agent.rotate() if isinstance(self._agent, Yielding) else None
+        """Switch to the next agent, if the agent is a team."""
+        return self._agent.rotate() if isinstance(self._agent, Rotating) else None
 
-    def _turn(self, number: int) -> Proposer | None:
-        """Whose trial this is; None is the agent's."""
+    def _arm_of(self, number: int) -> Proposer | None:
+        """The arm that a trial belongs to; None: it is the agent's."""
         place = (Random(f"controls {self._seed}").random() + number * _GOLDEN) % 1.0
         for arm, share in self._arms:
             place -= share
@@ -145,7 +153,7 @@ class Controlled:
 
 
 def _literals(path: str, text: str) -> list[Constant]:
-    """Constants with a range, else every number of the code; none of what is no Python."""
+    """Constants with a range, else every number; none where the file is not valid Python."""
     if not path.endswith(".py"):
         return []
     try:
@@ -155,8 +163,8 @@ def _literals(path: str, text: str) -> list[Constant]:
         return []
 
 
-def _drawn(one: Constant, rng: Random) -> Value:
-    """A value by chance: of the range, or so many times what stood there."""
+def _draw(one: Constant, rng: Random) -> Value:
+    """A random value: from the range, or the old value times a random factor."""
     if isinstance(one.knob, Choices):
         return rng.choice(one.knob.values)
     if one.knob is not None:

@@ -1,4 +1,4 @@
-"""ScriptedProposer: a proposer for tests and demonstrations that does what a list says."""
+"""ScriptedProposer: plays a list of edits, for tests and demonstrations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autoresearch.proposers import Brief, Proposal
 
 @dataclass(frozen=True)
 class Edit:
-    """Texts to write, by path in the workspace, and the note that goes with them."""
+    """Texts to write, by path in the workspace, and the proposal's note."""
 
     files: Mapping[str, str]
     note: str = "scripted edit"
@@ -24,7 +24,7 @@ Step = Edit | Callable[[Path, Brief], str | Proposal]
 
 
 class ScriptedProposer:
-    """Plays its steps in order, one a call, then raises ProposerError.
+    """Plays its steps in order, one per call, then raises ProposerError.
 
     >>> proposer = ScriptedProposer([Edit({"train.py": "LR = 0.1\\n"}, "larger rate")])
 
@@ -47,8 +47,8 @@ class ScriptedProposer:
         self.briefs.append(brief)
         if isinstance(step, Edit):
             return _write(workspace, step)
-        said = step(workspace, brief)
-        return Proposal(said) if isinstance(said, str) else said
+        proposal = step(workspace, brief)
+        return Proposal(proposal) if isinstance(proposal, str) else proposal
 
 
 def _write(workspace: Path, edit: Edit) -> Proposal:

@@ -1,7 +1,7 @@
-"""Proposals written down as they come, and played back byte for byte without a model.
+"""Records proposals to a file, and replays them byte for byte without a model.
 
-One JSON object a line: what the editable files were (a hash), what became of those that changed,
-and what the proposer said. A failure is written down like a proposal, and fails again.
+One JSON object per line: a hash of the editable files before, the content of those that changed,
+and the proposal. A failure is recorded like a proposal, and replayed as the same failure.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from autoresearch.proposers import (
     ProposalFailed,
     Proposer,
     Renewable,
-    Yielding,
+    Rotating,
     max_seconds,
-    owed,
+    pending_cost,
 )
 
 FORMAT = "autoresearch proposals 1"
-WAITS = ("retry_after", "ago")  # of a failure: what is not waited again
+WAITS = ("retry_after", "ago")  # fields of a failure that are not recorded: a replay does not wait
 LARGEST = 1 << 20  # bytes of an editable file
 
-Files = Mapping[str, bytes | None]  # editable path -> content; None: no regular file
+Files = Mapping[str, bytes | None]  # editable path -> content; None: not a regular file
 
 
 class Recorder:
-    """Passes on what another proposer does, and appends it to a file, on disk before it returns.
+    """Wraps a proposer and appends each of its proposals to a file, durably, before it returns.
 
     >>> Recorder(LLMProposer("gpt-5-mini"), Path("night.jsonl"))
     """
@@ -45,21 +45,21 @@ class Recorder:
     def __init__(self, proposer: Proposer, path: Path) -> None:
         self._proposer = proposer
         self._path = path
-        self._last: dict[str, Any] = {}  # where the last proposal stood
+        self._last: dict[str, Any] = {}  # trial and parent of the last proposal
         _begin(path)
 
     @property
     def name(self) -> str:
-        """The other proposer's."""
+        """Name of the recorded proposer."""
         return self._proposer.name
 
     @property
     def max_seconds(self) -> float:
-        """The other proposer's."""
+        """Seconds that a proposal of the recorded proposer may take."""
         return max_seconds(self._proposer)
 
     def propose(self, workspace: Path, brief: Brief) -> Proposal:
-        """The other's proposal, or its failure, written down."""
+        """The recorded proposer's proposal or failure, written to the file first."""
         before = _files(workspace, brief)
         row: dict[str, Any] = {"trial": brief.number, "parent": _hash(before)}
         self._last = dict(row)
@@ -67,49 +67,49 @@ class Recorder:
         try:
             proposal = self._proposer.propose(workspace, brief)
         except ProposalFailed as failed:
-            told = {key: value for key, value in vars(failed).items() if key not in WAITS}
-            self._append(row | {"failed": {"message": str(failed), **told}})
+            fields = {key: value for key, value in vars(failed).items() if key not in WAITS}
+            self._append(row | {"failed": {"message": str(failed), **fields}})
             raise
         except ProposerError as error:
             self._append(row | {"over": str(error)})
             raise
         after = _files(workspace, brief)
-        edited = {path: _coded(after[path]) for path in after if after[path] != before[path]}
-        self._append(row | {"files": edited, "proposal": _plain(proposal)})
+        edited = {path: _encode(after[path]) for path in after if after[path] != before[path]}
+        self._append(row | {"files": edited, "proposal": _as_dict(proposal)})
         return proposal
 
     @property
-    def owed(self) -> float:
-        """The other's."""
-        return owed(self._proposer)
+    def pending_cost(self) -> float:
+        """Dollars that the recorded proposer's current call may cost."""
+        return pending_cost(self._proposer)
 
     @property
-    def spoke(self) -> Proposer:
-        """The other, or whoever spoke for it."""
+    def last_proposer(self) -> Proposer:
+        """The recorded proposer."""
         return self._proposer
 
     def renew(self) -> bool:
-        """The other begins anew, if it can."""
+        """Renew the recorded proposer; return whether it can be renewed."""
         return isinstance(self._proposer, Renewable) and self._proposer.renew()
 
     def rotate(self) -> str | None:
-        """The other gives way, if it can."""
-        return self._proposer.rotate() if isinstance(self._proposer, Yielding) else None
+        """Rotate the recorded proposer, if it is a team."""
+        return self._proposer.rotate() if isinstance(self._proposer, Rotating) else None
 
     def overtaken(self) -> None:
-        """What was made last is paid, and not run."""
+        """Record that the last proposal was paid for and is not run."""
         self._append({**self._last, "overtaken": True})
 
     def _append(self, row: Mapping[str, Any]) -> None:
         line = json.dumps({**row, "proposer": self.name}, ensure_ascii=True)
-        _write(self._path, f"{line}\n".encode(), os.O_APPEND)
+        _write_durably(self._path, f"{line}\n".encode(), os.O_APPEND)
 
 
 class Replayer:
-    """Plays a recording back: the same edits, notes and costs for the same files, trial by trial.
+    """Replays a recording: the same edits, notes and costs for the same files, trial by trial.
 
-    Raises ProposerError when the study stands at other files than the recorded one did, and when
-    the recording is over. Waits that were recorded are not waited again.
+    Raises ProposerError when the study's files differ from the recorded ones, and at the end of
+    the recording. Recorded waits are skipped.
     """
 
     def __init__(self, path: Path) -> None:
@@ -120,16 +120,16 @@ class Replayer:
 
     @property
     def max_seconds(self) -> float:
-        """Something where the next proposal was made ahead, so that it is so again."""
+        """Above 0 where the next proposal was made ahead of time, so that it is again."""
         return float(any(row.get("ahead") for row in self._rows[self._at : self._at + 1]))
 
     def propose(self, workspace: Path, brief: Brief) -> Proposal:
-        """Do what was done at this trial."""
+        """Repeat what was recorded for this trial."""
         row = self._next(brief.number)
         before = _hash(_files(workspace, brief))
         self.name = row["proposer"]
         if row["parent"] != before:
-            raise ProposerError(self._differs(row, before))
+            raise ProposerError(self._difference(row, before))
         outcome = _outcome(row)
         if isinstance(outcome, ProposerError):
             raise outcome
@@ -138,7 +138,7 @@ class Replayer:
         return outcome
 
     def _next(self, trial: int) -> dict[str, Any]:
-        """The next row, those of trials that are done left out."""
+        """The next row; rows of trials that are done are skipped."""
         while self._at < len(self._rows) and self._rows[self._at]["trial"] < trial:
             self._at += 1
         if self._at == len(self._rows):
@@ -152,15 +152,15 @@ class Replayer:
         self._at += 1
         return row
 
-    def _differs(self, row: Mapping[str, Any], before: str) -> str:
+    def _difference(self, row: Mapping[str, Any], before: str) -> str:
         return (
             f"{self._path}: proposal {self._at} (trial {row['trial']}) was made for other files: "
             f"recorded {row['parent'][:12]}, here {before[:12]}. The lab has changed, or a trial "
-            "was judged otherwise than then: a replay needs the same lab, strategy and seed."
+            "was decided differently: a replay needs the same lab, strategy and seed."
         )
 
 
-# ---- files and their form ----------------------------------------------------------------------
+# ---- files and their encoding ------------------------------------------------------------------
 
 
 def _files(workspace: Path, brief: Brief) -> Files:
@@ -178,13 +178,13 @@ def _hash(files: Files) -> str:
     """One hash of all editable files and their names."""
     whole = hashlib.sha256()
     for path, content in sorted(files.items()):
-        told = "-" if content is None else hashlib.sha256(content).hexdigest()
-        whole.update(f"{path}\0{told}\n".encode("utf-8", "surrogateescape"))
+        digest = "-" if content is None else hashlib.sha256(content).hexdigest()
+        whole.update(f"{path}\0{digest}\n".encode("utf-8", "surrogateescape"))
     return whole.hexdigest()
 
 
-def _coded(content: bytes | None) -> dict[str, str] | None:
-    """Text where it is text, for people who read the recording; else base64."""
+def _encode(content: bytes | None) -> dict[str, str] | None:
+    """As text if it is valid UTF-8, so that people can read the recording; else as base64."""
     if content is None:
         return None
     try:
@@ -194,7 +194,7 @@ def _coded(content: bytes | None) -> dict[str, str] | None:
 
 
 def _restore(workspace: Path, path: str, coded: Mapping[str, str] | None, brief: Brief) -> None:
-    """Leave a file as the recorded proposer did; an unknown path is not ours to write."""
+    """Write a file as recorded; ProposerError for a path that is not editable."""
     if path not in brief.editable:
         raise ProposerError(f"The recording edits {path}, which may not be edited in this lab.")
     target = workspace / path
@@ -205,7 +205,7 @@ def _restore(workspace: Path, path: str, coded: Mapping[str, str] | None, brief:
         target.write_bytes(content)
 
 
-def _plain(proposal: Proposal) -> dict[str, Any]:
+def _as_dict(proposal: Proposal) -> dict[str, Any]:
     return {**asdict(proposal), "details": dict(proposal.details)}
 
 
@@ -213,21 +213,20 @@ def _plain(proposal: Proposal) -> dict[str, Any]:
 
 
 def _begin(path: Path) -> None:
-    """A new recording, or one to go on with; a line that a power cut tore is taken off."""
+    """Start a recording or continue one; a half-written last line is removed."""
     head = f"{json.dumps({'format': FORMAT})}\n".encode()
     if not path.exists() or not path.stat().st_size:
-        _write(path, head, os.O_TRUNC)
+        _write_durably(path, head, os.O_TRUNC)
         sync_folder(path.parent)
         return
-    _read(path)  # refuses a file that is no recording, before anything is added to it
+    _read(path)  # rejects a file that is not a recording, before anything is added
     content = path.read_bytes()
     whole = content.rfind(b"\n") + 1
     if whole != len(content):
         os.truncate(path, whole)
 
 
-def _write(path: Path, data: bytes, how: int) -> None:
-    """Write, and wait for the disk."""
+def _write_durably(path: Path, data: bytes, how: int) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | how, 0o644)
     try:
         while data:
@@ -238,13 +237,13 @@ def _write(path: Path, data: bytes, how: int) -> None:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    """All whole lines but the first; a torn last one is left out."""
+    """All complete lines but the header."""
     try:
         lines = path.read_bytes().split(b"\n")[:-1]
     except OSError as error:
         raise ProposerError(f"The recording cannot be read: {error}") from error
     if not lines or _parsed(lines[0]).get("format") != FORMAT:
-        raise ProposerError(f"{path} is no recording of proposals (--record FILE writes one).")
+        raise ProposerError(f"{path} is not a recording of proposals (--record FILE writes one).")
     rows = [_row(path, number, line) for number, line in enumerate(lines[1:], start=2)]
     pairs = zip(rows, [*rows[1:], None], strict=True)
     return [row for row, after in pairs if "overtaken" not in row and not _lost(row, after)]
@@ -259,7 +258,7 @@ def _parsed(line: bytes) -> dict[str, Any]:
 
 
 def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
-    """A line, if it has what a replay needs."""
+    """The row of a line; ProposerError when a field is missing or has the wrong type."""
     row = _parsed(line)
     kinds = {"trial": int, "parent": str, "proposer": str}
     try:
@@ -269,27 +268,29 @@ def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
     except (KeyError, TypeError, AttributeError, ValueError):
         whole = False
     if not whole:
-        raise ProposerError(f"{path}, line {number}: this is no recorded proposal.")
+        raise ProposerError(f"{path}, line {number}: this is not a recorded proposal.")
     return row
 
 
 def _outcome(row: Mapping[str, Any]) -> Proposal | ProposerError:
-    """What came of it then."""
+    """The recorded proposal or failure."""
     if "over" in row:
         return ProposerError(row["over"])
     if "failed" in row:
-        told = dict(row["failed"])
-        failed = ProposalFailed(told.pop("kind"), told.pop("message"), retry_after=0.0, **told)
-        failed.ago = math.inf  # that wait is long over
+        fields = dict(row["failed"])
+        failed = ProposalFailed(
+            fields.pop("kind"), fields.pop("message"), retry_after=0.0, **fields
+        )
+        failed.ago = math.inf  # so that nothing is waited for
         return failed
     row["files"].items()
     return Proposal(**row["proposal"])
 
 
 def _lost(row: Mapping[str, Any], after: Mapping[str, Any] | None) -> bool:
-    """Whether an edit was made twice for one trial: the loop was killed before it was recorded.
+    """Whether an edit was made twice for one trial because the loop was killed in between.
 
-    One that was overtaken, or must not run, was followed by another in the study as well.
+    An edit that was overtaken or must not run was followed by another in the study as well.
     """
     edits = row.get("files") or {}
     runs = bool(edits) and None not in edits.values() and not row["proposal"].get("fault")

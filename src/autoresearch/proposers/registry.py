@@ -1,4 +1,4 @@
-"""Proposers by name: a short one of ours, the path of anybody's class, a list, or a mix."""
+"""Proposers by name: a short name, the dotted path of a class, a list, or a mix."""
 
 from __future__ import annotations
 
@@ -18,102 +18,106 @@ PROPOSERS = {
     "noop": "autoresearch.proposers.controls:Noop",
     "random": "autoresearch.proposers.controls:RandomLiteral",
 }
-# Short names that take more after a colon, and the argument of the constructor that it becomes.
+# Short name -> the constructor argument that the text after a colon becomes.
 ARGUMENT = {"llm": "model"}
 MIX = "mix"
 
 
-def make_proposer(name: str, seed: int = 0, ground: AgentContext | None = None) -> Proposer:
-    """The proposer of that name; one whose constructor takes a `seed` or a `ground` is given ours.
+def make_proposer(name: str, seed: int = 0, context: AgentContext | None = None) -> Proposer:
+    """The proposer of a name; its constructor gets `seed` and `context` if it has such parameters.
 
-    `offline`, `llm:gpt-5-mini`, `package.module:Class`; `codex,llm,offline` is a list where the
-    first that can go on proposes; `mix:offline=0.7,llm=0.3` draws by weight.
+    `offline`, `llm:gpt-5-mini`, `package.module:Class`; in the list `codex,llm,offline` the first
+    that is available proposes; `mix:offline=0.7,llm=0.3` draws by weight. ProposerError names
+    what was wrong and what is allowed.
     """
     if name.startswith(f"{MIX}:"):
-        return _mix(name, seed, ground)
+        return _mix(name, seed, context)
     if "," in name:
-        return _fallback(name, seed, ground)
-    return _one(name, seed, ground)
+        return _fallback(name, seed, context)
+    return _one(name, seed, context)
 
 
 def with_controls(
-    agent: Proposer, controls: str, seed: int = 0, ground: AgentContext | None = None
+    agent: Proposer, controls: str, seed: int = 0, context: AgentContext | None = None
 ) -> Proposer:
-    """An agent, and beside it arms of a fixed share of the trials: `noop=0.1,random=0.1`."""
+    """An agent with control arms and their shares of the trials: `noop=0.1,random=0.1`."""
     from autoresearch.proposers.controls import Controlled
 
-    example = "noop=0.1,random=0.1; shares are parts of all trials, and the rest is the agent's."
-    arms = [(_one(name, seed, ground), share) for name, share in _shares(controls, example)]
-    if (whole := sum(share for _, share in arms)) >= 1:
+    example = "noop=0.1,random=0.1; shares are parts of all trials, and the agent gets the rest."
+    arms = [(_one(name, seed, context), share) for name, share in _shares(controls, example)]
+    if (total := sum(share for _, share in arms)) >= 1:
         raise ProposerError(
-            f"{controls!r}: {whole:g} of all trials leave none to the agent. "
+            f"{controls!r}: {total:g} of all trials leaves none for the agent. "
             f"Controls look like {example}"
         )
     return Controlled(agent, arms, seed)
 
 
-def _mix(name: str, seed: int, ground: AgentContext | None) -> Proposer:
-    """`mix:A=WEIGHT,B=WEIGHT`; a weight is any number above nothing."""
-    from autoresearch.proposers.mix import Mix
+def _mix(name: str, seed: int, context: AgentContext | None) -> Proposer:
+    """`mix:A=WEIGHT,B=WEIGHT`; a weight is any number above 0."""
+    from autoresearch.proposers.team import Mix
 
     example = "mix:offline=0.7,llm=0.3; weights are numbers above 0 and need not add up to 1."
     given = _shares(name.removeprefix(f"{MIX}:"), example)
-    return Mix([(label, _one(label, seed, ground), weight) for label, weight in given], seed)
+    return Mix([(label, _one(label, seed, context), weight) for label, weight in given], seed)
 
 
 def _shares(text: str, example: str) -> list[tuple[str, float]]:
-    """`A=NUMBER,B=NUMBER`, each number above nothing."""
+    """`A=NUMBER,B=NUMBER`, each number above 0."""
     found = []
     for part in text.split(","):
         label, _, number = (word.strip() for word in part.rpartition("="))
         if not label or not 0 < _number(number) < math.inf:
             raise ProposerError(
-                f"{text!r}: {part.strip()!r} is no proposer and weight. It looks like {example}"
+                f"{text!r}: {part.strip()!r} is not a proposer and a weight. "
+                f"It looks like {example}"
             )
         found.append((label, _number(number)))
     return found
 
 
-def _fallback(name: str, seed: int, ground: AgentContext | None) -> Proposer:
-    """`A,B,C`: in this order."""
-    from autoresearch.proposers.fallback import Fallback
+def _fallback(name: str, seed: int, context: AgentContext | None) -> Proposer:
+    """`A,B,C`, in this order."""
+    from autoresearch.proposers.team import Fallback
 
     labels = [label.strip() for label in name.split(",")]
     if not all(labels):
         raise ProposerError(f"{name!r}: a name is missing. A list looks like llm,offline.")
-    return Fallback([(label, _one(label, seed, ground)) for label in labels])
+    return Fallback([(label, _one(label, seed, context)) for label in labels])
 
 
-def _one(name: str, seed: int, ground: AgentContext | None) -> Proposer:
-    """A single proposer."""
+def _one(name: str, seed: int, context: AgentContext | None) -> Proposer:
+    """One proposer: ours, a coding agent of a preset, or a class by its dotted path."""
     short, colon, argument = name.partition(":")
     if colon and short in PROPOSERS:
-        return _made(short, seed, ground, _taken(short, argument))
+        return _build(short, seed, context, _colon_argument(short, argument))
     if colon and "." not in short and (hint := nearest(short, [*ARGUMENT, MIX])):
         raise ProposerError(f"No proposer is named {short!r}{hint}.")
     if name not in PROPOSERS and "." not in name and not colon:
-        agents = load_presets(ground.agents if ground else None)
+        agents = load_presets(context.agents if context else None)
         if name in agents:
-            return CommandProposer(agents[name], ground)
+            return CommandProposer(agents[name], context)
         resolve("proposer", name, dict.fromkeys((*PROPOSERS, *agents), ""), ProposerError)
-    return _made(name, seed, ground, {})
+    return _build(name, seed, context, {})
 
 
-def _taken(short: str, argument: str) -> dict[str, Any]:
-    """What stands after the colon, as an argument."""
+def _colon_argument(short: str, argument: str) -> dict[str, Any]:
+    """The text after the colon, as a constructor argument."""
     if short not in ARGUMENT:
         raise ProposerError(f"The proposer {short!r} takes nothing after a colon: {argument!r}.")
     if not argument.strip():
-        raise ProposerError(f"After {short!r} and a colon stands its {ARGUMENT[short]}.")
+        raise ProposerError(
+            f"The name of a {ARGUMENT[short]} is missing after {short}:, as in {short}:NAME."
+        )
     return {ARGUMENT[short]: argument.strip()}
 
 
-def _made(name: str, seed: int, ground: AgentContext | None, given: dict[str, Any]) -> Proposer:
-    made = _find(name)
-    proposer: Proposer = made(**_arguments(name, made, seed, ground), **given)
+def _build(name: str, seed: int, context: AgentContext | None, given: dict[str, Any]) -> Proposer:
+    found = _find_class(name)
+    proposer: Proposer = found(**_arguments(name, found, seed, context), **given)
     if not callable(getattr(proposer, "propose", None)) or not hasattr(proposer, "name"):
         raise ProposerError(
-            f"{name!r} is no proposer: {made.__name__} needs a `name` and a method "
+            f"{name!r} is not a proposer: {found.__name__} needs a `name` and a method "
             "`propose(workspace, brief)`"
         )
     return proposer
@@ -126,8 +130,8 @@ def _number(text: str) -> float:
         return math.nan
 
 
-def _find(name: str) -> type[Any]:
-    """The class, or ProposerError; the failure of somebody's module is told in its own words."""
+def _find_class(name: str) -> type[Any]:
+    """The class, or ProposerError; an error of the user's module is reported in its own words."""
     try:
         return resolve("proposer", name, PROPOSERS, ProposerError)
     except AutoResearchError:
@@ -135,29 +139,30 @@ def _find(name: str) -> type[Any]:
     except Exception as error:
         raise ProposerError(
             f"the proposer {name!r} could not be imported: "
-            f"{type(error).__name__}: {error}{_place(error)}"
+            f"{type(error).__name__}: {error}{_source_line(error)}"
         ) from error
 
 
-def _place(error: Exception) -> str:
+def _source_line(error: Exception) -> str:
+    """Where in the user's module an import failed, or nothing."""
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames[1:] if "importlib" not in frame.filename]
     return f" ({theirs[-1].filename}:{theirs[-1].lineno})" if len(theirs) > 1 else ""
 
 
 def _arguments(
-    name: str, made: type[Any], seed: int, ground: AgentContext | None
+    name: str, found: type[Any], seed: int, context: AgentContext | None
 ) -> dict[str, Any]:
-    """What the constructor is called with, as far as it asks for it."""
-    signature = inspect.signature(made)
-    ours = {"seed": seed, "ground": ground or AgentContext()}
+    """Those of `seed` and `context` that the constructor accepts."""
+    signature = inspect.signature(found)
+    ours = {"seed": seed, "context": context or AgentContext()}
     given = {key: value for key, value in ours.items() if key in signature.parameters}
     try:
         signature.bind(**given)
     except TypeError as error:
         raise ProposerError(
-            f"the proposer {name!r} cannot be made by name: {error}. Only arguments called "
-            "`seed` and `ground` are given; give the others a default, or name a class that fills "
-            "them in"
+            f"the proposer {name!r} cannot be made by name: {error}. Only `seed` and "
+            "`context` are passed; give the other arguments a default, or name a class that sets "
+            "them"
         ) from error
     return given

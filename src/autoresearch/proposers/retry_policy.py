@@ -1,4 +1,4 @@
-"""What to do when no proposal comes: wait, begin anew, let another one try, or stop."""
+"""What to do when a proposer gives no proposal: wait, start over, switch to another, or stop."""
 
 from __future__ import annotations
 
@@ -6,34 +6,34 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from autoresearch.proposers import ProposalFailed, Proposer, Renewable, Yielding
+from autoresearch.proposers import ProposalFailed, Proposer, Renewable, Rotating
 
-LONGEST = 24 * 3600.0  # seconds of any one wait, whatever the other side asks for
+LONGEST = 24 * 3600.0  # seconds of one wait at most, whatever a server requests
 
 
 @dataclass(frozen=True)
 class Advice:
-    """What to do now."""
+    """What the loop should do now."""
 
     wait: float = 0.0  # seconds
-    renew: bool = False  # another session, another beginning
+    renew: bool = False  # start a new session
     rotate: bool = False  # the next proposer, where there are several
-    stop: bool = False  # only a person can mend it
+    stop: bool = False  # only a person can fix it
 
 
 @dataclass
 class RetryPolicy:
-    """Keeps a night going over proposals that come to nothing; made for one session of the loop.
+    """Keeps a study going when proposals fail; one object per session of the loop.
 
-    busy      waits, ever longer, at random within the limit; never less than was asked for
-    stop      ends it
-    refusal   begins anew at once, and counts as the others do
-    others    count, and so does a proposal that brings nothing to run; the `renew`-th in a row
-              begins anew, each `rotate`-th lets the next proposer try; where there is none, the
-              `pause`-th and each after it pauses, ever longer
+    busy      wait, longer each time, at random within a limit, never less than was requested
+    stop      end the session
+    refusal   renew the proposer at once, and count the failure like the others
+    others    count, and so does a proposal that cannot be run. Each `renew`-th in a row renews
+              the proposer, each `rotate`-th switches to the next one; where there is none, the
+              `pause`-th and each after it pauses, longer each time
     """
 
-    first: float = 5.0  # seconds that the first wait takes at most; doubles up to `longest`
+    first: float = 5.0  # seconds of the first wait at most; doubles up to `longest`
     longest: float = 1800.0
     renew: int = 3
     rotate: int = 6
@@ -45,43 +45,43 @@ class RetryPolicy:
     _empty: int = field(default=0, init=False)
 
     def after(self, failed: ProposalFailed) -> Advice:
-        """What helps against this failure, coming after those before it."""
+        """What to do after this failure and those before it."""
         if failed.kind == "stop":
             return Advice(stop=True)
         if failed.kind == "busy":
             self._busy += 1
             return Advice(max(0.0, self._backoff(failed.retry_after or 0.0) - failed.ago))
-        advice = self._counted()
+        advice = self._count_failure()
         wait = max(0.0, advice.wait - failed.ago)
         return replace(advice, wait=wait, renew=advice.renew or failed.kind == "refusal")
 
     def repeated(self) -> Advice:
-        """What helps against a proposal that came and brought nothing to run: tried before, say."""
+        """What to do after a proposal that cannot be run, such as one that was tried before."""
         self._busy = 0
-        return self._counted()
+        return self._count_failure()
 
     def follow(self, advice: Advice, proposer: Proposer) -> tuple[str, float]:
-        """Do what was advised with a proposer, as far as it can: in words, and what to wait.
+        """Apply an advice to a proposer, as far as it can.
 
-        Another one that takes over is not waited for, and its failures are counted anew.
+        Returns what was done, in words, and the seconds to wait. After a switch to another
+        proposer there is no wait, and failures are counted from zero.
         """
-        if advice.rotate and isinstance(proposer, Yielding) and (other := proposer.rotate()):
+        if advice.rotate and isinstance(proposer, Rotating) and (other := proposer.rotate()):
             self._empty = 0
             return f"{other} goes on", 0.0
         renewed = advice.renew and isinstance(proposer, Renewable) and proposer.renew()
         return "it begins anew" if renewed else "", advice.wait
 
     def forget(self) -> None:
-        """A proposal came, and was run."""
+        """Reset the counts: a proposal was run."""
         self._busy = self._empty = 0
 
     @property
     def in_a_row(self) -> int:
-        """Proposals that brought nothing, since the last that was run."""
+        """Failures since the last proposal that was run."""
         return self._empty
 
-    def _counted(self) -> Advice:
-        """One more that brought nothing."""
+    def _count_failure(self) -> Advice:
         self._empty += 1
         over = self._empty - self.pause
         wait = (
@@ -90,7 +90,7 @@ class RetryPolicy:
         renew, rotate = self._empty % self.renew == 0, self._empty % self.rotate == 0
         return Advice(wait, renew=renew, rotate=rotate)
 
-    def _backoff(self, asked: float) -> float:
-        """At random up to a limit that doubles: many who wait must not come back together."""
+    def _backoff(self, requested: float) -> float:
+        """Seconds, random up to a limit that doubles: many clients must not retry together."""
         limit = min(self.first * 2.0 ** min(self._busy - 1, 60), self.longest)
-        return min(asked + self.chance(0.0, limit), LONGEST)
+        return min(requested + self.chance(0.0, limit), LONGEST)

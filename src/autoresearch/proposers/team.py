@@ -1,7 +1,12 @@
-"""Several proposers as one: who cannot go on now is passed over, so that the night goes on."""
+"""Several proposers as one: a list in order of preference (Fallback), or a draw by weight (Mix).
+
+A member that cannot propose now is skipped, so that the study goes on.
+"""
 
 from __future__ import annotations
 
+import math
+import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,189 +21,227 @@ from autoresearch.proposers import (
     Proposer,
     Renewable,
     max_seconds,
-    owed,
+    pending_cost,
 )
 
-PAUSE = 60.0  # seconds that a busy one is passed over when it does not say how long
-YIELD = 1800.0  # and one that gave way because nothing came of it; doubles each time
-LONGEST = 4 * 3600.0
+BUSY_PAUSE = 60.0  # seconds that a busy member is skipped when it names no time
+ROTATED_PAUSE = 1800.0  # seconds that a member is skipped after `rotate`; doubles each time
+LONGEST_PAUSE = 4 * 3600.0
 
 
 @dataclass
 class TeamMember:
-    """One proposer of a team, by the name that it was asked for, and whether it is out."""
+    """One proposer of a team, under the name that the user gave, and whether it is available."""
 
     label: str
     proposer: Proposer
-    out: str = ""  # why a person is needed; it stays out
-    until: float = 0.0  # the clock's time before which it is passed over
-    yielded: int = 0  # times that it gave way: each time it is passed over for longer
-    busy: str = ""  # what it said then
+    out: str = ""  # why it needs a person; it stays out for the session
+    until: float = 0.0  # time of the team's clock until which it is skipped
+    rotations: int = 0  # times that `rotate` passed it over
+    busy: str = ""  # its message when it was last skipped
 
 
 class Team:
-    """Asks its members in a given order until one proposes.
+    """Asks its members in the order that a subclass chooses, until one proposes.
 
-    One that says `stop` is out for the session, one that is `busy` is passed over for as long as
-    it asked, one that has nothing left is asked again next time. Any other failure is the loop's.
+    A member whose failure is `stop` is out for the session. One that is `busy` is skipped for as
+    long as it requested. One that has nothing left to try is asked again next time. The loop
+    handles all other failures.
     """
+
+    label = "team"  # the team's name until a member has proposed
 
     def __init__(
         self, members: Iterable[tuple[str, Proposer]], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.members = [TeamMember(label, proposer) for label, proposer in members]
-        self.last = ""  # short name of who spoke last
-        self._spoke: TeamMember | None = None
-        self._spent = 0.0  # dollars, by those that failed in the call under way
+        self._members = [TeamMember(label, proposer) for label, proposer in members]
+        self._last: TeamMember | None = None  # the member that proposed or failed last
+        self._last_name = ""
+        self._failed_cost = 0.0  # dollars of members that failed in the current call
         self._clock = clock
 
     @property
+    def name(self) -> str:
+        """Name of the member that proposed last, so that the ledger records that one."""
+        return self._last_name or self.label
+
+    @property
     def max_seconds(self) -> float:
-        """Seconds that one proposal may take, when each member is asked in turn."""
-        return sum(max_seconds(member.proposer) for member in self.members)
+        """Seconds that one proposal may take when every member is asked in turn."""
+        return sum(max_seconds(member.proposer) for member in self._members)
 
-    def propose(self, order: Sequence[int], workspace: Path, brief: Brief) -> Proposal:
-        """The first proposal that comes of it, with what the failed ones cost."""
+    @property
+    def pending_cost(self) -> float:
+        """Dollars that the current call may cost, including members that failed in it."""
+        return self._failed_cost + sum(pending_cost(member.proposer) for member in self._members)
+
+    @property
+    def last_proposer(self) -> Proposer | None:
+        """The member that proposed or failed last."""
+        return self._last.proposer if self._last else None
+
+    def order(self, brief: Brief) -> Sequence[int]:
+        """Indexes of the members to ask, first to last."""
+        raise NotImplementedError
+
+    def propose(self, workspace: Path, brief: Brief) -> Proposal:
+        """The first proposal of a member, its cost including failed members.
+
+        Raises ProposalFailed or ProposerError when no member can propose.
+        """
         try:
-            return self._asked(order, workspace, brief)
+            return self._propose(self.order(brief), workspace, brief)
         finally:
-            self._spent = 0.0
+            self._failed_cost = 0.0
 
-    def _asked(self, order: Sequence[int], workspace: Path, brief: Brief) -> Proposal:
-        before = {path: _content(workspace / path) for path in brief.editable}
-        spent, tokens = 0.0, 0
-        said: list[str] = []
-        busy: list[TeamMember] = []  # now, even if it asked for no wait or the others took longer
-        for member in (self.members[index] for index in order):
+    def _propose(self, order: Sequence[int], workspace: Path, brief: Brief) -> Proposal:
+        before = {path: _read_if_regular(workspace / path) for path in brief.editable}
+        cost, tokens = 0.0, 0
+        exhausted: list[str] = []
+        busy: list[TeamMember] = []  # in this call, even if the wait is over by its end
+        for member in (self._members[index] for index in order):
             if not self._available(member):
                 continue
             try:
                 proposal = member.proposer.propose(workspace, brief)
             except ProposalFailed as failed:
-                spent, tokens = spent + failed.cost_usd, tokens + failed.tokens
-                self._spent = spent
-                self._bench(member, failed, spent, tokens)
+                cost, tokens = cost + failed.cost_usd, tokens + failed.tokens
+                self._failed_cost = cost
+                self._skip(member, failed, cost, tokens)
                 busy += [member] if failed.kind == "busy" else []
             except ProposerError as error:
-                said.append(f"{member.label}: {error}")
+                exhausted.append(f"{member.label}: {error}")
             else:
-                return self._told(member, proposal, spent, tokens)
-            _put_back(workspace, before)
-        raise self._nobody(said, busy, spent, tokens)
-
-    @property
-    def owed(self) -> float:
-        """Dollars that the call under way may cost, with what failed in it already."""
-        return self._spent + sum(owed(member.proposer) for member in self.members)
-
-    @property
-    def spoke(self) -> Proposer | None:
-        """Who spoke last."""
-        return self._spoke.proposer if self._spoke else None
+                return self._with_team_details(member, proposal, cost, tokens)
+            _restore(workspace, before)
+        raise self._nobody_can(exhausted, busy, cost, tokens)
 
     def renew(self) -> bool:
-        """Who spoke last begins anew, if it can."""
-        return isinstance(self.spoke, Renewable) and self.spoke.renew()
+        """Renew the member that proposed last; return whether it can be renewed."""
+        return isinstance(self.last_proposer, Renewable) and self.last_proposer.renew()
 
     def rotate(self) -> str | None:
-        """Pass over who spoke last for a while; who can go on, or None when nobody else can."""
-        others = [m for m in self.members if m is not self._spoke and self._available(m)]
-        if self._spoke is None or not others:
+        """Skip the member that proposed last for a while.
+
+        Returns the label of a member that can propose, or None when there is no other.
+        """
+        others = [m for m in self._members if m is not self._last and self._available(m)]
+        if self._last is None or not others:
             return None
-        seconds = min(YIELD * 2.0 ** min(self._spoke.yielded, 60), LONGEST)
-        self._spoke.until, self._spoke.yielded = self._clock() + seconds, self._spoke.yielded + 1
-        self._spoke.busy = "it gave way: nothing came of it"
+        seconds = min(ROTATED_PAUSE * 2.0 ** min(self._last.rotations, 60), LONGEST_PAUSE)
+        self._last.until, self._last.rotations = self._clock() + seconds, self._last.rotations + 1
+        self._last.busy = "skipped for a while: its proposals led to nothing"
         return others[0].label
 
     def _available(self, member: TeamMember) -> bool:
         return not member.out and self._clock() >= member.until
 
-    def _bench(self, member: TeamMember, failed: ProposalFailed, spent: float, tokens: int) -> None:
-        """Remember why a member cannot go on; a failure of another kind goes on to the loop."""
-        self.last, self._spoke = member.proposer.name, member
+    def _skip(self, member: TeamMember, failed: ProposalFailed, cost: float, tokens: int) -> None:
+        """Record why a member cannot propose; raise the failures that the loop handles."""
+        self._last, self._last_name = member, member.proposer.name
         if failed.kind == "stop":
             member.out = str(failed)
         elif failed.kind == "busy":
-            pause = PAUSE if failed.retry_after is None else failed.retry_after
+            pause = BUSY_PAUSE if failed.retry_after is None else failed.retry_after
             member.until, member.busy = self._clock() + pause, str(failed)
         else:
-            failed.cost_usd, failed.tokens = spent, tokens
+            failed.cost_usd, failed.tokens = cost, tokens
             raise failed
 
-    def _told(self, member: TeamMember, proposal: Proposal, spent: float, tokens: int) -> Proposal:
-        """The proposal, who made it, and who could not."""
-        self.last, self._spoke = member.proposer.name, member
-        missing = {f"without {m.label}": m.out or m.busy for m in self._benched()}
+    def _with_team_details(
+        self, member: TeamMember, proposal: Proposal, cost: float, tokens: int
+    ) -> Proposal:
+        """The proposal with the failed members' cost, its author, and the members skipped."""
+        self._last, self._last_name = member, member.proposer.name
+        skipped = [m for m in self._members if not self._available(m)]
+        missing = {f"without {m.label}": m.out or m.busy for m in skipped}
         return replace(
             proposal,
-            cost_usd=proposal.cost_usd + spent,
+            cost_usd=proposal.cost_usd + cost,
             tokens=proposal.tokens + tokens,
             details={**proposal.details, "proposer": member.label, **missing},
         )
 
-    def _benched(self) -> list[TeamMember]:
-        return [member for member in self.members if not self._available(member)]
-
-    def _nobody(
-        self, said: list[str], busy: list[TeamMember], spent: float, tokens: int
+    def _nobody_can(
+        self, exhausted: list[str], busy: list[TeamMember], cost: float, tokens: int
     ) -> ProposerError:
-        """Nobody proposed: wait for the first that is busy, else call a person, else it is over."""
-        benched = [m for m in self.members if m in busy or not self._available(m)]
-        said = [*said, *(f"{member.label}: {member.out or member.busy}" for member in benched)]
-        words = " ".join(["No proposer can go on.", *said])
-        waits = [member.until - self._clock() for member in benched if not member.out]
+        """The failure when no member proposed.
+
+        `busy` until the first member is back; `stop` when each needs a person; else the end.
+        """
+        skipped = [m for m in self._members if m in busy or not self._available(m)]
+        reasons = [
+            *exhausted,
+            *(f"{member.label}: {member.out or member.busy}" for member in skipped),
+        ]
+        message = " ".join(["No proposer can go on.", *reasons])
+        waits = [member.until - self._clock() for member in skipped if not member.out]
         if waits:
             seconds = max(0.0, min(waits))
-            return ProposalFailed("busy", words, retry_after=seconds, cost_usd=spent, tokens=tokens)
-        if benched:
-            return ProposalFailed("stop", words, cost_usd=spent, tokens=tokens)
-        return ProposerError(words)
+            return ProposalFailed(
+                "busy", message, retry_after=seconds, cost_usd=cost, tokens=tokens
+            )
+        if skipped:
+            return ProposalFailed("stop", message, cost_usd=cost, tokens=tokens)
+        return ProposerError(message)
 
 
-class TeamDelegate:
-    """What a proposer says of itself that has a team propose."""
+class Fallback(Team):
+    """Asks its members in the order of the list, each time from the first.
 
-    _team: Team
-    _label: str  # its name before anybody spoke
+    >>> Fallback([("llm", LLMProposer("gpt-5-mini")), ("offline", OfflineProposer())])
+    """
 
-    @property
-    def name(self) -> str:
-        """Who spoke last."""
-        return self._team.last or self._label
+    label = "fallback"
 
-    @property
-    def max_seconds(self) -> float:
-        """Of all its members, one after another."""
-        return self._team.max_seconds
-
-    @property
-    def owed(self) -> float:
-        """Of the one that is asked now, and those that failed before it."""
-        return self._team.owed
-
-    @property
-    def spoke(self) -> Proposer | None:
-        """Who spoke last."""
-        return self._team.spoke
-
-    def renew(self) -> bool:
-        """Who spoke last begins anew, if it can."""
-        return self._team.renew()
-
-    def rotate(self) -> str | None:
-        """Who spoke last is passed over for a while; None when there is no other."""
-        return self._team.rotate()
+    def order(self, brief: Brief) -> Sequence[int]:  # noqa: ARG002
+        """The order of the list."""
+        return range(len(self._members))
 
 
-def _content(path: Path) -> bytes | None:
+class Mix(Team):
+    """Draws the order of its members by weight, from the seed and the number of the trial.
+
+    A trial that got no commit leaves the number as it was; the next draw for it is a new one.
+    """
+
+    label = "mix"
+
+    def __init__(
+        self,
+        members: Iterable[tuple[str, Proposer, float]],
+        seed: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        given = list(members)
+        super().__init__([(label, proposer) for label, proposer, _ in given], clock)
+        self._weights = [weight for _, _, weight in given]
+        self._seed = seed
+        self._number, self._redraws = -1, 0
+
+    def order(self, brief: Brief) -> Sequence[int]:
+        """A new draw for each call."""
+        self._redraws = self._redraws + 1 if brief.number == self._number else 0
+        self._number = brief.number
+        return weighted_order(self._weights, f"{self._seed}:{self._number}:{self._redraws}")
+
+
+def weighted_order(weights: Sequence[float], seed: str) -> list[int]:
+    """All indexes in an order drawn by weight; equal seeds give equal orders on every machine."""
+    draw = random.Random(seed)
+    waits = [-math.log(1.0 - draw.random()) / weight for weight in weights]
+    return sorted(range(len(weights)), key=waits.__getitem__)
+
+
+def _read_if_regular(path: Path) -> bytes | None:
     try:
         return read_regular(path)
     except OSError:
         return None
 
 
-def _put_back(workspace: Path, before: Mapping[str, bytes | None]) -> None:
-    """The editable files as they were: what a failed proposer left is not the next one's work."""
+def _restore(workspace: Path, before: Mapping[str, bytes | None]) -> None:
+    """Undo a failed member's edits of the editable files, before the next member works."""
     for name, content in before.items():
         if content is not None:
             write_inside(workspace, name, content)

@@ -1,6 +1,6 @@
-"""Report: what a study found, as a page, pictures, tables and files for other tools.
+"""The report of a study: a page, pictures, tables and figures, computed from the record.
 
-Importing this imports no drawing library; pictures need the extra `report`.
+Importing it imports neither Altair nor Jinja2; the page and the pictures need the extra `report`.
 """
 
 from autoresearch.report.curves import read_curve

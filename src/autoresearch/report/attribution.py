@@ -1,4 +1,4 @@
-"""Which proposer earned what, recomputed from the ledger alone."""
+"""What each proposer gained and cost, recomputed from the ledger alone."""
 
 from __future__ import annotations
 
@@ -6,76 +6,79 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from autoresearch.report.proposer_stats import NOISE_ARM, ProposerStats
+from autoresearch.report.proposer_stats import NOISE_CONTROL, ProposerStats
 from autoresearch.store.ledger import STEP, Ledger, State, Trial
 from autoresearch.strategies import PROVER
 from autoresearch.strategies.confirmation import Proven, SequentialConfirmation
 
-CONTROLS = (NOISE_ARM, "random")  # that are controls wherever they propose
+CONTROLS = (NOISE_CONTROL, "random")  # proposers that are controls in every study
 
 
-def earned(ledger: Ledger) -> tuple[ProposerStats, ...]:
-    """An arm for each proposer, in the order in which they first appear.
+def proposer_stats(ledger: Ledger) -> tuple[ProposerStats, ...]:
+    """One entry a proposer, in the order in which they first appear.
 
-    A keep's gain is what the study claims for it: of `confirm` what was proven, else its value
-    less that of the keep before. The gain of a proof is shared among the steps that it proves in
-    proportion to what the runs of each had shown when it was climbed, none counting for less than
-    nothing; where none had shown a gain, equally. That share is an attribution, not a measurement:
-    `ablate` measures what each change is worth. Baseline and proofs are nobody's trials; costs are
-    those of the spend table, failed proposals included.
+    A keep's gain is the one that the study claims: under `confirm` the confirmed estimate, else its
+    value less that of the keep before. The gain of a confirmation is divided among its steps in
+    proportion to the gain that the runs of each had shown when it became a step (a loss counts as
+    zero; if no step had shown a gain, all get the same). Such a share is an attribution, not a
+    measurement: `ablate` measures each change. Baseline and confirmations belong to no proposer.
+    Costs come from the spend table, failed proposals included.
     """
-    controls = {*CONTROLS, *_asked_for(ledger.facts.get("controls", ""))}
-    arms: dict[str, ProposerStats] = {}
+    controls = {*CONTROLS, *_control_names(ledger.facts.get("controls", ""))}
+    stats: dict[str, ProposerStats] = {}
+
+    def stats_of(proposer: str) -> ProposerStats:
+        return stats.get(proposer) or ProposerStats(proposer, control=proposer in controls)
+
     gains = gains_by_trial(ledger)
     for trial in filter(_is_experiment, ledger.trials()):
-        arm = arms.get(trial.proposer) or ProposerStats(
-            trial.proposer, control=trial.proposer in controls
-        )
-        arms[trial.proposer] = replace(
-            arm,
-            trials=arm.trials + 1,
-            steps=arm.steps + (trial.reason == STEP),
-            kept=arm.kept + (trial.number in gains),
-            gain=arm.gain + gains.get(trial.number, 0.0),
+        before = stats_of(trial.proposer)
+        stats[trial.proposer] = replace(
+            before,
+            trials=before.trials + 1,
+            steps=before.steps + (trial.reason == STEP),
+            kept=before.kept + (trial.number in gains),
+            gain=before.gain + gains.get(trial.number, 0.0),
         )
     for cost in ledger.spends():
-        arm = arms.get(cost.proposer) or ProposerStats(
-            cost.proposer, control=cost.proposer in controls
+        before = stats_of(cost.proposer)
+        stats[cost.proposer] = replace(
+            before, usd=before.usd + cost.usd, tokens=before.tokens + cost.tokens
         )
-        arms[cost.proposer] = replace(arm, usd=arm.usd + cost.usd, tokens=arm.tokens + cost.tokens)
-    return tuple(arms.values())
+    return tuple(stats.values())
 
 
 def gains_by_trial(ledger: Ledger) -> Mapping[int, float]:
-    """What every kept experiment gained, by its number; those kept by a proof have their share."""
+    """The gain of each kept experiment by its number; a confirmed step has its share."""
     if ledger.best() is None:
         return {}
     if (rule := SequentialConfirmation.of(ledger)) is None:
-        return dict(_plain_gains(ledger))
+        return dict(_differences(ledger))
     return {
         number: gain
-        for told in rule.standing(ledger).proven
-        for number, gain in _shares(told).items()
+        for confirmed in rule.standing(ledger).proven
+        for number, gain in _shares(confirmed).items()
     }
 
 
-def _plain_gains(ledger: Ledger) -> Iterator[tuple[int, float]]:
-    """Of each keep the difference to the one before."""
+def _differences(ledger: Ledger) -> Iterator[tuple[int, float]]:
+    """The number of each keep after the first, and its gain over the keep before."""
     kept = ledger.kept()
     for before, trial in pairwise(kept):
         if trial.value is not None and before.value is not None:
             yield trial.number, ledger.metric.gain(trial.value, before.value)
 
 
-def _shares(told: Proven) -> Mapping[int, float]:
-    """A proven gain by the trials that it is made of."""
-    if not told.steps:
-        return {told.trial: told.claim.estimate}
-    weights: Sequence[float] = [max(0.0, gain) for gain in told.shown]
+def _shares(confirmed: Proven) -> Mapping[int, float]:
+    """A confirmed gain, divided among its steps; all of it is the trial's own without steps."""
+    gain = confirmed.claim.estimate
+    if not confirmed.steps:
+        return {confirmed.trial: gain}
+    weights: Sequence[float] = [max(0.0, shown) for shown in confirmed.shown]
     if not (whole := sum(weights)):
-        weights, whole = [1.0] * len(told.steps), float(len(told.steps))
-    shares = [told.claim.estimate * weight / whole for weight in weights]
-    return dict(zip(told.steps, shares, strict=True))
+        weights, whole = [1.0] * len(confirmed.steps), float(len(confirmed.steps))
+    shares = [gain * weight / whole for weight in weights]
+    return dict(zip(confirmed.steps, shares, strict=True))
 
 
 def _is_experiment(trial: Trial) -> bool:
@@ -83,6 +86,6 @@ def _is_experiment(trial: Trial) -> bool:
     return done and not trial.is_baseline and trial.proposer != PROVER
 
 
-def _asked_for(controls: str) -> set[str]:
-    """The names in `noop=0.1,llm:MODEL=0.2`, as trials bear them."""
+def _control_names(controls: str) -> set[str]:
+    """The proposers in `noop=0.1,llm:MODEL=0.2`, by the names that trials bear: noop, llm."""
     return {part.rpartition("=")[0].partition(":")[0].strip() for part in controls.split(",")}

@@ -12,7 +12,7 @@ from autoresearch.store.ledger import Status
 from autoresearch.store.rows import plain
 
 _CROSS = "M-.7,-1L0,-.3L.7,-1L1,-.7L.3,0L1,.7L.7,1L0,.3L-.7,1L-1,.7L-.3,0L-1,-.7Z"
-_LOOKS = {  # kind -> shape, area; the palette's category colours are in this order
+_MARKS = {  # kind -> shape, area; the palette's category colours are in this order
     "kept": ("circle", 46),
     "discarded": ("circle", 17),
     "crashed": (_CROSS, 26),
@@ -24,8 +24,8 @@ _LOOKS = {  # kind -> shape, area; the palette's category colours are in this or
 def staircase_chart(story: Story, titled: bool = True) -> Any:
     """An altair.LayerChart: every trial a mark, the best so far a step line, keeps labelled.
 
-    It names styles, never colours; `draw.palette` has these. `titled` puts the title and the
-    summary above it, which a page has of its own.
+    It names styles, never colours: those are in `draw.palette`. `titled` puts the title and the
+    summary above it; the page has its own.
     """
     return _Chart(story).layers(titled)
 
@@ -38,7 +38,7 @@ class _Chart:
         self.at = {"x": self._across(), "y": self._up()}
 
     def layers(self, titled: bool) -> Any:
-        """All of them, back to front."""
+        """The chart of all layers, back to front."""
         layers = [self._line(), self._leaders(), self._points(), self._asides()]
         layers += [self._labels("left"), self._labels("right"), self._hover()]
         padding = {"left": 18, "right": 24, "top": 18, "bottom": 14} if titled else 4
@@ -91,19 +91,19 @@ class _Chart:
         return rule.encode(**self.at, x2="x2:Q", y2="y2:Q")
 
     def _points(self) -> Any:
-        drawn = sorted(self.plan.standings, key=lambda s: s.row.status is Status.KEEP)
-        values = [self._mark(standing) for standing in drawn]
-        present = [kind for kind in _LOOKS if any(v["kind"] == kind for v in values)]
+        drawn = sorted(self.plan.positions, key=lambda s: s.row.status is Status.KEEP)
+        values = [self._mark(position) for position in drawn]
+        present = [kind for kind in _MARKS if any(v["kind"] == kind for v in values)]
         legend = self.alt.Legend(
             title=None, orient="top-right", direction="horizontal", values=present,
             columnPadding=14, offset=-26,
         )  # fmt: skip
         flip = "-up" if self.plan.scale.best_is_low else "-down"
-        shapes = [s + flip if s == "triangle" else s for s, _ in _LOOKS.values()]
-        sizes = [area for _, area in _LOOKS.values()]
-        kinds = list(_LOOKS)
+        shapes = [s + flip if s == "triangle" else s for s, _ in _MARKS.values()]
+        sizes = [area for _, area in _MARKS.values()]
+        kinds = list(_MARKS)
 
-        def looks(channel: Any, **scale: Any) -> Any:
+        def by_kind(channel: Any, **scale: Any) -> Any:
             scaled = self.alt.Scale(domain=kinds, **scale)
             return channel("kind:N", scale=scaled, legend=legend, sort=kinds)
 
@@ -112,9 +112,9 @@ class _Chart:
             .mark_point(filled=True, opacity=1)
             .encode(
                 **self.at,
-                color=looks(self.alt.Color),
-                shape=looks(self.alt.Shape, range=shapes),
-                size=looks(self.alt.Size, range=sizes),
+                color=by_kind(self.alt.Color),
+                shape=by_kind(self.alt.Shape, range=shapes),
+                size=by_kind(self.alt.Size, range=sizes),
             )
         )
 
@@ -139,19 +139,19 @@ class _Chart:
         return text.encode(**self.at, text="text:N")
 
     def _hover(self) -> Any:
-        """Invisible marks, large enough for a finger, that carry what hovering shows."""
-        values = [self._mark(s) | self._told(s) for s in self.plan.standings]
+        """Invisible marks, large enough for a finger, with the tooltips."""
+        values = [self._mark(s) | self._tooltip(s) for s in self.plan.positions]
         names = ("trial", "note", "score", "delta", "status", "commit", "memory")
         tips = [self.alt.Tooltip(f"{name}:N", title=name) for name in names]
         points = self._over(values).mark_point(filled=True, opacity=0, size=190, cursor="pointer")
         return points.encode(**self.at, tooltip=tips)
 
-    def _mark(self, standing: Position) -> dict[str, Any]:
-        x, y = self.plan.datum(self.plan.x(standing.row.number), self.plan.y(standing))
-        return {"x": x, "y": y, "kind": self.plan.kind(standing)}
+    def _mark(self, position: Position) -> dict[str, Any]:
+        x, y = self.plan.datum(self.plan.x(position.row.number), self.plan.y(position))
+        return {"x": x, "y": y, "kind": self.plan.kind(position)}
 
-    def _told(self, standing: Position) -> dict[str, Any]:
-        row, delta = standing.row, standing.delta
+    def _tooltip(self, position: Position) -> dict[str, Any]:
+        row, delta = position.row, position.delta
         metric, reason = plain(self.story.metric.name), plain(row.reason)
         return {
             "trial": row.number,

@@ -15,35 +15,35 @@ from autoresearch.store.rows import Curve, Row, plain
 HEIGHT = 260
 _RECENT = 4  # curves of the last trials, besides the best and the baseline
 _LABEL_ROOM = 190  # pixels at the right for the names
-_SKIP = 0.03  # of the progress: the first steps fall from so high that they flatten the rest
+_START = 0.03  # share of the progress that the axis may cut off: losses are too high there
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A curve and the style that it is drawn in."""
+class StyledCurve:
+    """A curve with its name and style."""
 
     style: str  # best, plain or recent
     name: str
     curve: Curve
 
 
-def chosen(story: Story) -> tuple[Drawn, ...]:
-    """The last few, the baseline and the best, in this order: the best is drawn on top."""
+def chosen(story: Story) -> tuple[StyledCurve, ...]:
+    """The last few curves, the baseline's and the best's, in this order: the best is on top."""
     best, first = story.best, story.baseline
     special = {row.number for row in (best, first) if row is not None}
     rows = [row for row in story.rows if len(row.curve) > 1]
     recent = [row for row in rows if row.number not in special][-_RECENT:]
-    drawn = [Drawn("recent", _name(row), row.curve) for row in recent]
+    drawn = [StyledCurve("recent", _name(row), row.curve) for row in recent]
     for row in rows:
         if first is not None and row.number == first.number and first is not best:
-            drawn.append(Drawn("plain", _name(row, "baseline"), row.curve))
+            drawn.append(StyledCurve("plain", _name(row, "baseline"), row.curve))
     for row in rows:
         if best is not None and row.number == best.number:
-            drawn.append(Drawn("best", _name(row, "best"), row.curve))
+            drawn.append(StyledCurve("best", _name(row, "best"), row.curve))
     return tuple(drawn)
 
 
-def curves_chart(curves: Iterable[Drawn]) -> Any:
+def curves_chart(curves: Iterable[StyledCurve]) -> Any:
     """An altair.LayerChart of loss over progress, every curve named at its end."""
     alt, curves = draw.altair(), tuple(curves)
     low, high = _range(curves)
@@ -81,18 +81,18 @@ def _name(row: Row, role: str = "") -> str:
     return text if len(text) <= 30 else text[:29].rstrip() + "…"
 
 
-def _range(curves: Iterable[Drawn]) -> tuple[float, float]:
-    """From the lowest loss to where the curves are once their first steps are over."""
+def _range(curves: Iterable[StyledCurve]) -> tuple[float, float]:
+    """From the lowest loss to the highest after the start; outliers do not count."""
     losses = [loss for d in curves for _, loss in d.curve]
-    late = [loss for d in curves for progress, loss in d.curve if progress >= _SKIP] or losses
+    late = [loss for d in curves for progress, loss in d.curve if progress >= _START] or losses
     low, high = min(losses), min(max(late), median(late) + 4 * (median(late) - min(late)))
     if high <= low:
         high = low + (abs(low) * 0.01 or 1.0)
     return low - 0.06 * (high - low), high + 0.04 * (high - low)
 
 
-def _stacked(curves: tuple[Drawn, ...], low: float, high: float) -> list[float]:
-    """Heights of the names, in losses: near the ends of their curves, none on another."""
+def _stacked(curves: tuple[StyledCurve, ...], low: float, high: float) -> list[float]:
+    """Heights of the names, in losses: near the ends of their curves, without overlap."""
     pitch = 15 * (high - low) / HEIGHT
     order = sorted(range(len(curves)), key=lambda i: curves[i].curve[-1][1])
     heights, floor = [0.0] * len(curves), low + pitch / 2

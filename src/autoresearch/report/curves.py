@@ -11,8 +11,8 @@ from typing import BinaryIO
 from autoresearch.store.rows import Curve
 
 _POINTS = 200
-_LINE = 4096  # bytes of a line that are looked at
-_BYTES = 256 * 2**20  # of a log that are looked at
+_LINE = 4096  # bytes of a line that are read
+_BYTES = 256 * 2**20  # of a log that are read
 _PROGRESS = re.compile(r"\bprogress[ :=]+([0-9.]+)\s*(%?)")
 _LOSS = re.compile(r"\bloss[ :=]+(\S+)")
 
@@ -20,8 +20,8 @@ _LOSS = re.compile(r"\bloss[ :=]+(\S+)")
 def read_curve(log_path: Path) -> Curve:
     """Up to 200 points (progress 0..1, loss), evenly thinned; empty when the log has none.
 
-    Reads lines such as `step 120 | progress 34.2% | loss 3.4561`, streaming. When progress falls
-    back, the run began again and only the later part counts.
+    Streams lines such as `step 120 | progress 34.2% | loss 3.4561`. When progress falls, the run
+    began again, and only the later part counts.
     """
     points: list[tuple[float, float]] = []
     stride, seen = 1, 0
@@ -44,7 +44,7 @@ def read_curve(log_path: Path) -> Curve:
 
 
 def _lines(log: BinaryIO) -> Iterator[str]:
-    """Pieces of at most _LINE bytes, decoded whatever they hold."""
+    """Pieces of at most `_LINE` bytes, decoded; invalid bytes are replaced."""
     left = _BYTES
     while left > 0 and (line := log.readline(_LINE)):
         left -= len(line)

@@ -1,34 +1,38 @@
-"""The drawing libraries, imported when a picture is asked for, and the colours they are given."""
+"""The optional libraries, imported when a picture or page is made, and the colours of charts."""
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from autoresearch.errors import ReportError
 
 FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
-_MISSING = (
-    "A picture needs {name}, which is not installed here. "
-    "Run: pip install 'autoresearch[report]' (tables in the terminal need nothing)."
-)
 
 
 def altair() -> Any:
-    """The library, or a ReportError that says how to get it."""
-    try:
-        import altair
-    except ImportError as error:
-        raise ReportError(_MISSING.format(name="altair")) from error
-    return altair
+    """The module; ReportError names the extra when it is missing."""
+    return _optional("altair", "altair")
 
 
 def vl_convert() -> Any:
-    """The library, or a ReportError that says how to get it."""
+    """The module; ReportError names the extra when it is missing."""
+    return _optional("vl_convert", "vl-convert-python")
+
+
+def jinja2() -> Any:
+    """The module; ReportError names the extra when it is missing."""
+    return _optional("jinja2", "jinja2")
+
+
+def _optional(module: str, distribution: str) -> Any:
     try:
-        import vl_convert
+        return importlib.import_module(module)
     except ImportError as error:
-        raise ReportError(_MISSING.format(name="vl-convert-python")) from error
-    return vl_convert
+        raise ReportError(
+            f"A report needs {distribution}, which is not installed here. "
+            "Run: pip install 'autoresearch[report]' (tables in the terminal need nothing)."
+        ) from error
 
 
 def vegalite_version() -> str:
@@ -37,7 +41,7 @@ def vegalite_version() -> str:
 
 
 def spec(chart: Any) -> dict[str, Any]:
-    """The chart as Vega-Lite, without colours and without any address to load from."""
+    """The chart as Vega-Lite, without colours and without an address to load from."""
     made: dict[str, Any] = chart.to_dict(validate=False)
     made.pop("$schema", None)
     made.pop("config", None)
@@ -57,7 +61,7 @@ def svg(chart: Any) -> str:
 
 
 def palette(dark: bool = False) -> dict[str, Any]:
-    """The colours, as a Vega-Lite config. A chart names styles only, so it serves both."""
+    """The light or dark colours, as a Vega-Lite config; a chart names styles only."""
     ink, quiet, faint, grid = (
         ("#e9e6df", "#a29e95", "#6b6862", "#2a2927")
         if dark

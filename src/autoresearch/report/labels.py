@@ -1,7 +1,7 @@
-"""Where the labels of a chart go: no two touch, none hides a step, the rest go unlabelled.
+"""Where the labels of a chart go: no two touch, none hides the staircase, some find no place.
 
-Greedy, the most important first: each label takes the cheapest free place around its point, near
-rather than far, over empty paper rather than over other points. Units are pixels, y grows down.
+Greedy, the most important first: each label takes the cheapest free place around its point. A
+place costs more the farther it is and the more points it covers. Units are pixels, y grows down.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _REACH = (9.0, 24.0, 48.0, 80.0, 120.0, 170.0)  # horizontal distances that are 
 
 @dataclass(frozen=True)
 class Point:
-    """A mark that wants a label."""
+    """A mark that needs a label."""
 
     key: int
     x: float
     y: float
     text: str
-    weight: float  # the heavier is placed first
+    weight: float  # the heaviest is placed first
 
 
 @dataclass(frozen=True)
 class Label:
-    """A label in its place."""
+    """A label and its place."""
 
     key: int
     text: str
@@ -52,27 +52,27 @@ class Label:
 
 
 @dataclass(frozen=True)
-class Canvas:
-    """What is already drawn."""
+class Plot:
+    """What is drawn already."""
 
     width: float
     height: float
     size: float  # of the font
-    walls: Sequence[Box] = ()  # the staircase and other marks that no text may touch
-    dots: Sequence[tuple[float, float]] = ()  # points that text should rather not cover
+    walls: Sequence[Box] = ()  # the staircase and other marks: no text may touch them
+    dots: Sequence[tuple[float, float]] = ()  # points: text should not cover them
 
     @cached_property
-    def wall_ground(self) -> Occupancy:
+    def walls_map(self) -> Occupancy:
         """Where the walls are."""
         return Occupancy(self.width, self.height, self.walls)
 
     @cached_property
-    def dot_ground(self) -> Occupancy:
+    def dots_map(self) -> Occupancy:
         """Where the dots are, one cell each."""
         return Occupancy(self.width, self.height, [Box(x, y, x, y) for x, y in self.dots])
 
 
-def place(points: Sequence[Point], canvas: Canvas) -> tuple[Label, ...]:
+def place(points: Sequence[Point], plot: Plot) -> tuple[Label, ...]:
     """A label for every point that has room for one, in the order of their keys.
 
     Three orders of placing are tried and each is settled; the cheapest result wins.
@@ -83,7 +83,7 @@ def place(points: Sequence[Point], canvas: Canvas) -> tuple[Label, ...]:
         sorted(points, key=lambda p: -p.key),
     ]
     marks = [Box(p.x - 5, p.y - 5, p.x + 5, p.y + 5) for p in points]
-    room = {point.key: _room(point, marks, canvas) for point in points}
+    room = {point.key: _room(point, marks, plot) for point in points}
     results = [_settled(order, room) for order in orders]
     best = min(results, key=lambda placed: _total(points, placed))
     return tuple(label for _, (_, label) in sorted(best.items()))
@@ -94,7 +94,7 @@ _Room = dict[int, list[tuple[float, Label]]]  # key -> cost, label; cheapest fir
 
 
 def _settled(order: Sequence[Point], room: _Room) -> _Placed:
-    """Place in this order, then let every label move again, now that it knows the others."""
+    """Place in this order, then move labels to cheaper free places until none moves (3 rounds)."""
     placed: _Placed = {}
     for _ in range(3):
         before = dict(placed)
@@ -110,7 +110,7 @@ def _settled(order: Sequence[Point], room: _Room) -> _Placed:
 
 
 def _total(points: Sequence[Point], placed: _Placed) -> float:
-    """What a result costs; a missing label is worse than any place, the heaviest's most of all."""
+    """The cost of a result; a missing label costs more than any place, the heaviest the most."""
     missing = [point.weight for point in points if point.key not in placed]
     heaviest = max((point.weight for point in points), default=0.0)
     costs = sum(cost for cost, _ in placed.values())
@@ -118,7 +118,7 @@ def _total(points: Sequence[Point], placed: _Placed) -> float:
 
 
 def text_width(text: str, size: float) -> float:
-    """Pixels of a line in Helvetica or its like, rather too many than too few."""
+    """Pixels of a line in Helvetica or a similar font, estimated from above."""
     return size * sum(
         0.36 if c in _NARROW
         else 0.93 if c in _WIDE
@@ -140,34 +140,34 @@ def shortened(note: str, limit: int = 40) -> str:
     return (words if len(words) > limit // 2 else cut).rstrip(" ,;:(") + "…"
 
 
-def _room(point: Point, marks: Sequence[Box], canvas: Canvas) -> list[tuple[float, Label]]:
+def _room(point: Point, marks: Sequence[Box], plot: Plot) -> list[tuple[float, Label]]:
     """All places that touch nothing drawn, with their cost, cheapest first."""
     found = []
-    for cost, label in _candidates(point, canvas):
-        blocked = canvas.wall_ground.under(label.box) or any(label.box.meets(m) for m in marks)
+    for cost, label in _candidates(point, plot):
+        blocked = plot.walls_map.under(label.box) or any(label.box.meets(m) for m in marks)
         if not blocked:
-            found.append((cost + _crowding(label, canvas), label))
+            found.append((cost + _crowding(label, plot), label))
     return sorted(found, key=lambda item: item[0])
 
 
-def _candidates(point: Point, canvas: Canvas) -> Iterator[tuple[float, Label]]:
-    """All places inside the canvas with what their distance costs."""
-    width, half = text_width(point.text, canvas.size), canvas.size * 0.6
+def _candidates(point: Point, plot: Plot) -> Iterator[tuple[float, Label]]:
+    """All places inside the plot, each with the cost of its distance."""
+    width, half = text_width(point.text, plot.size), plot.size * 0.6
     for step in range(-_FAR, _FAR + 1):
         y = point.y + _STEP * step
-        if not half <= y <= canvas.height - half:
+        if not half <= y <= plot.height - half:
             continue
         for reach in _REACH:
             for side in ("right", "left"):
                 x0 = point.x + reach if side == "right" else point.x - reach - width
-                if x0 >= 2 and x0 + width <= canvas.width - 2:
+                if x0 >= 2 and x0 + width <= plot.width - 2:
                     box = Box(x0, y - half, x0 + width, y + half)
                     cost = _distance(abs(y - point.y), reach) + (10 if side == "left" else 0)
                     yield cost, _label(point, side, box)
 
 
 def _distance(up: float, across: float) -> float:
-    """What a leader costs: by its length, and a long one by more; near is free."""
+    """The cost of a leader: its length, with a surcharge beyond 70 pixels."""
     length = math.hypot(up, across - _REACH[0])
     return length + max(0.0, length - 70) * 0.6
 
@@ -191,14 +191,14 @@ def _clear(label: Label, others: Sequence[Label]) -> bool:
     )
 
 
-def _crowding(label: Label, canvas: Canvas) -> float:
-    """What a place costs for what it hides: dots under text or leader, steps under the leader."""
+def _crowding(label: Label, plot: Plot) -> float:
+    """The cost of what a place hides: dots under text or leader, walls under the leader."""
     box = label.box
     wide = Box(box.x0 - 4, box.y0 - 4, box.x1 + 4, box.y1 + 4)
-    cost = 30.0 * canvas.dot_ground.under(wide)
+    cost = 30.0 * plot.dots_map.under(wide)
     if label.leader is not None:
-        cost += 5.0 * canvas.dot_ground.along(label.leader)
-        cost += 8.0 * canvas.wall_ground.along(label.leader)
+        cost += 5.0 * plot.dots_map.along(label.leader)
+        cost += 8.0 * plot.walls_map.along(label.leader)
     return cost
 
 

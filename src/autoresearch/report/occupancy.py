@@ -1,4 +1,4 @@
-"""Ground: how crowded a part of the chart is, answered without looking at every mark."""
+"""How crowded a part of the chart is, without a look at every mark."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import accumulate
 Line = tuple[float, float, float, float]  # x, y of the start; x, y of the end
 
 _CELL = 3.0  # pixels
-_STEPS = 16  # places along a line that are looked at
+_STEPS = 16  # samples along a line
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ class Occupancy:
         return bottom[c1] - bottom[c0] - top[c1] + top[c0]
 
     def along(self, line: Line) -> int:
-        """How many places along a line, its beginning excepted, are marked."""
-        places = (self._cell(x, y) for x, y in samples(line))
-        return sum(self._cells[row][column] > 0 for row, column in places)
+        """How many samples along a line are marked, its beginning excepted."""
+        cells = (self._cell(x, y) for x, y in samples(line))
+        return sum(self._cells[row][column] > 0 for row, column in cells)
 
     def _cell(self, x: float, y: float) -> tuple[int, int]:
         row, column = int(y / _CELL), int(x / _CELL)
@@ -71,7 +71,7 @@ class Occupancy:
 
 
 def samples(line: Line) -> Iterator[tuple[float, float]]:
-    """Places along a line, its first eighth excepted: there it leaves its own mark."""
+    """Places along a line without its first eighth, where it leaves its own mark."""
     x0, y0, x1, y1 = line
     for step in range(_STEPS // 8, _STEPS + 1):
         share = step / _STEPS

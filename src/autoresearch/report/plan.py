@@ -1,11 +1,11 @@
-"""Plan: all of the staircase chart that is computed before a library is asked to draw."""
+"""Plan: the layout of the staircase chart, computed without a drawing library."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
 
-from autoresearch.report.labels import Canvas, Label, Point, place, shortened, text_width
+from autoresearch.report.labels import Label, Plot, Point, place, shortened, text_width
 from autoresearch.report.occupancy import Box
 from autoresearch.report.scale import Scale, fit
 from autoresearch.report.story import Position, Story
@@ -14,17 +14,17 @@ from autoresearch.store.rows import plain
 
 WIDTH, HEIGHT = 1040, 470  # of the plot, pixels
 LABEL_SIZE = 10.5
-_EDGE = 9  # pixels from the worse edge to the marks that have no place on the axis
-_LABELS = 40  # as many as one can read
+_EDGE = 9  # pixels from the worse edge to the marks of values off the axis
+_LABELS = 40  # at most: more cannot be read
 
 
 class Plan:
-    """Where each mark and each label of a story goes, in pixels and in the units of the axes."""
+    """The place of each mark and label of a story, in pixels and in the units of the axes."""
 
     def __init__(self, story: Story) -> None:
-        self.standings: Sequence[Position] = [s for s in story.standings if not s.row.skipped]
-        keeps = [s for s in self.standings if s.row.status is Status.KEEP]
-        best_room = 0.09 + 0.014 * min(len(keeps), 14)  # for labels: no trial lies out there
+        self.positions: Sequence[Position] = [s for s in story.positions if not s.row.skipped]
+        keeps = [s for s in self.positions if s.row.status is Status.KEEP]
+        best_room = 0.09 + 0.014 * min(len(keeps), 14)  # for labels: no trial lies there
         self.scale: Scale = fit(story.rows, story.metric).padded(best=best_room, worst=0.09)
         numbers = [row.number for row in story.rows] or [0]
         margin = max(0.6, 0.015 * (max(numbers) - min(numbers)))
@@ -35,9 +35,9 @@ class Plan:
         """Pixel of a trial's number, from the left."""
         return WIDTH * (trial - self.across[0]) / (self.across[1] - self.across[0])
 
-    def y(self, standing: Position) -> float:
-        """Pixel of a trial's mark, from the top; at the worse edge when it is off the axis."""
-        value = standing.row.value
+    def y(self, position: Position) -> float:
+        """Pixel of a trial's mark, from the top; a value off the axis is at the worse edge."""
+        value = position.row.value
         if value is None or self.scale.off(value):
             return _EDGE if self.scale.best_is_low else HEIGHT - _EDGE
         return HEIGHT * (1 - self.scale.at(value))
@@ -49,12 +49,12 @@ class Plan:
 
     def stairs(self) -> list[tuple[int, float]]:
         """The corners of the best so far, (trial, value), to the last trial."""
-        steps = [(s.row.number, s.best) for s in self.standings if s.record and s.best is not None]
-        return [*steps, (self.standings[-1].row.number, steps[-1][1])] if steps else []
+        steps = [(s.row.number, s.best) for s in self.positions if s.record and s.best is not None]
+        return [*steps, (self.positions[-1].row.number, steps[-1][1])] if steps else []
 
-    def kind(self, standing: Position) -> str:
-        """What the legend calls it."""
-        row = standing.row
+    def kind(self, position: Position) -> str:
+        """The name of its kind in the legend."""
+        row = position.row
         if row.value is None:
             return "crashed" if row.status is Status.CRASH else "no value"
         if self.scale.off(row.value):
@@ -62,16 +62,16 @@ class Plan:
         return "kept" if row.status is Status.KEEP else "discarded"
 
     def asides(self) -> list[tuple[Box, str]]:
-        """Values off the scale, written beside their marks where the next mark leaves room."""
-        edge = [s for s in self.standings if self.kind(s) not in ("kept", "discarded")]
+        """Values off the scale, as text beside their marks where there is room."""
+        edge = [s for s in self.positions if self.kind(s) not in ("kept", "discarded")]
         ends = [self.x(s.row.number) - 6 for s in edge[1:]] + [WIDTH]
         found = []
-        for standing, end in zip(edge, ends, strict=False):
-            if self.kind(standing) == "off the scale":
+        for position, end in zip(edge, ends, strict=False):
+            if self.kind(position) == "off the scale":
                 text, x, y = (
-                    f"{standing.row.value:.5g}",
-                    self.x(standing.row.number) + 8,
-                    self.y(standing),
+                    f"{position.row.value:.5g}",
+                    self.x(position.row.number) + 8,
+                    self.y(position),
                 )
                 box = Box(x, y - 7, x + text_width(text, LABEL_SIZE), y + 7)
                 found += [(box, text)] if box.x1 < end else []
@@ -85,12 +85,12 @@ class Plan:
         points.sort(key=lambda point: -point.weight)
         most, rest = points[:_LABELS], points[_LABELS:]
         walls = self._walls() + [Box(p.x - 5, p.y - 5, p.x + 5, p.y + 5) for p in rest]
-        others = [s for s in self.standings if s.row.status is not Status.KEEP]
+        others = [s for s in self.positions if s.row.status is not Status.KEEP]
         dots = [(self.x(s.row.number), self.y(s)) for s in others]
-        return place(most, Canvas(WIDTH, HEIGHT, LABEL_SIZE, walls, dots))
+        return place(most, Plot(WIDTH, HEIGHT, LABEL_SIZE, walls, dots))
 
     def _walls(self) -> list[Box]:
-        """The staircase and the written-out values, as boxes that no label may touch."""
+        """The staircase and the values off the scale, as boxes that no label may touch."""
         corners = [(self.x(n), HEIGHT * (1 - self.scale.at(v))) for n, v in self.stairs()]
         boxes = []
         for (x0, y0), (x1, y1) in pairwise(corners):
@@ -99,10 +99,10 @@ class Plan:
         return boxes + [Box(box.x0 - 12, box.y0, box.x1, box.y1) for box, _ in self.asides()]
 
 
-def _text(standing: Position) -> str:
-    return shortened(plain(standing.row.note)) or f"#{standing.row.number}"
+def _text(position: Position) -> str:
+    return shortened(plain(position.row.note)) or f"#{position.row.number}"
 
 
-def _weight(standing: Position) -> float:
+def _weight(position: Position) -> float:
     """The baseline first, then the larger gain."""
-    return float("inf") if standing.before is None else abs(standing.delta or 0.0)
+    return float("inf") if position.before is None else abs(position.delta or 0.0)

@@ -1,4 +1,4 @@
-"""Arms: which proposer earned what, as a small table or a line."""
+"""What each proposer tried, gained and cost, as a small table or a line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from autoresearch.report.story import signed
 from autoresearch.store.rows import plain
 
-NOISE_ARM = "noop"  # the control that changes nothing
+NOISE_CONTROL = "noop"  # the control that changes nothing
 
 
 @dataclass(frozen=True)
@@ -16,11 +16,11 @@ class ProposerStats:
     """What one proposer tried, gained and cost. Gains are in the metric's unit; more is better."""
 
     proposer: str
-    trials: int = 0  # the refused included, baseline and proofs not
-    steps: int = 0  # that were climbed, proven or not
-    kept: int = 0  # on its own or within a proof
+    trials: int = 0  # with the skipped, without baseline and confirmations
+    steps: int = 0  # confirmed or not
+    kept: int = 0  # by themselves or as steps of a confirmation
     gain: float = 0.0  # as the study claims it
-    usd: float = 0.0  # of all its proposals, those that came to nothing included
+    usd: float = 0.0  # of all its proposals, failed ones included
     tokens: int = 0
     control: bool = False
 
@@ -35,56 +35,57 @@ class ProposerStats:
         return self.gain / self.usd if self.usd else None
 
 
-HEAD = ("proposer", "trials", "kept", "gain", "a trial", "dollars", "tokens", "a dollar")
+COLUMNS = ("proposer", "trials", "kept", "gain", "a trial", "dollars", "tokens", "a dollar")
 
 
-def arm_cells(arm: ProposerStats) -> tuple[str, ...]:
-    """A row under `HEAD`."""
-    name = plain(arm.proposer) + (" (control)" if arm.control else "")
+def stats_cells(stats: ProposerStats) -> tuple[str, ...]:
+    """A row under `COLUMNS`."""
+    name = plain(stats.proposer) + (" (control)" if stats.control else "")
     return (
         name,
-        str(arm.trials),
-        str(arm.kept) + (f" of {arm.steps} steps" if arm.steps else ""),
-        signed(arm.gain),
-        _or_dash(arm.per_trial),
-        f"{arm.usd:,.2f}" if arm.usd else "—",
-        f"{arm.tokens:,}" if arm.tokens else "—",
-        _or_dash(arm.per_usd),
+        str(stats.trials),
+        str(stats.kept) + (f" of {stats.steps} steps" if stats.steps else ""),
+        signed(stats.gain),
+        _or_dash(stats.per_trial),
+        f"{stats.usd:,.2f}" if stats.usd else "—",
+        f"{stats.tokens:,}" if stats.tokens else "—",
+        _or_dash(stats.per_usd),
     )
 
 
-def arm_lines(arms: Sequence[ProposerStats]) -> list[str]:
-    """For a terminal: a table, its head first; one proposer is a line."""
-    if len(arms) < 2:
-        return [arm_line(arm) for arm in arms]
-    table = [HEAD, *map(arm_cells, arms)]
+def stats_lines(proposers: Sequence[ProposerStats]) -> list[str]:
+    """For a terminal: a table with its heading, or a single line for a single proposer."""
+    if len(proposers) < 2:
+        return [stats_line(stats) for stats in proposers]
+    table = [COLUMNS, *map(stats_cells, proposers)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = [
         "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in table
     ]
-    return [line.rstrip() for line in lines] + noise_remark(arms)
+    return [line.rstrip() for line in lines] + noise_remark(proposers)
 
 
-def arm_line(arm: ProposerStats) -> str:
+def stats_line(stats: ProposerStats) -> str:
     """`offline: 12 trials, 3 kept, gain +0.012000 (+0.001000 a trial)`, and what it cost."""
-    trials = f"{arm.trials} trial{'' if arm.trials == 1 else 's'}"
-    told = f"{plain(arm.proposer)}: {trials}, {arm.kept} kept, gain {signed(arm.gain)}"
-    if arm.per_trial is not None:
-        told += f" ({signed(arm.per_trial)} a trial)"
-    if arm.usd:
-        told += f", ${arm.usd:,.2f} ({_or_dash(arm.per_usd)} a dollar)"
-    return told + (f", {arm.tokens:,} tokens" if arm.tokens else "")
+    trials = f"{stats.trials} trial{'' if stats.trials == 1 else 's'}"
+    line = f"{plain(stats.proposer)}: {trials}, {stats.kept} kept, gain {signed(stats.gain)}"
+    if stats.per_trial is not None:
+        line += f" ({signed(stats.per_trial)} a trial)"
+    if stats.usd:
+        line += f", ${stats.usd:,.2f} ({_or_dash(stats.per_usd)} a dollar)"
+    return line + (f", {stats.tokens:,} tokens" if stats.tokens else "")
 
 
-def noise_remark(arms: Sequence[ProposerStats]) -> list[str]:
-    """What the control that changes nothing says of the others."""
-    for arm in arms:
-        if arm.proposer == NOISE_ARM and arm.per_trial is not None:
-            kept = f"{arm.kept or 'none'} of its {arm.trials} trials"
-            falsely = f", falsely: noise earns {signed(arm.per_trial)} a trial here."
+def noise_remark(proposers: Sequence[ProposerStats]) -> list[str]:
+    """A sentence on the gain that the noise control shows; empty in a study without it."""
+    for stats in proposers:
+        if stats.proposer == NOISE_CONTROL and stats.per_trial is not None:
+            kept = f"{stats.kept or 'none'} of its {stats.trials} trials"
+            verb = "was" if stats.kept < 2 else "were"
+            falsely = f", falsely: noise earns {signed(stats.per_trial)} a trial here."
             return [
-                f"{NOISE_ARM} leaves the code as it is; {kept} {'was' if arm.kept < 2 else 'were'} "
-                f"kept{falsely if arm.kept else '.'}"
+                f"{NOISE_CONTROL} leaves the code as it is; {kept} {verb} "
+                f"kept{falsely if stats.kept else '.'}"
             ]
     return []
 

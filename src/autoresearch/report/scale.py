@@ -1,4 +1,4 @@
-"""The vertical axis: which values are shown, and where."""
+"""The vertical axis: its range, and the place of a value on it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from autoresearch.lab.metric import Metric
 from autoresearch.store.ledger import Status
 from autoresearch.store.rows import Row
 
-_LOG_FROM = 8.0  # a staircase that spans a factor of this is drawn on a log axis
+_LOG_FROM = 8.0  # worst kept over best value; beyond it the axis is logarithmic
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Scale:
 
     @property
     def decimals(self) -> int:
-        """How many a tick needs so that ten ticks differ."""
+        """Decimals of a tick, enough for ten ticks to differ."""
         return min(12, max(0, math.ceil(-math.log10((self.high - self.low) / 12))))
 
     def _warp(self, value: float) -> float:
@@ -55,7 +55,7 @@ class Scale:
 
 
 def fit(rows: Sequence[Row], metric: Metric) -> Scale:
-    """An axis for every kept value, and for worse ones as far as they do not flatten it."""
+    """An axis for all kept values, and for worse ones unless they would flatten the staircase."""
     values = [row.value for row in rows if row.value is not None]
     kept = [row.value for row in rows if row.value is not None and row.status is Status.KEEP]
     if not values:
@@ -74,8 +74,8 @@ def fit(rows: Sequence[Row], metric: Metric) -> Scale:
 
 
 def _allowance(values: Sequence[float], best: float, worst_kept: float, metric: Metric) -> float:
-    """How far beyond the worst kept value to go, signed: three quarters of the staircase, or
-    more when much lies out there."""
+    """Signed distance beyond the worst kept value that the axis covers: three quarters of the
+    staircase, or more when over a quarter of the values lie beyond."""
     excess = [-metric.gain(v, worst_kept) for v in values if metric.better(worst_kept, v)]
     room = 0.75 * abs(worst_kept - best)
     if len(excess) > len(values) / 4:

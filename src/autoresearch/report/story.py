@@ -1,4 +1,4 @@
-"""Story: all that a report tells, and the few numbers that sum it up."""
+"""Story: the content of a report, and the few numbers that summarize it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Position:
-    """A row beside the best that was kept before it."""
+    """A row, with the best kept value before and after it."""
 
     row: Row
     before: float | None  # best kept value before this trial
-    best: float | None  # best kept value after it
+    best: float | None  # best kept value after this trial
 
     @property
     def delta(self) -> float | None:
@@ -38,7 +38,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of "is it real": what was looked at, what was found, how sure that is."""
+    """One line of "is it real": the question, the figure, how sure it is."""
 
     about: str
     figure: str
@@ -47,17 +47,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class Story:
-    """A study as a report tells it."""
+    """A study as its report shows it."""
 
     title: str
     metric: Metric
     rows: Sequence[Row]
     facts: Mapping[str, str] = field(default_factory=dict)  # machine, task, seeds, budget
-    findings: Sequence[Finding] = ()  # is it real: noise, claims, what was measured again
-    arms: Sequence[ProposerStats] = ()  # which proposer earned what
+    findings: Sequence[Finding] = ()  # is it real: noise, claims, verify, ablate
+    proposers: Sequence[ProposerStats] = ()
 
     @property
-    def standings(self) -> tuple[Position, ...]:
+    def positions(self) -> tuple[Position, ...]:
         """Every row with the best before and after it."""
         return climb(self.rows, self.metric)
 
@@ -70,21 +70,21 @@ class Story:
     @property
     def best(self) -> Row | None:
         """The kept row of the best value."""
-        records = [standing.row for standing in self.standings if standing.record]
+        records = [position.row for position in self.positions if position.record]
         return records[-1] if records else None
 
     def count(self, status: Status) -> int:
-        """How many trials ended so, those aside that ended before they ran."""
+        """How many trials have this status, without the skipped."""
         return sum(row.status is status and not row.skipped for row in self.rows)
 
     @property
     def skipped(self) -> int:
-        """How many ended before they ran."""
+        """How many trials were skipped: they ended before they ran."""
         return sum(row.skipped for row in self.rows)
 
     @property
     def trials_per_hour(self) -> float | None:
-        """Of running time; None where the rows do not know their seconds."""
+        """Trials an hour of running time; None where no row has its seconds."""
         seconds = sum(row.seconds or 0.0 for row in self.rows)
         timed = sum(row.seconds is not None for row in self.rows)
         return timed * 3600 / seconds if seconds else None
@@ -93,13 +93,13 @@ class Story:
 def climb(rows: Sequence[Row], metric: Metric) -> tuple[Position, ...]:
     """The staircase: the best kept value before and after each row."""
     best: float | None = None
-    standings = []
+    positions = []
     for row in rows:
         before = best
         if row.status is Status.KEEP and metric.better(row.value, best):
             best = row.value
-        standings.append(Position(row, before, best))
-    return tuple(standings)
+        positions.append(Position(row, before, best))
+    return tuple(positions)
 
 
 def headline(story: Story) -> str:
@@ -124,20 +124,20 @@ def counted(story: Story) -> str:
 
 
 def percent(value: float, of: float) -> str:
-    """The signed change relative to `of`; empty when that says nothing."""
+    """The signed change in percent of `of`; empty when `of` is zero."""
     if of == 0 or not math.isfinite(change := 100 * (value - of) / abs(of)):
         return ""
     return f"{signed(change, '.2f' if abs(change) < 100 else ',.0f')} %"
 
 
 def number(value: float) -> str:
-    """Six decimals where they mean something, six digits otherwise."""
+    """Six decimals; six digits where the number is very large or very small."""
     if value == 0 or 5e-6 <= abs(value) < 1000:
         return f"{value:.6f}".replace("-", "−")
     return (f"{value:,.1f}" if 1000 <= abs(value) < 1e9 else f"{value:.5e}").replace("-", "−")
 
 
 def signed(value: float, form: str = "") -> str:
-    """With its sign, typographically."""
+    """A number with its sign, a true minus or a plus."""
     text = format(abs(value), form) if form else number(abs(value))
     return f"{'−' if value < 0 else '+'}{text}"

@@ -1,7 +1,7 @@
 """The staircase and the table of trials in a terminal.
 
-Both are rich renderables, and `str` of them is plain text. Either way they look at where they are
-printed: without UTF-8 they use ASCII only.
+Both are rich renderables, and their `str` is plain text. Where the output cannot take UTF-8 they
+use ASCII.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _KIND = {Status.KEEP: "keep", Status.DISCARD: "discard", Status.CRASH: "crash"}
 def staircase(
     rows: Sequence[Row], metric: Metric, width: int | None = None, height: int = 16
 ) -> Staircase:
-    """A picture of the best so far with every trial as a mark, to print with rich."""
+    """The best so far as a line and every trial as a mark, to print with rich."""
     return Staircase(tuple(rows), metric, width, height)
 
 
@@ -41,7 +41,7 @@ def trials_table(rows: Sequence[Row], metric: Metric) -> TrialsTable:
 
 @dataclass(frozen=True)
 class Staircase:
-    """The best so far over the trials; `width` columns, or as many as there are."""
+    """The best so far over the trials; `width` columns, or all of the terminal's."""
 
     rows: tuple[Row, ...]
     metric: Metric
@@ -92,16 +92,16 @@ class TrialsTable:
             table.add_column(name, justify="right", no_wrap=True)
         table.add_column("commit", no_wrap=True)
         table.add_column("note", ratio=1, overflow="fold")
-        for standing in climb(self.rows, self.metric):
-            row = standing.row
+        for position in climb(self.rows, self.metric):
+            row = position.row
             style = _STYLES["axis" if row.skipped else _KIND[row.status]]
-            cells = _cells(standing, narrow)
+            cells = _cells(position, narrow)
             table.add_row(*(Text(sign.fit(cell)) for cell in cells), style=style)
         yield table
 
 
 def _printed(picture: Staircase | TrialsTable) -> str:
-    """As plain text for the terminal this process has, without colours."""
+    """As plain text for this process's terminal, without colours."""
     from rich.console import Console
 
     console = Console(no_color=True, force_terminal=False, highlight=False)
@@ -110,8 +110,8 @@ def _printed(picture: Staircase | TrialsTable) -> str:
     return captured.get().rstrip("\n")
 
 
-def _cells(standing: Position, narrow: bool) -> list[str]:
-    row, delta = standing.row, standing.delta
+def _cells(position: Position, narrow: bool) -> list[str]:
+    row, delta = position.row, position.delta
     more = [
         "" if delta is None else signed(delta),
         f"{row.memory_gb:.1f}" if row.memory_gb else "",
@@ -152,15 +152,15 @@ class _Across:
 
 
 def _ticks(scale: Scale, height: int) -> dict[int, str]:
-    """Line of the plot -> the value in its middle, every fourth line."""
+    """Every fourth line of the plot -> the value in its middle."""
     form = ".4g" if scale.log else f",.{min(6, scale.decimals)}f"
     return {at: f"{scale.value(1 - (at + 0.5) / height):{form}}" for at in range(1, height, 4)}
 
 
 def _draw(canvas: Canvas, picture: Staircase, scale: Scale, across: _Across) -> None:
-    """The staircase, kept trials on it, the others beside it."""
-    standings = climb(picture.rows, picture.metric)
-    records = [(s.row.number, s.best) for s in standings if s.record and s.best is not None]
+    """Draw the staircase, the kept trials on it, the others beside it."""
+    positions = climb(picture.rows, picture.metric)
+    records = [(s.row.number, s.best) for s in positions if s.record and s.best is not None]
     steps = [(across.at(trial), 1 - scale.at(best)) for trial, best in records]
     canvas.stairs([*steps, (1.0, steps[-1][1])] if steps else [])
     edge, aside = (0.0, -1) if scale.best_is_low else (1.0, 1)
@@ -195,7 +195,7 @@ def _legend(picture: Staircase, sign: Signs, width: int) -> list[list[Cell]]:
 
 
 def _axis(width: int, gutter: int, across: _Across, sign: Signs) -> list[list[Cell]]:
-    """The floor, and under it trial numbers that do not touch."""
+    """The bottom line, and below it trial numbers that do not touch."""
     floor = " " * (gutter - 1) + sign.corner + sign.floor * width
     names, end, label = [" "] * width, -2, "trial"
     steps = (s * 10**k for k in range(12) for s in (1, 2, 5))

@@ -19,12 +19,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Signs:
-    """The characters in use."""
+    """The characters to draw with."""
 
     marks: Mapping[str, str]  # kind -> mark
     flat: str
     upright: str
-    turns: Mapping[str, str]  # where a step begins and ends
+    turns: Mapping[str, str]  # the corners of the stairs
     tick: str
     wall: str
     corner: str
@@ -32,7 +32,7 @@ class Signs:
     braille: bool
 
     def fit(self, text: str) -> str:
-        """The text in characters that can be printed here."""
+        """The text in characters that this terminal can print."""
         if self.braille:
             return text
         for fancy, simple in (("−", "-"), ("–", "-"), ("→", "->"), ("…", "...")):
@@ -60,7 +60,7 @@ def signs(ascii_only: bool) -> Signs:
 
 
 class Canvas:
-    """Columns by lines; places are shares of the width and height, from the top left."""
+    """Columns by lines; x and y are shares (0 to 1) of width and height, from the top left."""
 
     def __init__(self, width: int, height: int, sign: Signs) -> None:
         self.width, self.height, self.sign = width, height, sign
@@ -68,15 +68,15 @@ class Canvas:
         self._dust: dict[tuple[int, int], set[tuple[int, int]]] = {}  # dots inside a cell
 
     def mark(self, x: float, y: float, kind: str) -> None:
-        """A mark over whatever is there."""
-        self._cells[self._line(y), self._column(x)] = Cell(self.sign.marks[kind], kind)
+        """A mark that covers what is there."""
+        self._cells[self._row(y), self._column(x)] = Cell(self.sign.marks[kind], kind)
 
     def dot(self, x: float, y: float, aside: int) -> None:
-        """A small mark, a line further to the side `aside` (-1 up, 1 down) of what is drawn there.
+        """A small mark; where the cell is taken, a line above (`aside` -1) or below (1) it.
 
         Small marks that share a cell become braille dots.
         """
-        line, column = self._line(y), self._column(x)
+        line, column = self._row(y), self._column(x)
         row = min(int(y * self.height * 4), self.height * 4 - 1) % 4
         if (line, column) in self._cells and 0 <= line + aside < self.height:
             line, row = line + aside, 3 if aside < 0 else 0
@@ -86,9 +86,9 @@ class Canvas:
         self._dust.setdefault((line, column), set()).add((row, half))
 
     def stairs(self, corners: Sequence[tuple[float, float]]) -> None:
-        """A step line: flat until the next corner's column, then upright to it."""
-        places = [(self._column(x), self._line(y)) for x, y in corners]
-        for (c0, l0), (c1, l1) in pairwise(places):
+        """A line of stairs: flat to the next corner's column, then upright to its height."""
+        cells = [(self._column(x), self._row(y)) for x, y in corners]
+        for (c0, l0), (c1, l1) in pairwise(cells):
             for column in range(c0, c1 if l0 != l1 else c1 + 1):
                 self._cells[l0, column] = Cell(self.sign.flat, "line")
             if l0 != l1:
@@ -116,7 +116,7 @@ class Canvas:
             return Cell(self.sign.marks["discard"], "discard")
         return Cell(chr(0x2800 + sum(_DOTS[r][c] for r, c in dots)), "discard")
 
-    def _line(self, y: float) -> int:
+    def _row(self, y: float) -> int:
         return min(self.height - 1, max(0, int(y * self.height)))
 
     def _column(self, x: float) -> int:

@@ -1,4 +1,4 @@
-"""The report on disk: each file appears whole or not at all."""
+"""Write the report to disk: each file appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from autoresearch.report.story import Story
 
 
 def write_report(story: Story, folder: Path) -> tuple[Path, Path, Path]:
-    """Write report.html, progress.png and progress.svg; returns their paths in this order.
+    """Write report.html, progress.png and progress.svg; return their paths in this order.
 
-    ReportError when there is no trial yet, the extra `report` is missing or the disk refuses.
+    ReportError when no trial is finished, the extra `report` is missing, or a write fails.
     """
     from autoresearch.report.chart import staircase_chart
     from autoresearch.report.draw import png, svg

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import subprocess
 import tempfile
+import threading
 import time
+import weakref
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -18,6 +22,9 @@ from autoresearch.files import read_regular, remove_tree
 OLDEST = (2, 34)  # version that is asked for
 _REGULAR = ("100644", "100755")
 _LINK = "120000"
+_TREE = "40000"
+_SUBMODULE = "160000"
+_TREES = 64  # trees that are remembered
 _SCRATCH = "autoresearch-scratch-"  # folders in the repository's own, for one command each
 
 # Nothing that the user or a candidate configured may run: no hooks, no filters, no signing, no gc,
@@ -56,6 +63,7 @@ class Git:
         self.git_dir = git_dir
         self.root = root  # top of the work tree
         self.prefix = prefix  # the lab's path below the root, "" or ending in "/"
+        self._objects = _ObjectReader(git_dir, root)
 
     @classmethod
     def discover(cls, folder: Path) -> Git:
@@ -71,17 +79,16 @@ class Git:
 
     def resolve(self, revision: str) -> str | None:
         """The full commit hash of a revision, or None."""
-        out = self._try("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
-        return out.decode().strip() if out else None
+        found = self._objects.find(f"{revision}^{{commit}}")
+        return found.name if found else None
 
     def tree(self, commit: str) -> str:
         """The tree hash of a commit: equal trees are equal files."""
-        return self._run("rev-parse", "--verify", f"{commit}^{{tree}}").decode().strip()
+        return self._object(f"{commit}^{{tree}}").name
 
     def lab_tree(self, commit: str) -> str:
         """The tree hash of the lab's own folder in a commit."""
-        name = f"{commit}:{self.prefix.rstrip('/')}"
-        return self._run("rev-parse", "--verify", name).decode().strip()
+        return self._object(f"{commit}:{self.prefix.rstrip('/')}").name
 
     def parents(self, commit: str) -> tuple[str, ...]:
         """The parent hashes of a commit."""
@@ -89,11 +96,12 @@ class Git:
 
     def entries(self, commit: str, prefix: str = "") -> tuple[Entry, ...]:
         """All files of a commit below a prefix; submodules are left out."""
-        paths = ["--", prefix] if prefix else []
-        out = self._run("ls-tree", "-r", "-z", "--full-tree", commit, *paths)
-        lines = os.fsdecode(out).split("\0")  # names are bytes: Latin-1 ones come through as well
-        rows = (re.split(r"[ \t]", line, maxsplit=3) for line in lines if line)
-        return tuple(Entry(path, mode, blob) for mode, kind, blob, path in rows if kind == "blob")
+        root = self._object(f"{commit}^{{tree}}").name
+        return tuple(
+            Entry(path, mode, name)
+            for path, mode, name in self._walk(root)
+            if mode != _SUBMODULE and path.startswith(prefix)
+        )
 
     def listed(self, commit: str, paths: Sequence[str]) -> dict[str, tuple[str, int]]:
         """The mode and size in bytes of some files of a commit; nothing else of it is looked at."""
@@ -104,7 +112,7 @@ class Git:
 
     def read(self, commit: str, path: str) -> bytes:
         """One file of a commit, path from the repository's root."""
-        return self._run("cat-file", "blob", f"{commit}:{path}")
+        return self._object(f"{commit}:{path}", "blob").content
 
     def export(self, commit: str, folder: Path) -> frozenset[str]:
         """Write a commit's files into a folder; their paths.
@@ -123,17 +131,12 @@ class Git:
         return frozenset(entry.path for entry in entries)
 
     def commit(self, parent: str, files: Mapping[str, bytes], message: str) -> str:
-        """A commit of the parent's tree with some files' contents replaced, and nothing else."""
-        modes = {entry.path: entry.mode for entry in self.entries(parent)}
-        with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=self.git_dir) as scratch:
-            index = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
-            self._run("read-tree", parent, env=index)
-            for path, content in files.items():
-                blob = self._run("hash-object", "-w", "--no-filters", "--stdin", stdin=content)
-                mode = modes.get(path, "100644")
-                cached = f"{mode if mode in _REGULAR else '100644'},{blob.decode().strip()},{path}"
-                self._run("update-index", "--add", "--cacheinfo", cached, env=index)
-            tree = self._run("write-tree", env=index).decode().strip()
+        """A commit of the parent's tree with some files' contents replaced, and nothing else.
+
+        Three processes of git, however many files: the blobs, the trees above them, the commit.
+        """
+        root = self._object(f"{parent}^{{tree}}").name
+        tree = self._write_trees(root, self._write_blobs(files)) if files else root
         made = self._run("commit-tree", tree, "-p", parent, "-F", "-", stdin=message.encode())
         return made.decode().strip()
 
@@ -259,8 +262,7 @@ class Git:
                 content = read_regular(path)
         except OSError:
             return False
-        digest = hashlib.sha1 if len(entry.blob) == 40 else hashlib.sha256
-        return digest(b"blob %d\0" % len(content) + content).hexdigest() == entry.blob
+        return _hash_object("blob", content, entry.blob) == entry.blob
 
     # ---- inside --------------------------------------------------------------------------------
 
@@ -272,20 +274,68 @@ class Git:
                 file.write_bytes(content)
             return self._try("merge-file", "-p", "-q", *map(str, files))
 
+    def _object(self, revision: str, kind: str = "") -> _Object:
+        """An object that must be there, of a kind that must be right."""
+        found = self._objects.find(revision)
+        if found is None or (kind and found.kind != kind):
+            seen = f"a {found.kind}" if found else "not there"
+            raise GitError(f"{revision} in {self.root} is {seen}.")
+        return found
+
     def _blobs(self, entries: Sequence[Entry]) -> Iterator[bytes]:
-        asked = "".join(f"{entry.blob}\n" for entry in entries).encode()
-        out = memoryview(self._run("cat-file", "--batch", stdin=asked))
-        at = 0
         for entry in entries:
-            header, at = _line(out, at)
-            if header.endswith(" missing"):
+            found = self._objects.find(entry.blob)
+            if found is None:
                 raise GitError(
                     f"The repository at {self.root} lacks {entry.blob}, which is {entry.path}: "
                     "it is damaged, or a partial clone. See git fsck, or clone it in full."
                 )
-            size = int(header.split()[2])
-            yield bytes(out[at : at + size])
-            at += size + 1
+            yield found.content
+
+    def _walk(self, tree: str, above: str = "") -> Iterator[tuple[str, str, str]]:
+        """(path, mode, hash) of all that is below a tree, in git's order."""
+        for mode, name, object_hash in _tree_rows(self._object(tree, "tree")):
+            if mode == _TREE:
+                yield from self._walk(object_hash, f"{above}{name}/")
+            else:
+                yield f"{above}{name}", mode, object_hash
+
+    def _write_blobs(self, files: Mapping[str, bytes]) -> dict[str, str]:
+        """Write contents as blobs; the hash of each by its path."""
+        with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=self.git_dir) as scratch:
+            sources = [Path(scratch) / str(number) for number in range(len(files))]
+            for source, content in zip(sources, files.values(), strict=True):
+                source.write_bytes(content)
+            names = [os.path.relpath(source, self.root) for source in sources]
+            listing = "".join(f"{name}\n" for name in names)
+            out = self._run(
+                "hash-object", "-w", "--no-filters", "--stdin-paths", stdin=os.fsencode(listing)
+            )
+        return dict(zip(files, out.decode().split(), strict=True))
+
+    def _write_trees(self, root: str, blobs: Mapping[str, str]) -> str:
+        """Write the trees in which some files' blobs are replaced; the hash of the topmost."""
+        written: list[bytes] = []
+        parts = {tuple(path.split("/")): blob for path, blob in blobs.items()}
+        top = self._replaced(root, parts, written)
+        out = self._run("mktree", "-z", "--batch", stdin=b"\0".join(written) + b"\0")
+        if out.decode().split()[-1:] != [top]:
+            raise GitError(f"git wrote another tree in {self.root} than the one that was meant.")
+        return top
+
+    def _replaced(
+        self, tree: str | None, blobs: Mapping[tuple[str, ...], str], written: list[bytes]
+    ) -> str:
+        """The hash of a tree with blobs replaced; its lines for `mktree` go to `written`."""
+        rows = {n: (m, h) for m, n, h in _tree_rows(self._object(tree, "tree"))} if tree else {}
+        for name in dict.fromkeys(path[0] for path in blobs):
+            mode, old = rows.get(name, ("", None))
+            inner = {path[1:]: to for path, to in blobs.items() if path[0] == name}
+            if () in inner:
+                rows[name] = (mode if mode in _REGULAR else "100644", inner[()])
+            else:
+                rows[name] = (_TREE, self._replaced(old if mode == _TREE else None, inner, written))
+        return _write_tree(rows, written)
 
     def _run(self, *args: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> bytes:
         ended = _spawn(args, self.root, stdin, {"GIT_DIR": str(self.git_dir), **(env or {})})
@@ -296,6 +346,142 @@ class Git:
     def _try(self, *args: str) -> bytes | None:
         ended = _spawn(args, self.root, b"", {"GIT_DIR": str(self.git_dir)})
         return ended.stdout if ended.returncode == 0 else None
+
+
+@dataclass(frozen=True)
+class _Object:
+    """One object of git, read."""
+
+    name: str  # its hash
+    kind: str  # blob, tree, commit, tag
+    content: bytes
+
+
+class _ObjectReader:
+    """One long-lived `git cat-file --batch`: an object costs a message, not a process.
+
+    Threads may share it. Trees are immutable, so the last ones read are remembered.
+    """
+
+    def __init__(self, git_dir: Path, root: Path) -> None:
+        self._git_dir = git_dir
+        self._root = root
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._trees: OrderedDict[str, _Object] = OrderedDict()
+
+    def find(self, revision: str) -> _Object | None:
+        """An object by any name that git knows it by, or None."""
+        if "\n" in revision:
+            return self._find_alone(revision)
+        with self._lock:
+            if known := self._trees.get(revision):
+                return known
+            try:
+                found = self._ask(revision)
+            except (OSError, ValueError):  # somebody ended the process: once more with a new one
+                self._drop()
+                found = self._ask_anew(revision)
+            if found and found.kind == "tree":
+                self._trees[found.name] = found
+                while len(self._trees) > _TREES:
+                    self._trees.popitem(last=False)
+            return found
+
+    def _ask_anew(self, revision: str) -> _Object | None:
+        try:
+            return self._ask(revision)
+        except (OSError, ValueError) as error:
+            self._drop()
+            raise GitError(f"git cat-file ended early in {self._root}: {error}") from error
+
+    def _ask(self, revision: str) -> _Object | None:
+        process = self._started()
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(os.fsencode(revision) + b"\n")
+        process.stdin.flush()
+        header = process.stdout.readline()
+        if not header.endswith(b"\n"):
+            raise ValueError("no answer")
+        words = header.split(b" ")
+        if header.rstrip(b"\n").endswith((b" missing", b" ambiguous")) or len(words) != 3:
+            return None
+        size = int(words[2])
+        content = process.stdout.read(size + 1)
+        if len(content) != size + 1:
+            raise ValueError("an answer cut short")
+        return _Object(words[0].decode(), words[1].decode(), content[:-1])
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            with _git_is_there(self._root):
+                self._process = subprocess.Popen(
+                    _words(["cat-file", "--batch"]),
+                    cwd=self._root,
+                    env=_environment({"GIT_DIR": str(self._git_dir)}),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    start_new_session=True,  # a Ctrl-C on the terminal is for us
+                )
+            self._end = weakref.finalize(self, _end, self._process)
+        return self._process
+
+    def _drop(self) -> None:
+        """End the process; the next question starts another."""
+        if self._process is not None:
+            self._end()
+            self._process = None
+
+    def _find_alone(self, revision: str) -> _Object | None:
+        """An object whose name has a line break: the long-lived reader takes one name a line."""
+        env = {"GIT_DIR": str(self._git_dir)}
+        found = _spawn(["rev-parse", "--verify", "--quiet", revision], self._root, b"", env)
+        if found.returncode != 0:
+            return None
+        return self.find(found.stdout.decode().strip())
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Close what a reader holds; it ends when its input does."""
+    for stream in (process.stdin, process.stdout):
+        with contextlib.suppress(OSError):
+            if stream is not None:
+                stream.close()
+    process.wait()
+
+
+def _tree_rows(tree: _Object) -> Iterator[tuple[str, str, str]]:
+    """(mode, name, hash) of each entry of a tree object, in git's order."""
+    size, at, content = len(tree.name) // 2, 0, tree.content
+    while at < len(content):
+        space, end = content.index(b" ", at), content.index(b"\0", at)
+        mode, name = content[at:space].decode(), os.fsdecode(content[space + 1 : end])
+        yield mode, name, content[end + 1 : end + 1 + size].hex()
+        at = end + 1 + size
+
+
+def _write_tree(rows: Mapping[str, tuple[str, str]], written: list[bytes]) -> str:
+    """The hash of a tree with these (mode, hash) by name; its lines for `mktree -z`."""
+
+    def order(name: str) -> bytes:
+        return os.fsencode(name) + (b"/" if rows[name][0] == _TREE else b"")
+
+    content, lines = b"", b""
+    for name in sorted(rows, key=order):
+        mode, object_hash = rows[name]
+        kind = {_TREE: b"tree", _SUBMODULE: b"commit"}.get(mode, b"blob")
+        content += mode.encode() + b" " + os.fsencode(name) + b"\0" + bytes.fromhex(object_hash)
+        padded = mode.rjust(6, "0").encode()
+        lines += b"%b %b %b\t%b\0" % (padded, kind, object_hash.encode(), os.fsencode(name))
+    written.append(lines)
+    return _hash_object("tree", content, next(iter(rows.values()))[1])
+
+
+def _hash_object(kind: str, content: bytes, like: str) -> str:
+    """The hash of an object, by the function that made another hash of the same repository."""
+    digest = hashlib.sha1 if len(like) == 40 else hashlib.sha256
+    return digest(f"{kind} {len(content)}\0".encode() + content).hexdigest()
 
 
 def init_repository(folder: Path, message: str) -> str:
@@ -312,8 +498,37 @@ def init_repository(folder: Path, message: str) -> str:
 def _spawn(
     args: Sequence[str], cwd: Path, stdin: bytes, env: Mapping[str, str]
 ) -> subprocess.CompletedProcess[bytes]:
-    settings = [word for setting in _CONFIG for word in ("-c", setting)]
-    clean = {
+    with _git_is_there(cwd):
+        return subprocess.run(
+            _words(args),
+            cwd=cwd,
+            input=stdin,
+            env=_environment(env),
+            capture_output=True,
+            start_new_session=True,  # a Ctrl-C on the terminal is for us
+        )
+
+
+@contextlib.contextmanager
+def _git_is_there(cwd: Path) -> Iterator[None]:
+    """Within: git is started in a folder; GitError when either is missing."""
+    if not cwd.is_dir():
+        raise GitError(f"{cwd} is not a folder that exists.")
+    try:
+        yield
+    except FileNotFoundError as error:
+        needed = ".".join(map(str, OLDEST))
+        raise GitError(f"git was not found on PATH; install git {needed} or newer.") from error
+
+
+def _words(args: Sequence[str]) -> list[str]:
+    """A call of git with our settings."""
+    return ["git", *(word for setting in _CONFIG for word in ("-c", setting)), *args]
+
+
+def _environment(env: Mapping[str, str]) -> dict[str, str]:
+    """The whole environment of a call of git: nobody's configuration, our identity."""
+    return {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": "/nonexistent",
         "LC_ALL": "C.UTF-8",
@@ -328,20 +543,6 @@ def _spawn(
         **_dates(),
         **env,
     }
-    if not cwd.is_dir():
-        raise GitError(f"{cwd} is not a folder that exists.")
-    try:
-        return subprocess.run(
-            ["git", *settings, *args],
-            cwd=cwd,
-            input=stdin,
-            env=clean,
-            capture_output=True,
-            start_new_session=True,  # a Ctrl-C on the terminal is for us
-        )
-    except FileNotFoundError as error:
-        needed = ".".join(map(str, OLDEST))
-        raise GitError(f"git was not found on PATH; install git {needed} or newer.") from error
 
 
 def _dates() -> dict[str, str]:
@@ -379,13 +580,6 @@ def _no_repository(folder: Path, said: str) -> str:
         f"{folder} is not in a git repository, and a study keeps its candidates in one. "
         f"Make it one: cd {folder} && git init && git add -A && git commit -m 'my lab'"
     )
-
-
-def _line(data: memoryview, at: int) -> tuple[str, int]:
-    end = at
-    while data[end] != 0x0A:
-        end += 1
-    return bytes(data[at:end]).decode(), end + 1
 
 
 def _plain(path: str) -> str:

@@ -32,6 +32,7 @@ from autoresearch.store.paths import (
     tags,
 )
 from autoresearch.strategies import Strategy
+from autoresearch.study.collaborators import Collaborators
 from autoresearch.study.study import Study
 
 
@@ -48,6 +49,7 @@ def open_study(
     executor: Executor | None = None,
     *,
     seed: int = 42,
+    collaborators: Collaborators | None = None,
 ) -> Iterator[Study]:
     """Make or resume a study and hold it: no other process can write to it meanwhile.
 
@@ -76,7 +78,7 @@ def open_study(
         set_current_tag(task.folder, tag)
         _end_leftovers(paths)
         executor = executor or make_executor(task.sandbox, paths.home)
-        study = Study(task, git, ledger, paths, executor, strategy)
+        study = Study(task, git, ledger, paths, executor, strategy, collaborators)
         study.reserve.hold()
         if len(ledger):
             study.write_results()  # the last process may have ended just before it did

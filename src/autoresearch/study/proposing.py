@@ -27,12 +27,13 @@ from autoresearch.proposers import (
     Proposer,
     Witness,
     max_seconds,
-    owed,
+    pending_cost,
 )
 from autoresearch.store.git import Git
 from autoresearch.store.ledger import Ledger, Spend, Status, Trial
 from autoresearch.store.paths import StudyPaths
 from autoresearch.study.brief import make_brief
+from autoresearch.study.collaborators import PeerResults
 
 MAX_FILE = 1 << 20  # bytes of one editable file
 CRASH_LINES, CRASH_CHARACTERS = 60, 4096  # of a crashed run's log that a proposer sees
@@ -56,14 +57,20 @@ class Workspaces:
     """Lets proposers edit copies of one lab's files. One proposal is in the making at a time."""
 
     def __init__(
-        self, task: Task, git: Git, ledger: Ledger, paths: StudyPaths, evaluator: Evaluator
+        self,
+        task: Task,
+        git: Git,
+        ledger: Ledger,
+        paths: StudyPaths,
+        evaluator: Evaluator,
+        peers: PeerResults,
     ) -> None:
         self.task = task
         self.git = git
         self.ledger = ledger
         self.paths = paths
         self.evaluator = evaluator
-        self.others: Callable[[], str] = str  # what others found, in numbers
+        self.peers = peers
         self._withheld = -1  # a trial whose log is not shown
         self._ahead: PendingProposal | None = None
 
@@ -90,7 +97,7 @@ class Workspaces:
             self.read,
             steer=read_steering(self.paths),
             crash=last_crash(self.ledger, self.paths, self._withheld),
-            others=self.others(),
+            others=self.peers.results(),
         )
 
     def withhold(self) -> bool:
@@ -247,7 +254,7 @@ class PendingProposal:
         told = self._proposal or self._error
         if isinstance(told, (Proposal, ProposalFailed)):
             return told.cost_usd, told.tokens
-        return owed(self.proposer), 0
+        return pending_cost(self.proposer), 0
 
     def _work(self) -> None:
         try:

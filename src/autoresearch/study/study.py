@@ -29,6 +29,7 @@ from autoresearch.store.results import results_tsv
 from autoresearch.store.rows import from_trials
 from autoresearch.store.simplicity import fingerprint, size
 from autoresearch.strategies import PROVER, RunRequest, Strategy, Verdict
+from autoresearch.study.collaborators import Collaborators
 from autoresearch.study.proposing import PARTING, Edit, ProposedEdit, Workspaces
 from autoresearch.study.repeats import Repeats
 from autoresearch.text import clean_line
@@ -49,15 +50,6 @@ class Measured:
     scores: Mapping[str, float]
 
 
-def _ignore(_: object) -> None:
-    """The listener of those who do not listen."""
-
-
-def _nobody(*_: object) -> str:
-    """What those say who know of no others."""
-    return ""
-
-
 class Study:
     """The loop. Opened by `open_study`, which holds the lock and checks the ground."""
 
@@ -69,6 +61,7 @@ class Study:
         paths: StudyPaths,
         executor: Executor,
         strategy: Strategy,
+        collaborators: Collaborators | None = None,
     ) -> None:
         self.task = task
         self.git = git
@@ -76,15 +69,10 @@ class Study:
         self.paths = paths
         self.strategy = strategy
         self.evaluator = Evaluator(task, git, paths, executor)
-        self.workspaces = Workspaces(task, git, ledger, paths, self.evaluator)
+        self.collaborators = collaborators or Collaborators()
+        self.workspaces = Workspaces(task, git, ledger, paths, self.evaluator, self.collaborators)
         self.reserve = Reserve(paths.reserve)
         self.repeats = Repeats(self._files)
-        self.on_stage: Callable[[Stage], None] = _ignore
-        self.on_trial: Callable[[Trial], None] = _ignore
-        self.offered: Callable[[str], ProposedEdit | None] = (
-            _ignore  # an edit of a commit, from elsewhere
-        )
-        self.tried: Callable[[Trial, str], str] = _nobody  # why a trial's commit need not run
         self.measuring = False  # something runs that is worth waiting for
         self.ending = False  # a person wants an end after the run under way
 
@@ -100,7 +88,7 @@ class Study:
         if (tip := self.strategy.due_confirmation(self.ledger)) is not None:
             return self.prove(tip)
         parent = self.ask()
-        trial = self._enter(self.offered(parent) or self.propose(proposer, parent))
+        trial = self._enter(self.collaborators.offer(parent) or self.propose(proposer, parent))
         if trial.state is State.COMMITTED and not self.workspaces.busy and ahead():
             self.workspaces.begin(proposer, self.ask())
         return self._finish(trial)
@@ -214,14 +202,14 @@ class Study:
         self.write_results()
         self.measuring = False
         self._prune(trial)
-        self.on_trial(trial)
+        self.collaborators.on_trial(trial)
         return trial
 
     def _begin(self, stage: Stage, limit: float) -> None:
         """Tell who listens, and who looks from outside, what begins and how long it may take."""
         self.measuring = stage.verb in ("run", "check")
         beat(self.paths.heartbeat, stage.verb, stage.number, limit)
-        self.on_stage(stage)
+        self.collaborators.on_stage(stage)
 
     def _prune(self, trial: Trial) -> None:
         """Keep artefacts of the best and the last two."""
@@ -263,7 +251,7 @@ class Study:
         if earlier := self.ledger.tried(fingerprint(self._files(commit))):
             return self._skip(trial, commit, tree, f"duplicate of #{earlier.number}")
         trial = self.repeats.noted(trial, commit, edit, self.ledger, NOTE)
-        if reason := self.tried(trial, commit):
+        if reason := self.collaborators.reason(trial, commit):
             return self._skip(trial, commit, tree, reason)
         return self._pin(trial, commit, tree)
 

@@ -1,1 +1,1 @@
-"""Swarm: one study among many that share a hub. It goes on alone when the hub is away."""
+"""A study's link to a hub: it publishes finished trials, tries others' results, replicates them."""

@@ -1,4 +1,4 @@
-"""What is asked of a hub, and what its answers may mean: numbers, hashes and ids, never text."""
+"""What a study takes from a hub's answers: numbers, hashes and ids that it checked, never text."""
 
 from __future__ import annotations
 
@@ -22,100 +22,116 @@ MOST_NUMBER = 1 << 63
 _VERDICTS = ("claimed", "confirmed", "refuted", "inconclusive")
 
 
-class Unfit(AutoResearchError):
-    """The hub answers, and this study cannot take part in it as it was told to."""
+class WrongProject(AutoResearchError):
+    """The hub's project measures something else than the study."""
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A result of somebody on the hub."""
+class HubResult:
+    """A result on the hub."""
 
     seq: int
     commit: str
     agent: str
-    value: float  # as claimed
+    value: float  # as its agent claims
     verdict: str
-    runs: int  # of others
-    mean: float | None  # of these
+    runs: int  # by other agents
+    mean: float | None  # of these runs
 
     @property
     def replicated(self) -> bool:
-        """Whether others found the same."""
+        """Whether other agents confirmed it."""
         return self.verdict == "confirmed" and self.mean is not None
 
     @property
     def worth(self) -> float:
-        """What it may be believed to be worth."""
+        """The mean of others' runs once it is replicated, else the value that is claimed."""
         return self.mean if self.replicated and self.mean is not None else self.value
 
 
-def client_of(settings: SwarmSettings, max_seconds: Patience) -> HubClient:
-    """A client of one's own: each thread has one."""
-    return HubClient(settings.url, settings.key, settings.project, max_seconds)
+def client_of(settings: SwarmSettings, patience: Patience) -> HubClient:
+    """A new client; each thread has its own."""
+    return HubClient(settings.url, settings.key, settings.project, patience)
 
 
-def seen(rows: Any) -> list[Seen]:
-    """The results of an answer that are what they must be; others are passed over."""
-    found = (_seen(row) for row in rows if isinstance(row, dict)) if isinstance(rows, list) else ()
-    return [each for each in found if each is not None]
+def parse_results(rows: Any) -> list[HubResult]:
+    """The results of an answer. Rows with a missing or wrong field are left out."""
+    known = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    return [result for result in map(_result, known) if result is not None]
+
+
+def parse_project(answer: dict[str, object]) -> dict[str, object]:
+    """The project of an answer."""
+    inner = answer.get("project", answer)
+    return inner if isinstance(inner, dict) else {}
+
+
+def whoami(client: HubClient) -> str:
+    """The id of the agent that the client's key belongs to."""
+    answer = client.me()
+    inner = answer.get("agent", answer)
+    name = inner.get("id") if isinstance(inner, dict) else inner
+    if not is_agent(name):
+        raise HubError(502, f"{client.url} does not name the agent of this key. Is it a hub?")
+    return str(name)
 
 
 def is_agent(name: object) -> bool:
-    """Whether something is an agent's id."""
+    """Whether a value is an agent's id."""
     return isinstance(name, str) and _AGENT.fullmatch(name) is not None
 
 
 def is_commit(name: object) -> bool:
-    """Whether something is a whole hash."""
+    """Whether a value is a whole commit hash."""
     return isinstance(name, str) and is_hash(name)
 
 
-def number(value: object) -> float | None:
-    """A finite number, or None."""
+def finite_float(value: object) -> float | None:
+    """A number as a finite float; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
         return float(value) if math.isfinite(value) else None
-    except OverflowError:  # of whole numbers without end
+    except OverflowError:  # of an integer that no float can hold
         return None
 
 
-def whole(value: object) -> int:
-    """A number that something on a hub may have: whole, over 0, under 2**63; else 0."""
+def positive_int(value: object) -> int:
+    """An integer from 1 to 2**63 - 1, as hubs number things; 0 for anything else."""
     known = isinstance(value, int) and not isinstance(value, bool) and 0 < value < MOST_NUMBER
     return value if known and isinstance(value, int) else 0
 
 
-def passes(error: Exception) -> bool:
-    """Whether time may mend an error: no answer, too busy, a key that is not known (yet)."""
+def is_temporary(error: Exception) -> bool:
+    """Whether the same request may succeed later: no answer, a busy hub, a key not known (yet)."""
     if not isinstance(error, HubError):
         return isinstance(error, OSError)
     return error.status in (401, 408, 429) or error.status >= 500 or 300 <= error.status < 400
 
 
-def check_ruler(about: dict[str, Any], metric: Metric, project: str) -> None:
-    """Unfit when a project measures something else than the study."""
+def check_metric(about: dict[str, Any], metric: Metric, project: str) -> None:
+    """Raise WrongProject when a project has another metric or direction than the study."""
     theirs = (about.get("metric"), about.get("direction"))
     ours = (metric.name, DIRECTIONS[metric.direction])
     if theirs != ours:
         words = " ".join(str(word)[:63] for word in theirs)
-        raise Unfit(
+        raise WrongProject(
             f"The hub's project {project} measures {words}, and this lab {' '.join(ours)}: the "
-            "numbers would not compare. Name another one with --hub-project, or have one made: "
+            "numbers would not compare. Name another project with --hub-project, or have one made: "
             f"metric {ours[0]}, direction {ours[1]}."
         )
 
 
-def best_first(found: Iterable[Seen], metric: Metric) -> list[Seen]:
-    """The best one first."""
-    return sorted(found, key=lambda each: -metric.gain(each.worth, 0.0))
+def best_first(results: Iterable[HubResult], metric: Metric) -> list[HubResult]:
+    """Results sorted by worth, the best one first."""
+    return sorted(results, key=lambda result: -metric.gain(result.worth, 0.0))
 
 
-def _seen(row: dict[str, Any]) -> Seen | None:
-    value, mean = number(row.get("value")), number(row.get("mean"))
-    seq, runs, verdict = whole(row.get("seq")), row.get("runs"), row.get("verdict")
+def _result(row: dict[str, Any]) -> HubResult | None:
+    value, mean = finite_float(row.get("value")), finite_float(row.get("mean"))
+    seq, runs, verdict = positive_int(row.get("seq")), row.get("runs"), row.get("verdict")
     if not (is_commit(row.get("commit")) and is_agent(row.get("agent")) and value is not None):
         return None
     if not (seq and isinstance(runs, int) and 0 <= runs < MOST_NUMBER and verdict in _VERDICTS):
         return None
-    return Seen(seq, row["commit"], row["agent"], value, verdict, runs, mean)
+    return HubResult(seq, row["commit"], row["agent"], value, verdict, runs, mean)

@@ -1,7 +1,7 @@
-"""Member: a study that takes part in a hub, seen from its loop.
+"""A study as a member of a hub, seen from its loop.
 
-What the hub says is used when it is there in time, and never waited for: news and letters are the
-courier's. Only a claim is asked for by the loop itself, for a few seconds, while the hub is there.
+The loop never waits for news or letters: those are the sync thread's. It asks the hub itself for
+one thing only, a claim, for a few seconds and while the hub is there.
 """
 
 from __future__ import annotations
@@ -16,43 +16,52 @@ from agenthub.client.hub_client import HubClient
 from autoresearch.errors import AutoResearchError, SwarmError, TaskError
 from autoresearch.executors.probe import probe
 from autoresearch.lab.task import Task
+from autoresearch.store.heartbeat import Stage
 from autoresearch.store.ledger import State, Status, Trial
 from autoresearch.study.proposing import ProposedEdit
 from autoresearch.study.study import Study
-from autoresearch.swarm.discovery import Duty
-from autoresearch.swarm.hub_protocol import ASKING, Seen, check_ruler, client_of, passes, whole
-from autoresearch.swarm.ideas import Idea, Ideas, exact
+from autoresearch.swarm.hub_protocol import (
+    ASKING,
+    HubResult,
+    check_metric,
+    client_of,
+    is_temporary,
+    parse_project,
+    positive_int,
+    whoami,
+)
+from autoresearch.swarm.ideas import Idea, Ideas, is_exact
 from autoresearch.swarm.mirror_commits import as_body
 from autoresearch.swarm.outbox import Outbox, outbox_path
 from autoresearch.swarm.priors import held_now, tried_before
-from autoresearch.swarm.replication import Again
+from autoresearch.swarm.replication import Replication
 from autoresearch.swarm.settings import SwarmSettings
-from autoresearch.swarm.sync_thread import StudyContext, SyncThread, project_of, whoami
+from autoresearch.swarm.sync_thread import StudyContext, SyncThread
 
 UPTO, CLAIM, TAKEN = "upto", "claim:", "taken:"
 CLAIM_SECONDS = (900, 14_400)  # of a claim, at least and at most
-DEAF = 60.0  # seconds without claims, after one that was not answered
+NO_CLAIMS = 60.0  # seconds without claims, after one that was not answered
 SHOWN = 3  # results of others in a brief
-MOST_TAKEN = 5  # candidates in a row that the hub's word alone keeps from being run
+MOST_VETOES = 5  # candidates in a row that are not run for no other reason than the hub's
 
 Note = Callable[[str], None]
 
 
 def check_hub(task: Task, settings: SwarmSettings, note: Note) -> None:
-    """Errors that only a person can mend, before anything begins; a hub that is away is none."""
+    """Raise errors that only a person can fix, before anything begins; note a hub that is away."""
     client = client_of(settings, ASKING)
     try:
-        check_ruler(project_of(client.about()), task.metric, settings.project)
+        check_metric(parse_project(client.about()), task.metric, settings.project)
         whoami(client)
     except HubError as error:
-        if error.status == 401 or not passes(error):
+        if error.status == 401 or not is_temporary(error):
             raise SwarmError(str(error)) from error
         note(f"{error} The study begins alone.")
 
 
 @contextlib.contextmanager
 def joined(study: Study, settings: SwarmSettings, note: Note) -> Iterator[Member]:
-    """Within: the study publishes and hears of others; the loop is to call `between`."""
+    """Within the block, the study is a member of the hub; the loop must call `between`."""
     if len(study.base) != 40:
         raise TaskError(
             "Hubs take repositories with SHA-1 hashes, and this one has others. Make the lab anew "
@@ -63,8 +72,8 @@ def joined(study: Study, settings: SwarmSettings, note: Note) -> Iterator[Member
     study.paths.hubs.mkdir(exist_ok=True, mode=0o700)
     with contextlib.closing(Outbox(path)) as outbox:
         outbox.remember(url=settings.url, project=settings.project)
-        ground = StudyContext(study.git, study.paths, study.task, study.base, path)
-        member = Member(study, settings, note, outbox, SyncThread(ground, settings, note))
+        context = StudyContext(study.git, study.paths, study.task, study.base, path)
+        member = Member(study, settings, note, outbox, SyncThread(context, settings, note))
         member.begin()
         try:
             yield member
@@ -75,156 +84,150 @@ def joined(study: Study, settings: SwarmSettings, note: Note) -> Iterator[Member
 
 
 class Member:
-    """Listens to a study and speaks for it."""
+    """Offers the hub's edits to a study, claims its candidates, reports its trials."""
 
     def __init__(
-        self, study: Study, settings: SwarmSettings, note: Note, outbox: Outbox, courier: SyncThread
+        self, study: Study, settings: SwarmSettings, note: Note, outbox: Outbox, sync: SyncThread
     ) -> None:
         self.study = study
         self.settings = settings
         self.note = note
         self.outbox = outbox
-        self.courier = courier
-        self.ideas = Ideas(study, outbox, settings.max_seconds)
-        self.again = Again(study, outbox, settings)
+        self.sync = sync
+        self.ideas = Ideas(study, outbox, settings.mix_after)
+        self.replication = Replication(study, outbox, settings)
         self._client: HubClient = client_of(settings, ASKING)
-        self._idea: Idea | None = None  # the one that is being entered
-        self._passed = 0  # candidates in a row that were not run, on the hub's word
-        self._deaf = 0.0  # until when no claim is asked for: the hub did not answer the last one
-        self._before = (study.on_trial, study.workspaces.others, study.offered, study.tried)
+        self._idea: Idea | None = None  # the one whose trial is about to begin
+        self._vetoes = 0  # candidates in a row that were not run because of the hub
+        self._no_claims_until = 0.0  # monotonic: the hub did not answer the last claim
 
     def begin(self) -> None:
-        """Listen from now on; what was finished before is told as well."""
-        study = self.study
-        study.on_trial, study.workspaces.others = self.heard, self.others
-        if may_run_strangers(study):
-            study.offered = self.offered
-        else:
+        """Attach to the study, and write letters for trials that finished before."""
+        runs_foreign_code = may_run_foreign_code(self.study)
+        self.study.collaborators.attach(
+            source=self if runs_foreign_code else None, veto=self, peers=self, listener=self
+        )
+        if not runs_foreign_code:
             self.note(
-                "No sandbox here, so code of others is not run. To run it all the same, say "
+                "No sandbox here, so code of others is not run. To run it all the same, set "
                 'sandbox = "off" in task.toml.'
             )
-        study.tried = self.tried
-        self._post()
-        self.courier.start()
+        self._write_letters()
+        self.sync.start()
 
     def end(self, max_seconds: float) -> None:
-        """Send what can be sent soon; the rest waits on disk for the next session."""
-        study = self.study
-        study.on_trial, study.workspaces.others, study.offered, study.tried = self._before
-        self.courier.stop(self.outbox, max_seconds)
+        """Detach, and send what can be sent soon; the rest waits on disk for the next session."""
+        self.study.collaborators.detach(self)
+        self.sync.stop(self.outbox, max_seconds)
         if left := self.outbox.count():
             self.note(f"{left} letters wait for the hub; they are sent when the study goes on.")
 
-    # ---- what the loop calls -------------------------------------------------------------------
+    # ---- called by the loop --------------------------------------------------------------------
 
     def between(self) -> None:
-        """Between two trials: run somebody's result again, when there is time for it."""
-        if self.settings.replicate <= 0 or not may_run_strangers(self.study):
+        """Between two trials: replicate a result of another agent, when there is time for it."""
+        if self.settings.replicate <= 0 or not may_run_foreign_code(self.study):
             return
-        with self._safely():
-            if (duty := self.courier.ready) is not None:
-                self._replicate(duty)
-            elif self.again.is_due() and not self.courier.away:
-                self.courier.want()
+        with self._noting_disk_errors():
+            if (lease := self.sync.lease) is not None:
+                if outcome := self.replication.run(lease):
+                    self.note(outcome)
+                    self.sync.clear_lease()
+            elif self.replication.is_due() and not self.sync.away:
+                self.sync.request_lease()
 
-    def offered(self, parent: str) -> ProposedEdit | None:
-        """An edit that somebody else's commit suggests, when there is a good one."""
+    def offer(self, parent: str) -> ProposedEdit | None:
+        """An edit of the parent that another agent's commit suggests, when there is a good one."""
         self._idea = None
-        with self._safely():
-            self._idea = self.ideas.pick(self.courier.view.found, parent)
-        return self._idea.made(parent, self.study.task.metric.name) if self._idea else None
+        with self._noting_disk_errors():
+            self._idea = self.ideas.pick(self.sync.view.commits, parent)
+        return self._idea.as_edit(parent, self.study.task.metric.name) if self._idea else None
 
-    def tried(self, trial: Trial, commit: str) -> str:
-        """Why a candidate need not run: somebody has tried it, or is trying it. Else claim it."""
+    def reason(self, trial: Trial, commit: str) -> str:
+        """Why a candidate need not run: others tried it, or are trying it. Empty: it is claimed."""
         idea, self._idea = self._idea, None
-        with self._safely():
+        with self._noting_disk_errors():
             for kind in (TAKEN, CLAIM):
-                self.outbox.forget(f"{kind}{trial.number}")  # of one that was never committed
-            if idea is not None and self._taken(idea, trial, commit):
+                self.outbox.forget(f"{kind}{trial.number}")  # of a trial that was never committed
+            if idea is not None and self._remember_source(idea, trial, commit):
                 return ""
-            if not self.courier.away and time.monotonic() >= self._deaf:
-                return self._believed(self._claimed(trial, commit))
+            if not self.sync.away and time.monotonic() >= self._no_claims_until:
+                return self._limit_vetoes(self._claim(trial, commit))
         return ""
 
-    def heard(self, trial: Trial) -> None:
-        """A trial is finished."""
-        self._before[0](trial)
-        self.ideas.count(trial)
-        self.again.own += trial.seconds
-        self._post()
-        self.courier.hurry()
+    def on_stage(self, stage: Stage) -> None:
+        """Nothing to do: the hub gets finished trials only."""
 
-    def others(self) -> str:
-        """What a proposer is told of others: numbers and hashes, no word of theirs."""
-        view, name = self.courier.view, self.study.task.metric.name
-        told = [_line(each, name) for each in view.replicated[:SHOWN]]
-        shown = {each.commit for each in view.replicated[:SHOWN]}
-        more = [each for each in view.claimed if each.commit not in shown]
-        return "\n".join([*told, *(_line(each, name) for each in more[:SHOWN])])
+    def on_trial(self, trial: Trial) -> None:
+        """Write a letter about a finished trial."""
+        self.ideas.count(trial)
+        self.replication.own_seconds += trial.seconds
+        self._write_letters()
+        self.sync.wake()
+
+    def results(self) -> str:
+        """The best results of others, for a brief: numbers and hashes, no foreign text."""
+        view, name = self.sync.view, self.study.task.metric.name
+        replicated = view.replicated[:SHOWN]
+        shown = {each.commit for each in replicated}
+        claimed = [each for each in view.claimed if each.commit not in shown][:SHOWN]
+        return "\n".join(_brief_line(each, name) for each in (*replicated, *claimed))
 
     # ---- inside --------------------------------------------------------------------------------
 
-    def _replicate(self, duty: Duty) -> None:
-        if told := self.again.run(duty):
-            self.note(told)
-            self.courier.done()
-
-    def _taken(self, idea: Idea, trial: Trial, commit: str) -> bool:
-        """Remember whose idea it is; whether it is exactly theirs: then they have tried it."""
-        same, seen = exact(idea, self.study, commit), idea.found.seen
-        self.outbox.note(f"{TAKEN}{trial.number}", f"{seen.commit} {seen.seq if same else 0}")
+    def _remember_source(self, idea: Idea, trial: Trial, commit: str) -> bool:
+        """Record whose idea a trial is; whether it is exactly their commit."""
+        same, result = is_exact(idea, self.study, commit), idea.source.result
+        self.outbox.note(f"{TAKEN}{trial.number}", f"{result.commit} {result.seq if same else 0}")
         return same
 
-    def _claimed(self, trial: Trial, commit: str) -> str:
-        """Claim a candidate; why not, when others were first. Without an answer: go on.
+    def _claim(self, trial: Trial, commit: str) -> str:
+        """Claim a candidate; the reason not to run it if others were first, else empty.
 
-        What was tried on other machines or by ourselves is claimed all the same, and so is a change
-        that was tried on other files.
+        A candidate that we tried before, or others on another kind of machine, is claimed all the
+        same; so is a change that was tried on other files. Without an answer the study goes on.
         """
         git, budget = self.study.git, self.study.task.budget
         tree = git.lab_tree(commit)
         patch = git.patch_id(git.lab_tree(trial.parent), tree)
         seconds = int(min(max(4 * budget.timeout, CLAIM_SECONDS[0]), CLAIM_SECONDS[1]))
         try:
-            told = self._client.claim(
+            answer = self._client.claim(
                 trial.note, tree=tree, patch_id=patch or None, seconds=seconds
             )
-            if told.get("claim") is None:
-                reason = tried_before(told.get("prior"), *self._who())
+            if answer.get("claim") is None:
+                agent, tier = self.outbox.fact("agent"), self.outbox.fact("tier")
+                reason = tried_before(answer.get("prior"), agent, tier)
                 if reason:
                     return reason
-                told = self._client.claim(trial.note, tree=tree, seconds=seconds, anyway=True)
+                answer = self._client.claim(trial.note, tree=tree, seconds=seconds, anyway=True)
         except (AutoResearchError, AgentHubError, OSError) as error:
-            self._deaf = time.monotonic() + (DEAF if passes(error) else 0.0)
+            self._no_claims_until = time.monotonic() + (NO_CLAIMS if is_temporary(error) else 0.0)
             return ""
-        claim = told.get("claim")
+        claim = answer.get("claim")
         if not isinstance(claim, dict):
-            return held_now(told.get("prior"))
-        self.outbox.note(f"{CLAIM}{trial.number}", str(whole(claim.get("id"))))
+            return held_now(answer.get("prior"))
+        self.outbox.note(f"{CLAIM}{trial.number}", str(positive_int(claim.get("id"))))
         return ""
 
-    def _believed(self, reason: str) -> str:
-        """A reason not to run a candidate, now and then not taken: a hub can say so of all."""
-        self._passed = self._passed + 1 if reason else 0
-        if self._passed <= MOST_TAKEN:
+    def _limit_vetoes(self, reason: str) -> str:
+        """The reason, but never too often in a row: a lying hub could give one for each trial."""
+        self._vetoes = self._vetoes + 1 if reason else 0
+        if self._vetoes <= MOST_VETOES:
             return reason
-        self._passed = 0
-        self.note(f"{MOST_TAKEN} candidates in a row were tried by others, says the hub; one runs.")
+        self._vetoes = 0
+        self.note(f"The hub reports {MOST_VETOES} candidates in a row as tried; this one runs.")
         return ""
 
-    def _who(self) -> tuple[str, str]:
-        """Our name there, and our tier."""
-        return self.outbox.fact("agent"), self.outbox.fact("tier")
-
-    def _post(self) -> None:
-        """Write letters for all finished trials that have none yet."""
-        with self._safely(), self.outbox.whole():
+    def _write_letters(self) -> None:
+        """Write letters about all finished trials that have none yet."""
+        with self._noting_disk_errors(), self.outbox.transaction():
             after = int(self.outbox.fact(UPTO, "-1"))
             for trial in self.study.ledger.trials(after + 1):
                 if trial.state is not State.APPLIED:
                     break
-                if trial.commit and trial.own and not _lame(trial):
+                broken_lab = trial.is_baseline and trial.status is Status.CRASH
+                if trial.commit and trial.own and not broken_lab:
                     self._write(trial)
                 self.outbox.note(UPTO, str(trial.number))
 
@@ -232,7 +235,7 @@ class Member:
         commit, _, result = self.outbox.fact(f"{TAKEN}{trial.number}").partition(" ")
         name = str(trial.number)
         self.outbox.add(f"trial:{name}", "trial", as_body(trial, self.study.task.name, commit))
-        values = [attempt.value for attempt in trial.own]
+        values = [run.value for run in trial.own]
         if int(result or 0) and None not in values:
             tree = self.study.git.lab_tree(trial.commit)
             body = {"result": int(result), "values": values, "tree": tree}
@@ -242,24 +245,19 @@ class Member:
             self.outbox.add(f"claim:{name}", "claim", {"claim": int(claim)})
 
     @contextlib.contextmanager
-    def _safely(self) -> Iterator[None]:
-        """What goes wrong with the hub's own papers ends no study; it is done next time."""
+    def _noting_disk_errors(self) -> Iterator[None]:
+        """An error of the outbox ends no study: it is noted, and the work is done next time."""
         try:
             yield
         except sqlite3.Error as error:
-            self.note(f"What is kept for the hub cannot be written: {error}. It is tried again.")
+            self.note(f"The outbox for the hub cannot be written: {error}. It is tried again.")
 
 
-def may_run_strangers(study: Study) -> bool:
-    """Whether code of others is run: in a sandbox, or where a person wants none."""
+def may_run_foreign_code(study: Study) -> bool:
+    """Whether other agents' code may run: in a sandbox, or where the task turns it off."""
     return study.task.sandbox == "off" or probe(study.paths.home).level != "none"
 
 
-def _lame(trial: Trial) -> bool:
-    """A lab that does not run yet: no news to anybody."""
-    return trial.is_baseline and trial.status is Status.CRASH
-
-
-def _line(each: Seen, metric: str) -> str:
-    runs = f", {each.runs} runs of others" if each.replicated else ", claimed"
-    return f"- {metric} {each.worth:.6f}{runs}, commit {each.commit[:12]}"
+def _brief_line(result: HubResult, metric: str) -> str:
+    runs = f", {result.runs} runs of others" if result.replicated else ", claimed"
+    return f"- {metric} {result.worth:.6f}{runs}, commit {result.commit[:12]}"

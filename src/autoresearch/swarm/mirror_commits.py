@@ -1,8 +1,8 @@
-"""Shadows: a study's commits as a hub sees them, the lab's folder alone, from the baseline on.
+"""Mirror commits: a study's commits as a hub gets them, with the lab's folder alone.
 
-The repository around a lab, and what it was before the study, is nobody else's affair. The shadow
-of a baseline has no parent and depends on its files alone: all who begin with the same lab begin
-with the same commit.
+The rest of the repository, and its history before the study, stays private. The mirror of a
+baseline has no parent and depends on its files alone: all studies that begin with the same lab
+begin with the same commit on the hub.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from autoresearch.store.ledger import STEP, Status, Trial
 from autoresearch.store.paths import StudyPaths
 from autoresearch.swarm.outbox import Outbox
 
-FACT = "shadow:"  # and a commit of ours -> the commit on the hub
+FACT = "shadow:"  # and a commit of ours -> its mirror on the hub
 KEPT = "keep"
 
 
 def as_body(trial: Trial, task: str, other: str = "") -> dict[str, Any]:
-    """What is told of a finished trial. `other` is the hub's commit that it was taken from."""
+    """The letter about a finished trial. `other` is the hub's commit that it was taken from."""
     first, status = trial.own[0], (trial.status or Status.CRASH).value
     climbs = trial.status is Status.KEEP or trial.reason == STEP
     return {
@@ -43,8 +43,8 @@ def as_body(trial: Trial, task: str, other: str = "") -> dict[str, Any]:
     }
 
 
-class Shadows:
-    """Makes them, and remembers which is whose."""
+class MirrorCommits:
+    """Makes mirror commits, and remembers in the outbox which commit each one mirrors."""
 
     def __init__(self, git: Git, outbox: Outbox, paths: StudyPaths) -> None:
         self._git = git
@@ -52,21 +52,21 @@ class Shadows:
         self._paths = paths
 
     def of(self, commit: str) -> str:
-        """The shadow of a commit; empty when it has none."""
+        """The mirror of a commit; empty when it has none."""
         return self._outbox.fact(FACT + commit)
 
     def make(self, body: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
-        """The shadow of a trial's commit and those that it builds on."""
-        above = tuple(filter(None, (self.of(body["parent"]), body["other"])))
-        made = self.of(body["commit"])
-        if not made:
+        """The mirror of a trial's commit, and the mirror's parents."""
+        parents = tuple(filter(None, (self.of(body["parent"]), body["other"])))
+        mirror = self.of(body["commit"])
+        if not mirror:
             tree = self._git.lab_tree(body["commit"])
-            made = self._git.plant(tree, above, body["message"], body["at"])
-            self._git.set_ref(f"{self._paths.met}{made}", made)
-            self._outbox.note(FACT + body["commit"], made)
-        return made, self._git.parents(made)
+            mirror = self._git.plant(tree, parents, body["message"], body["at"])
+            self._git.set_ref(f"{self._paths.met}{mirror}", mirror)
+            self._outbox.note(FACT + body["commit"], mirror)
+        return mirror, self._git.parents(mirror)
 
-    def bundle(self, shadow: str, above: Sequence[str], target: Path) -> None:
-        """Write a bundle of a shadow to a file, for one who has those that it builds on."""
-        header = write_header([(shadow, "HEAD")], above)
-        write_whole(target, header + self._git.pack(shadow, above), durable=False)
+    def bundle(self, mirror: str, known: Sequence[str], target: Path) -> None:
+        """Write a bundle of a mirror to a file, for a hub that has the known commits."""
+        header = write_header([(mirror, "HEAD")], known)
+        write_whole(target, header + self._git.pack(mirror, known), durable=False)

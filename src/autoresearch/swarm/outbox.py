@@ -1,7 +1,8 @@
-"""Outbox: what a study wants a hub to know, on disk before the network is touched.
+"""Outbox: letters to a hub, on disk before the network is touched, and facts about the hub.
 
-Letters go out in the order they came in. A letter is known by its key, so that writing it twice is
-writing it once; what was begun and not answered is looked up on the hub before it is sent again.
+Letters are sent in the order in which they were written. A letter has a key, so that writing it
+twice is writing it once. A letter that was begun and not answered is looked up on the hub before it
+is sent once more.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ CREATE TABLE IF NOT EXISTS fact(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRIC
 _OPEN = "state IN ('waiting', 'begun')"
 
 
-_ABOUT = {  # kind -> what it tells; the number is of a trial, or of a lease
+_ABOUT = {  # kind -> what the letter reports; the number is of a trial, or of a lease
     "trial": "trial #{}",
-    "verify": "what trial #{} says of another's result",
+    "verify": "trial #{}, as a run of another's result",
     "claim": "the end of the claim for trial #{}",
     "finish": "the runs for lease {}",
     "release": "the return of lease {}",
@@ -44,24 +45,24 @@ _ABOUT = {  # kind -> what it tells; the number is of a trial, or of a lease
 
 @dataclass(frozen=True)
 class Letter:
-    """Something that the hub is to be told."""
+    """Something to report to the hub."""
 
     seq: int
     key: str
     kind: str  # trial, finish, release, verify, claim
     body: Mapping[str, Any]
-    begun: bool  # it was on its way before, and nobody knows whether it arrived
+    begun: bool  # it was sent before, and whether it arrived is unknown
 
     @property
     def about(self) -> str:
-        """What it tells, for people."""
+        """What the letter reports, in words for people."""
         number = self.key.partition(":")[2]
         return _ABOUT.get(self.kind, "letter {}").format(number)
 
 
 @dataclass(frozen=True)
 class OutboxStatus:
-    """What a person wants to know of an outbox."""
+    """The state of an outbox, for people."""
 
     url: str
     project: str
@@ -73,12 +74,12 @@ class OutboxStatus:
 
 
 def outbox_path(folder: Path, url: str, project: str) -> Path:
-    """One file for each project of each hub."""
+    """The file of an outbox: one for each project of each hub."""
     return folder / f"{hashlib.sha256(f'{url} {project}'.encode()).hexdigest()[:12]}.db"
 
 
 class Outbox:
-    """One file; open it once in each thread."""
+    """Letters and facts in one SQLite file; each thread opens its own."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(exist_ok=True, mode=0o700)
@@ -89,23 +90,23 @@ class Outbox:
             self._db.executescript(SCHEMA)
         except sqlite3.Error as error:
             raise LedgerError(
-                f"The outbox {path} cannot be used: {error}. Move it away, and all trials are told "
-                "to the hub anew."
+                f"The outbox {path} cannot be used: {error}. Move it away: then all trials are "
+                "sent to the hub once more."
             ) from error
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._db.close()
 
     # ---- letters -------------------------------------------------------------------------------
 
     def add(self, key: str, kind: str, body: Mapping[str, Any]) -> None:
-        """Write a letter, unless one of that key is here."""
+        """Write a letter, unless there is one with this key."""
         query = "INSERT INTO letter(key, kind, body) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
         self._db.execute(query, (key, kind, json.dumps(body)))
 
     def next(self) -> Letter | None:
-        """The oldest letter that is to be sent."""
+        """The oldest letter that is not sent yet."""
         query = "SELECT seq, key, kind, body, state FROM letter"
         row = self._db.execute(f"{query} WHERE {_OPEN} ORDER BY seq LIMIT 1").fetchone()
         if row is None:
@@ -114,42 +115,42 @@ class Outbox:
         return Letter(seq, key, kind, json.loads(body), state == "begun")
 
     def begin(self, letter: Letter) -> None:
-        """It may arrive from now on."""
+        """Record that a letter is being sent: it may arrive from now on."""
         self._set(letter, "begun", "")
 
     def sent(self, letter: Letter) -> None:
-        """It arrived."""
+        """Record that a letter arrived."""
         self._set(letter, "sent", "")
 
-    def refuse(self, letter: Letter, said: str) -> None:
-        """The hub does not want it, and would not want it later."""
-        self._set(letter, "refused", said)
+    def refuse(self, letter: Letter, reason: str) -> None:
+        """Record that the hub rejects a letter for good."""
+        self._set(letter, "refused", reason)
 
     def count(self, state: str = "") -> int:
-        """Letters of a state; those that are to be sent when none is given."""
+        """How many letters are in a state; without a state, how many are not sent yet."""
         where, values = ("state = ?", (state,)) if state else (_OPEN, ())
         return int(
             self._db.execute(f"SELECT count(*) FROM letter WHERE {where}", values).fetchone()[0]
         )
 
-    def _set(self, letter: Letter, state: str, said: str) -> None:
+    def _set(self, letter: Letter, state: str, reason: str) -> None:
         query = "UPDATE letter SET state = ?, said = ? WHERE seq = ?"
-        self._db.execute(query, (state, said[:500], letter.seq))
+        self._db.execute(query, (state, reason[:500], letter.seq))
 
     # ---- facts ---------------------------------------------------------------------------------
 
     def fact(self, key: str, default: str = "") -> str:
-        """Something that was remembered."""
+        """The value of a fact, or the default."""
         row = self._db.execute("SELECT value FROM fact WHERE key = ?", (key,)).fetchone()
         return default if row is None else str(row[0])
 
     def facts(self, prefix: str) -> dict[str, str]:
-        """All that was remembered under keys that begin so, by the rest of the key."""
+        """The facts whose keys begin with a prefix, by the rest of the key."""
         query = "SELECT substr(key, ?), value FROM fact WHERE substr(key, 1, ?) = ?"
         return dict(self._db.execute(query, (len(prefix) + 1, len(prefix), prefix)))
 
     def remember(self, **facts: str) -> None:
-        """Write facts."""
+        """Write several facts."""
         for key, value in facts.items():
             self.note(key, value)
 
@@ -164,15 +165,15 @@ class Outbox:
         """Drop a fact."""
         self._db.execute("DELETE FROM fact WHERE key = ?", (key,))
 
-    def contact(self) -> None:
-        """The hub answered just now."""
+    def record_contact(self) -> None:
+        """Record that the hub answered just now."""
         self.note("last", f"{time.time():.0f}")
 
     # ---- together ------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def whole(self) -> Iterator[None]:
-        """Several writes, all or none."""
+    def transaction(self) -> Iterator[None]:
+        """Make several writes, all or none."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -182,8 +183,8 @@ class Outbox:
                 self._db.execute("ROLLBACK")
             raise
 
-    def standing(self) -> OutboxStatus:
-        """Where it stands."""
+    def status(self) -> OutboxStatus:
+        """The state of this outbox."""
         query = "SELECT said FROM letter WHERE state = 'refused' ORDER BY seq DESC LIMIT 1"
         row, last = self._db.execute(query).fetchone(), self.fact("last")
         return OutboxStatus(
@@ -197,10 +198,10 @@ class Outbox:
         )
 
 
-def standings(folder: Path) -> list[OutboxStatus]:
-    """Of all hubs that a study was joined to."""
+def outbox_statuses(folder: Path) -> list[OutboxStatus]:
+    """The states of all outboxes in a study's folder; one that cannot be opened is left out."""
     found = []
     for path in sorted(folder.glob("*.db")):
         with contextlib.suppress(LedgerError), contextlib.closing(Outbox(path)) as box:
-            found.append(box.standing())
+            found.append(box.status())
     return found

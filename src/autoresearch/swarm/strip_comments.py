@@ -1,8 +1,7 @@
-"""Quiet: strangers' code without strangers' prose, since what is kept is shown to proposers.
+"""Take comments and docstrings out of other agents' code, since kept code is shown to proposers.
 
-Comments and docstrings of Python that are not ours too are taken out; the code itself stays what it
-is. Other strings that stand alone do nothing but speak: who has such is passed over. Strings and
-names that the code works with remain: they are what was measured.
+A text could hold instructions to a coding agent. Comments and docstrings that our own files hold
+too may stay; the code stays as it is, with its names and the strings that it works with.
 """
 
 from __future__ import annotations
@@ -15,23 +14,26 @@ from collections.abc import Collection, Iterator, Mapping
 
 from autoresearch.store.simplicity import fingerprint
 
-_SILENT = b'"."'  # in a docstring's place
+_EMPTY = b'"."'  # takes a docstring's place
 Span = tuple[int, int, int, int]  # from line and byte, to line and byte; lines from 1
 
 
-def quieted(
+def strip_comments(
     theirs: Mapping[str, bytes], ours: Collection[Mapping[str, bytes]]
 ) -> dict[str, bytes] | None:
-    """Others' files with no prose that is not in some of ours; None where that cannot be had."""
+    """Files of others without comments and docstrings that none of our files holds.
+
+    None when a Python file cannot be parsed, or is not the same code afterwards.
+    """
     known = {words for files in ours for name in files for words in _prose(name, files[name])}
     try:
-        quiet = {name: _quieted(name, content, known) for name, content in theirs.items()}
+        stripped = {name: _stripped(name, content, known) for name, content in theirs.items()}
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    return quiet if fingerprint(quiet) == fingerprint(theirs) else None
+    return stripped if fingerprint(stripped) == fingerprint(theirs) else None
 
 
-def _quieted(name: str, content: bytes, known: Collection[str]) -> bytes:
+def _stripped(name: str, content: bytes, known: Collection[str]) -> bytes:
     if not name.endswith(".py"):
         return content
     lines = content.splitlines(keepends=True)
@@ -46,7 +48,7 @@ def _quieted(name: str, content: bytes, known: Collection[str]) -> bytes:
 
 
 def _prose(name: str, content: bytes) -> Iterator[str]:
-    """The comments and docstrings of a file of ours; none where it cannot be read."""
+    """The comments and docstrings of a file of ours; none when it cannot be parsed."""
     if name.endswith(".py"):
         try:
             yield from (words for _, words, _ in _found(content))
@@ -55,13 +57,13 @@ def _prose(name: str, content: bytes) -> Iterator[str]:
 
 
 def _found(content: bytes) -> list[tuple[Span, str, bytes]]:
-    """Where comments and docstrings stand, what they say, and what may stand there instead."""
+    """Each comment and docstring: where it stands, its text, and what replaces it."""
     lines = content.splitlines(keepends=True)
     if tokenize.detect_encoding(iter(lines).__next__)[0] not in ("utf-8", "utf-8-sig"):
         raise ValueError("not UTF-8")
     if b"\r" in content.replace(b"\r\n", b"\n"):
-        raise ValueError("lines that only some readers take for lines")
-    return [*_comments(content, lines), *_alone(content)]
+        raise ValueError("a line end that only some readers know")
+    return [*_comments(content, lines), *_lone_strings(content)]
 
 
 def _comments(content: bytes, lines: list[bytes]) -> Iterator[tuple[Span, str, bytes]]:
@@ -76,8 +78,8 @@ def _comments(content: bytes, lines: list[bytes]) -> Iterator[tuple[Span, str, b
         raise ValueError(str(error)) from error
 
 
-def _alone(content: bytes) -> Iterator[tuple[Span, str, bytes]]:
-    """Docstrings, and other strings that are statements of their own."""
+def _lone_strings(content: bytes) -> Iterator[tuple[Span, str, bytes]]:
+    """Docstrings, and other strings that are statements by themselves."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tree = ast.parse(content)
@@ -88,4 +90,4 @@ def _alone(content: bytes) -> Iterator[tuple[Span, str, bytes]]:
         ):
             assert text.end_lineno is not None and text.end_col_offset is not None
             span = (text.lineno, text.col_offset, text.end_lineno, text.end_col_offset)
-            yield span, ast.unparse(text), _SILENT
+            yield span, ast.unparse(text), _EMPTY

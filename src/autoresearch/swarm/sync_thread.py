@@ -1,7 +1,7 @@
-"""Courier: a thread that takes letters to the hub and brings news; the loop never waits for it.
+"""The thread that sends a study's letters to the hub and fetches news; the loop never waits for it.
 
-While the hub is away it tries again, ever more seldom, and says so once; whatever happens here, the
-study goes on.
+While the hub is away, the thread tries again after longer and longer pauses, and reports it once.
+No error here ends the study.
 """
 
 from __future__ import annotations
@@ -21,21 +21,28 @@ from autoresearch.errors import AutoResearchError, GitError, LedgerError
 from autoresearch.lab.task import Task
 from autoresearch.store.git import Git
 from autoresearch.store.paths import StudyPaths
-from autoresearch.swarm.discovery import Discovery, Duty, View
-from autoresearch.swarm.hub_protocol import SENDING, check_ruler, client_of, is_agent, passes
-from autoresearch.swarm.mirror_commits import Shadows
+from autoresearch.swarm.discovery import Discovery, HubView, ReplicationLease
+from autoresearch.swarm.hub_protocol import (
+    SENDING,
+    check_metric,
+    client_of,
+    is_temporary,
+    parse_project,
+    whoami,
+)
+from autoresearch.swarm.mirror_commits import MirrorCommits
 from autoresearch.swarm.outbox import Letter, Outbox
 from autoresearch.swarm.settings import SwarmSettings
 
 FIRST, LONGEST = 1.0, 300.0  # seconds of the first pause while the hub is away, and of any
 PAGE = 200  # of our newest results, to see whether one arrived
 LEASE_SECONDS = (900, 86_400)  # of a lease, at least and at most
-MOST_TOLD = 100  # different things that a session says of its hub
+MOST_NOTES = 100  # different notes of one session about its hub
 
 
 @dataclass(frozen=True)
 class StudyContext:
-    """What it needs to know of a study. Nothing of it belongs to the loop's thread."""
+    """What the thread needs of a study. None of it belongs to the loop's thread."""
 
     git: Git
     paths: StudyPaths
@@ -46,53 +53,53 @@ class StudyContext:
 
 @dataclass
 class SyncThread:
-    """Works from `start` to `stop`; what it finds is for the loop to read."""
+    """Works from `start` to `stop`; the loop reads `view`, `away`, `throttled` and `lease`."""
 
-    ground: StudyContext
+    context: StudyContext
     settings: SwarmSettings
     note: Callable[[str], None]
-    view: View = field(default_factory=View, init=False)
-    away: bool = field(default=False, init=False)
-    stuck: bool = field(default=False, init=False)  # it takes no more from us for now
-    ready: Duty | None = field(default=None, init=False)  # a result to run again
+    view: HubView = field(default_factory=HubView, init=False)
+    away: bool = field(default=False, init=False)  # the hub did not answer
+    throttled: bool = field(default=False, init=False)  # the hub takes no more from us for now
+    lease: ReplicationLease | None = field(default=None, init=False)  # a result to replicate
 
     def __post_init__(self) -> None:
         self._wake, self._stopping = threading.Event(), threading.Event()
-        self._leaving, self._wanted = threading.Event(), threading.Event()
-        self._looked = 0.0
-        self._told: set[str] = set()
+        self._leaving, self._lease_wanted = threading.Event(), threading.Event()
+        self._last_look = 0.0
+        self._noted: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="hub", daemon=True)
 
     # ---- for the loop --------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
-    def hurry(self) -> None:
-        """There is a letter."""
+    def wake(self) -> None:
+        """Have it send a new letter soon."""
         self._wake.set()
 
-    def want(self) -> None:
-        """Somebody's result could be run again: look at once, and then as often as ever."""
-        if not self._wanted.is_set():
-            self._wanted.set()
-            self._looked = 0.0
-            self.hurry()
+    def request_lease(self) -> None:
+        """Have it take a result to replicate: at once, and then at each look until it has one."""
+        if not self._lease_wanted.is_set():
+            self._lease_wanted.set()
+            self._last_look = 0.0
+            self.wake()
 
-    def done(self) -> None:
-        """What was ready is done, or given back."""
-        self.ready = None
-        self._wanted.clear()
-        self.hurry()
+    def clear_lease(self) -> None:
+        """The loop has finished the lease, or given it back."""
+        self.lease = None
+        self._lease_wanted.clear()
+        self.wake()
 
     def stop(self, outbox: Outbox, max_seconds: float) -> None:
-        """Send what waits, as far as it goes in so many seconds, and end."""
+        """Send what waits, for so many seconds at most, and end."""
         self._leaving.set()
-        self.hurry()
+        self.wake()
         ends = time.monotonic() + max_seconds
         while outbox.count() and self._thread.is_alive() and time.monotonic() < ends:
-            if self.away or self.stuck:
+            if self.away or self.throttled:
                 break
             time.sleep(0.02)
         self._stopping.set()
@@ -103,23 +110,25 @@ class SyncThread:
 
     def _run(self) -> None:
         try:
-            with contextlib.closing(Outbox(self.ground.outbox)) as outbox:
+            with contextlib.closing(Outbox(self.context.outbox)) as outbox:
                 self._work(outbox)
         except LedgerError as error:
             self.away = True
             self.note(f"{error} The study goes on alone.")
 
     def _work(self, outbox: Outbox) -> None:
-        errand, failed = self._errand(outbox), 0
+        session, failed = self._open_session(outbox), 0
         while not self._stopping.is_set():
             try:
-                self._round(errand)
+                self._sync(session)
             except TooMany as error:
-                self._full(error)
+                self.throttled = True
+                self._note_once(f"The hub takes no more for now; the rest follows: {error}")
+                self._stopping.wait(min(error.retry_after, LONGEST) * random.uniform(1.0, 1.2))
                 continue
-            except Exception as error:  # whatever it is: later it may go
+            except Exception as error:  # of any kind: a later try may succeed
                 failed += 1
-                self._gone(error, outbox)
+                self._note_away(error, outbox)
                 pause = min(FIRST * 2.0 ** min(failed - 1, 30), LONGEST)
                 self._stopping.wait(pause * random.uniform(0.5, 1.0))
                 continue
@@ -127,56 +136,58 @@ class SyncThread:
             self._wake.wait(self._until_look())
             self._wake.clear()
 
-    def _errand(self, outbox: Outbox) -> Errand:
-        ground, client = self.ground, client_of(self.settings, SENDING)
-        scout = Discovery(
-            client, ground.git, ground.paths, ground.task, outbox, self.settings, ground.base
+    def _open_session(self, outbox: Outbox) -> HubSession:
+        context, client = self.context, client_of(self.settings, SENDING)
+        discovery = Discovery(
+            client, context.git, context.paths, context.task, outbox, self.settings, context.base
         )
-        shadows = Shadows(ground.git, outbox, ground.paths)
-        return Errand(client, outbox, shadows, scout, self._refused, self._stopping)
+        mirrors = MirrorCommits(context.git, outbox, context.paths)
+        return HubSession(client, outbox, mirrors, discovery, self._note_refusal, self._stopping)
 
-    def _round(self, errand: Errand) -> None:
-        """Greet, look what is new, send what waits."""
-        errand.greet(anew=self.away)
-        self._back(errand.outbox)
-        errand.outbox.contact()
+    def _sync(self, session: HubSession) -> None:
+        """Check the project, look for news when it is time, send what waits."""
+        session.check_in(anew=self.away)
+        if self.away:
+            self.away = False
+            self.note(f"The hub is back; {session.outbox.count()} letters go out.")
+        session.outbox.record_contact()
         if not self._leaving.is_set() and self._until_look() <= 0:
-            self._look(errand.scout)
-        errand.send_all()
-        self.stuck = False
-        errand.outbox.contact()
+            self._look(session.discovery)
+        session.send_all()
+        self.throttled = False
+        session.outbox.record_contact()
 
-    def _look(self, scout: Discovery) -> None:
-        """See what is new; what the hub will not tell us is no reason to send it nothing."""
+    def _look(self, discovery: Discovery) -> None:
+        """Fetch news. If the hub refuses a question, letters are sent all the same."""
         try:
-            self.view = scout.look()
-            self._promise(scout)
+            self.view = discovery.look()
+            if self.settings.replicate > 0 and self.lease is None:
+                self._find_lease(discovery)
         except HubError as error:
-            if passes(error):
+            if is_temporary(error):
                 raise
-            self._say(f"The hub does not answer a question: {error}")
-        self._looked = time.monotonic()
+            self._note_once(f"The hub does not answer a question: {error}")
+        self._last_look = time.monotonic()
 
-    def _promise(self, scout: Discovery) -> None:
-        """Have a result ready to be run again, when one is wanted or was promised before."""
-        if self.settings.replicate <= 0 or self.ready is not None:
-            return
-        self.ready = scout.promised()
-        if self.ready is None and self._wanted.is_set():
+    def _find_lease(self, discovery: Discovery) -> None:
+        """Have a lease ready: one of an earlier session, or a new one if the loop requested it."""
+        self.lease = discovery.unfinished_lease()
+        if self.lease is None and self._lease_wanted.is_set():
             low, high = LEASE_SECONDS
-            runs = self.settings.runs * self.ground.task.budget.timeout
-            self.ready, told = scout.take(int(min(max(2 * runs + 600, low), high)))
-            for words in told:
-                self._say(words)
+            runs = self.settings.runs * self.context.task.budget.timeout
+            seconds = int(min(max(2 * runs + 600, low), high))
+            self.lease, returned = discovery.take_lease(seconds)
+            for sentence in returned:
+                self._note_once(sentence)
 
     def _until_look(self) -> float:
-        """Seconds until the hub is looked at again."""
-        ago = time.monotonic() - self._looked
-        return max(0.0, self.settings.look - ago) if self._looked else 0.0
+        """Seconds until the next look at the hub."""
+        ago = time.monotonic() - self._last_look
+        return max(0.0, self.settings.look - ago) if self._last_look else 0.0
 
-    # ---- what is said --------------------------------------------------------------------------
+    # ---- notes for the user --------------------------------------------------------------------
 
-    def _gone(self, error: Exception, outbox: Outbox) -> None:
+    def _note_away(self, error: Exception, outbox: Outbox) -> None:
         if not self.away:
             self.away = True
             waiting = f"{outbox.count()} letters wait" if outbox.count() else "nothing waits"
@@ -184,61 +195,50 @@ class SyncThread:
             why = str(error) if ours else repr(error)
             self.note(f"The hub is away, and the study goes on alone ({waiting}): {why}")
 
-    def _full(self, error: TooMany) -> None:
-        """The hub takes no more from us for now."""
-        self.stuck = True
-        self._say(f"The hub takes no more for now; the rest follows: {error}")
-        self._stopping.wait(min(error.retry_after, LONGEST) * random.uniform(1.0, 1.2))
+    def _note_refusal(self, letter: Letter, error: Exception) -> None:
+        self._note_once(f"The hub does not take {letter.about}: {error}", topic=str(error))
 
-    def _back(self, outbox: Outbox) -> None:
-        if self.away:
-            self.away = False
-            self.note(f"The hub is back; {outbox.count()} letters go out.")
-
-    def _refused(self, letter: Letter, error: Exception) -> None:
-        self._say(f"The hub does not take {letter.about}: {error}", once=str(error))
-
-    def _say(self, words: str, once: str = "") -> None:
-        """Say something, once."""
-        if (once or words) not in self._told and len(self._told) < MOST_TOLD:
-            self._told.add(once or words)
-            self.note(words)
+    def _note_once(self, text: str, topic: str = "") -> None:
+        """Pass a note on, unless one with the same topic (by default its text) went before."""
+        if (topic or text) not in self._noted and len(self._noted) < MOST_NOTES:
+            self._noted.add(topic or text)
+            self.note(text)
 
 
 @dataclass
-class Errand:
-    """One way to the hub and back, with all that it takes."""
+class HubSession:
+    """The thread's exchange with the hub: it checks in, and sends letters one by one."""
 
     client: HubClient
     outbox: Outbox
-    shadows: Shadows
-    scout: Discovery
-    refused: Callable[[Letter, Exception], None]
+    mirrors: MirrorCommits
+    discovery: Discovery
+    on_refusal: Callable[[Letter, Exception], None]
     stopping: threading.Event
-    agent: str = ""
+    agent: str = ""  # empty: not checked in yet
 
-    def greet(self, *, anew: bool = False) -> None:
-        """Learn who we are there, and that the project measures what we measure."""
+    def check_in(self, *, anew: bool = False) -> None:
+        """Learn our name there, and check the project's metric; WrongProject if it differs."""
         if self.agent and not anew:
             return
-        about = project_of(self.client.about())
-        check_ruler(about, self.scout.task.metric, self.client.project)
+        about = parse_project(self.client.about())
+        check_metric(about, self.discovery.task.metric, self.client.project)
         tiers = about.get("tiers")
-        self.scout.tiers = tiers if isinstance(tiers, dict) else {}
-        self.agent = self.scout.agent = whoami(self.client)
-        self.outbox.remember(agent=self.agent, tier=self.scout.tier)
+        self.discovery.tiers = tiers if isinstance(tiers, dict) else {}
+        self.agent = self.discovery.agent = whoami(self.client)
+        self.outbox.remember(agent=self.agent, tier=self.discovery.tier)
 
     def send_all(self) -> None:
-        """All letters, the oldest first."""
+        """Send all letters, the oldest first."""
         while not self.stopping.is_set() and (letter := self.outbox.next()) is not None:
             self.outbox.begin(letter)
             try:
                 self._send(letter)
             except (HubError, GitError) as error:
-                if passes(error):
+                if is_temporary(error):
                     raise
                 self.outbox.refuse(letter, str(error))
-                self.refused(letter, error)
+                self.on_refusal(letter, error)
             else:
                 self.outbox.sent(letter)
 
@@ -247,80 +247,63 @@ class Errand:
         if letter.kind == "trial":
             self._send_trial(letter)
         elif letter.kind == "verify":
-            told = (body["result"], body["values"], body["platform"], body["tree"])
             with _once(letter):
-                self.client.verify(*told)
+                self.client.verify(body["result"], body["values"], body["platform"], body["tree"])
         elif letter.kind == "finish":
             with _once(letter):
                 self.client.finish(body["lease"], body["values"], body["platform"])
         else:
-            with _whatever():
+            with _ignoring_refusals():
                 if letter.kind == "release":
                     self.client.give_back(body["lease"])
                 else:
                     self.client.finish_claim(body["claim"])
 
     def _send_trial(self, letter: Letter) -> None:
-        """Its commit, and then what it gave."""
+        """Push the mirror of a trial's commit, and publish its result."""
         body = letter.body
-        shadow, above = self.shadows.make(body)
-        self._push(shadow, above, body["role"])
-        if letter.begun and self._arrived(shadow, letter):
+        mirror, parents = self.mirrors.make(body)
+        self._push(mirror, parents, body["role"])
+        if letter.begun and self._arrived(mirror, letter):
             return
         self.client.publish(
-            shadow,
-            self.scout.settings.platform,
+            mirror,
+            self.discovery.settings.platform,
             body["status"],
             body["value"],
             memory_gb=body["memory_gb"],
             seconds=body["seconds"],
             seed=body["seed"],
             description=body["description"],
-            metric=self.scout.task.metric.name,
+            metric=self.discovery.task.metric.name,
         )
 
-    def _push(self, shadow: str, above: tuple[str, ...], role: str) -> None:
-        """Push one commit; with all below it, where the hub lacks what it builds on."""
+    def _push(self, mirror: str, parents: tuple[str, ...], role: str) -> None:
+        """Push one commit; with all its ancestors, if the hub lacks its parents."""
         with tempfile.TemporaryDirectory(prefix="autoresearch-hub-") as scratch:
             bundle = Path(scratch) / "bundle"
-            self.shadows.bundle(shadow, above, bundle)
+            self.mirrors.bundle(mirror, parents, bundle)
             try:
                 self.client.push(bundle, role)
             except BadInput:
-                if not above:
+                if not parents:
                     raise
-                self.shadows.bundle(shadow, (), bundle)
+                self.mirrors.bundle(mirror, (), bundle)
                 self.client.push(bundle, role)
 
-    def _arrived(self, shadow: str, letter: Letter) -> bool:
+    def _arrived(self, mirror: str, letter: Letter) -> bool:
         """Whether the hub has this result already: its answer was lost on the way."""
-        told = self.client.results(agent=self.agent, limit=PAGE).get("results")
-        wanted = (shadow, letter.body["seed"], letter.body["status"])
-        rows = [row for row in told if isinstance(row, dict)] if isinstance(told, list) else []
+        found = self.client.results(agent=self.agent, limit=PAGE).get("results")
+        wanted = (mirror, letter.body["seed"], letter.body["status"])
+        rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
         return any(
             (row.get("commit"), row.get("seed"), row.get("status")) == wanted for row in rows
         )
 
 
-def project_of(answer: dict[str, object]) -> dict[str, object]:
-    """The project of an answer."""
-    inner = answer.get("project", answer)
-    return inner if isinstance(inner, dict) else {}
-
-
-def whoami(client: HubClient) -> str:
-    """The agent that the key belongs to."""
-    told = client.me()
-    inner = told.get("agent", told)
-    name = inner.get("id") if isinstance(inner, dict) else inner
-    if not is_agent(name):
-        raise HubError(502, f"{client.url} does not say who this key belongs to. Is it a hub?")
-    return str(name)
-
-
 @contextlib.contextmanager
 def _once(letter: Letter) -> Iterator[None]:
-    """What was begun before may have arrived: that it is there already is no refusal then."""
+    """Take a conflict for success if the letter was sent before: it had arrived."""
     try:
         yield
     except HubError as error:
@@ -329,10 +312,10 @@ def _once(letter: Letter) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _whatever() -> Iterator[None]:
-    """A courtesy: what the hub thinks of it does not matter, unless it is away."""
+def _ignoring_refusals() -> Iterator[None]:
+    """For a courtesy to the hub: only a hub that is away or busy counts as an error."""
     try:
         yield
     except HubError as error:
-        if passes(error):
+        if is_temporary(error):
             raise

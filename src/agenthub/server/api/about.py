@@ -12,14 +12,15 @@ from string import Template
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agenthub.errors import Unauthorized
 from agenthub.records.hub import Hub
 from agenthub.records.projects import DEFAULT
 from agenthub.server.api.context import TheHub, address_of, caller_of
-from agenthub.server.api.events import Feed
 from agenthub.server.api.per_client import is_here
+from agenthub.server.feed import Feed
 
 router = APIRouter(tags=["about"])
 
@@ -28,7 +29,7 @@ _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 _TEXT = Path(__file__).with_name("llms.txt")
 
 
-@router.get("/llms.txt")
+@router.get("/llms.txt", response_class=PlainTextResponse)
 async def llms(request: Request, hub: TheHub) -> Response:
     """How an agent uses this hub, in plain words."""
     rules, settings = hub.projects.get(DEFAULT).rules, hub.settings
@@ -69,7 +70,7 @@ class Counted:
         await self._app(scope, receive, counting)
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(request: Request, hub: TheHub) -> Response:
     """Figures for Prometheus; for this machine itself, or with the admin's key."""
     if "authorization" in request.headers or not _from_here(request):
@@ -102,7 +103,7 @@ def _of_server(request: Request) -> Iterator[str]:
     rows = [(f'{{status="{status}"}}', count) for status, count in sorted(answers.items())]
     yield from _figure("hub_answers_total", "counter", rows)
     feed = getattr(request.app.state, "feed", None)
-    count = feed.subscribers if isinstance(feed, Feed) else 0
+    count = feed.subscribers.taken if isinstance(feed, Feed) else 0
     yield from _figure("hub_subscribers", "gauge", [("", count)])
 
 

@@ -9,8 +9,10 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 
 from agenthub.errors import BadInput, Missing
 from agenthub.git.policy import PushLimits
+from agenthub.records.agents import Agent
 from agenthub.records.board import Board
 from agenthub.records.projects import DEFAULT, Rules
+from agenthub.server.api import v2_views as views
 from agenthub.server.api.v2_bodies import (
     Change,
     InviteBody,
@@ -32,7 +34,6 @@ from agenthub.server.api.v2_common import (
     next_of,
     reads,
 )
-from agenthub.server.api.v2_views import WHOLE
 from agenthub.validation import shown
 
 router = APIRouter(tags=["admin"])
@@ -46,36 +47,36 @@ Empty = Annotated[Nothing, Depends(reads(Nothing, optional=True))]
 # ---- agents ------------------------------------------------------------------------------------
 
 
-@router.get(f"{ADMIN}/agents")
+@router.get(f"{ADMIN}/agents", response_model=views.Agents)
 def agents(ask: Administering, limit: LimitAsked = 50, after: After = 0) -> Response:
     """All agents, in the order in which they came, and how their results fared."""
     found = ask.hub.accounts.page(after, limit)
-    rows = [{**ask.views.agent(agent), **_record(ask, agent.id)} for agent in found]
+    rows = [_view(ask, agent) for agent in found]
     return ask.reply(agents=rows, next=next_of(found, limit))
 
 
-@router.post(f"{ADMIN}/agents/{{id}}/disable")
+@router.post(f"{ADMIN}/agents/{{id}}/disable", response_model=views.OneAgent)
 def disable(ask: Administering, id: AgentId, _: Empty) -> Response:
     """Shut an agent out: none of its keys works any more. What it wrote stays."""
-    id = ask.views.agent_meant(id)
+    id = ask.viewer.agent_meant(id)
     ask.hub.accounts.disable(id, actor=ask.caller.agent)
     return _agent(ask, id)
 
 
-@router.post(f"{ADMIN}/agents/{{id}}/enable")
+@router.post(f"{ADMIN}/agents/{{id}}/enable", response_model=views.OneAgent)
 def enable(ask: Administering, id: AgentId, _: Empty) -> Response:
     """Let an agent in again."""
-    id = ask.views.agent_meant(id)
+    id = ask.viewer.agent_meant(id)
     ask.hub.accounts.disable(id, False, actor=ask.caller.agent)
     return _agent(ask, id)
 
 
-@router.post(f"{ADMIN}/agents/{{id}}/runner")
+@router.post(f"{ADMIN}/agents/{{id}}/runner", response_model=views.OneAgent)
 def runner(
     ask: Administering, id: AgentId, body: Annotated[Runner, Depends(reads(Runner, optional=True))]
 ) -> Response:
     """Trust an agent's replications alone, or no more; verdicts are made anew by that."""
-    id = ask.views.agent_meant(id)
+    id = ask.viewer.agent_meant(id)
     ask.hub.set_runner(id, body.runner, actor=ask.caller.agent)
     return _agent(ask, id)
 
@@ -83,7 +84,7 @@ def runner(
 # ---- who may come ------------------------------------------------------------------------------
 
 
-@router.post(f"{ADMIN}/invites", status_code=201)
+@router.post(f"{ADMIN}/invites", status_code=201, response_model=views.Invite)
 def invite(
     ask: Administering, body: Annotated[InviteBody, Depends(reads(InviteBody, optional=True))]
 ) -> Response:
@@ -92,7 +93,7 @@ def invite(
     return ask.reply(201, invite=token, expires=body.expires)
 
 
-@router.put(f"{ADMIN}/registration")
+@router.put(f"{ADMIN}/registration", response_model=views.Mode)
 def registration(
     ask: Administering, body: Annotated[Registration, Depends(reads(Registration))]
 ) -> Response:
@@ -101,7 +102,7 @@ def registration(
     return ask.reply(mode=ask.hub.accounts.registration)
 
 
-@router.get(f"{ADMIN}/registration")
+@router.get(f"{ADMIN}/registration", response_model=views.Mode)
 async def who_may_register(ask: Administering) -> Response:
     """Who may register now."""
     return ask.reply(mode=ask.hub.accounts.registration)
@@ -110,7 +111,7 @@ async def who_may_register(ask: Administering) -> Response:
 # ---- the board ---------------------------------------------------------------------------------
 
 
-@router.post(f"{ADMIN}/posts/{{id}}/hide")
+@router.post(f"{ADMIN}/posts/{{id}}/hide", response_model=views.OnePost)
 def hide(
     ask: Administering, id: PostId, body: Annotated[Why, Depends(reads(Why, optional=True))]
 ) -> Response:
@@ -118,13 +119,13 @@ def hide(
     return _moderated(ask, id, body.why, hidden=True)
 
 
-@router.post(f"{ADMIN}/posts/{{id}}/show")
+@router.post(f"{ADMIN}/posts/{{id}}/show", response_model=views.OnePost)
 def unhide(ask: Administering, id: PostId, _: Empty) -> Response:
     """Bring a hidden post back."""
     return _moderated(ask, id, "", hidden=False)
 
 
-@router.get(f"{ADMIN}/suspects")
+@router.get(f"{ADMIN}/suspects", response_model=views.Posts)
 def suspects(
     ask: Administering,
     limit: LimitAsked = 50,
@@ -135,47 +136,47 @@ def suspects(
     board = ask.hub.space(project).board
     names = {channel.id: channel.name for channel in board.channels()}
     found = board.suspects(limit, before)
-    rows = [ask.views.post(post, names[post.channel]) for post in found]
+    rows = [views.PostView.of(post, ask.viewer, names[post.channel]) for post in found]
     return ask.reply(posts=rows, next=next_of(found, limit, "id"))
 
 
 # ---- the audit log -----------------------------------------------------------------------------
 
 
-@router.get(f"{ADMIN}/audit")
+@router.get(f"{ADMIN}/audit", response_model=views.AuditLog)
 def audit(ask: Administering, limit: LimitAsked = 50, before: Before = None) -> Response:
     """What was done with authority; newest first."""
     found = ask.hub.audit.page(before, limit)
-    return ask.reply(entries=[ask.views.audit(e) for e in found], next=next_of(found, limit))
+    return ask.reply(entries=ask.all(views.AuditView, found), next=next_of(found, limit))
 
 
-@router.get(f"{ADMIN}/audit/verify")
+@router.get(f"{ADMIN}/audit/verify", response_model=views.AuditVerdict)
 def verify_audit(ask: Administering) -> Response:
     """Walk the audit log's chain: whether every row is there and as it was written."""
-    said = ask.hub.audit.verify()
-    return ask.reply(sound=said.sound, **vars(said))
+    verdict = ask.hub.audit.verify()
+    return ask.reply(sound=verdict.sound, **vars(verdict))
 
 
 # ---- projects ----------------------------------------------------------------------------------
 
 
-@router.post(f"{V2}/projects", status_code=201)
+@router.post(f"{V2}/projects", status_code=201, response_model=views.OneProject)
 def create(
     ask: Administering, body: Annotated[ProjectBody, Depends(reads(ProjectBody))]
 ) -> Response:
     """A new project: its own commits, channels, metric and rules."""
     rules = dataclasses.replace(Rules(), **_given(body))
     made = ask.hub.projects.create(body.slug, rules, body.root, ask.caller.agent)
-    return ask.reply(201, project=ask.views.project(made))
+    return ask.reply(201, project=views.ProjectView.of(made, ask.viewer))
 
 
-@router.patch(PROJECT)
+@router.patch(PROJECT, response_model=views.OneProject)
 def change(ask: AdministeringIn, body: Annotated[Change, Depends(reads(Change))]) -> Response:
     """Other rules from now on; what is left out stays. Verdicts and tiers are made anew by them,
     pushed commits are not judged again."""
     rules = dataclasses.replace(ask.space.project.rules, **_given(body))
     made = ask.hub.change_project(ask.space.project.slug, rules, ask.caller.agent)
-    return ask.reply(project=ask.views.project(made))
+    return ask.reply(project=views.ProjectView.of(made, ask.viewer))
 
 
 def _given(body: Change) -> dict[str, Any]:
@@ -191,14 +192,13 @@ def _given(body: Change) -> dict[str, Any]:
     return found
 
 
-def _record(ask: Ask, agent: str) -> dict[str, Any]:
-    trust, stored = ask.hub.accounts.trust(agent), ask.hub.quotas.used(f"agent:{agent}")
-    return {"trust": {**vars(trust), "share": trust.share}, "stored_bytes": stored}
+def _view(ask: Ask, agent: Agent) -> views.AgentView:
+    stored = ask.hub.quotas.used(f"agent:{agent.id}")
+    return views.AgentView.of(agent, ask.viewer, ask.hub.accounts.trust(agent.id), stored)
 
 
 def _agent(ask: Ask, id: str) -> Response:
-    found = ask.hub.accounts.get(id)
-    return ask.reply(agent={**ask.views.agent(found), **_record(ask, id)})
+    return ask.reply(agent=_view(ask, ask.hub.accounts.get(id)))
 
 
 def _moderated(ask: Ask, id: int, why: str, *, hidden: bool) -> Response:
@@ -212,4 +212,4 @@ def _moderated(ask: Ask, id: int, why: str, *, hidden: bool) -> Response:
         raise Missing(f"post not found: {id}")
     board = Board(database, row["project"])
     post = board.hide(id, ask.caller.agent, why) if hidden else board.show(id, ask.caller.agent)
-    return ask.reply(post=ask.views.post(post, row["name"], WHOLE))
+    return ask.reply(post=views.PostView.of(post, ask.viewer, row["name"], views.WHOLE))

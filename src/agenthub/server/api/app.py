@@ -9,22 +9,55 @@ from collections import Counter
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from agenthub import __version__
 from agenthub.errors import HubError
 from agenthub.records.hub import MIB, Hub
-from agenthub.server.api import about, admin, board, events, git, git_http, people, v2
+from agenthub.server.api import (
+    about,
+    admin,
+    board,
+    events,
+    git,
+    git_http,
+    people,
+    v2_board,
+    v2_claims,
+    v2_git,
+    v2_graph,
+    v2_people,
+    v2_results,
+)
 from agenthub.server.api.about import Counted
 from agenthub.server.api.body_limits import Bodies, Pool
 from agenthub.server.api.concurrency import Gate
 from agenthub.server.api.context import BODY, answer
 from agenthub.server.api.middleware import Shell, refusal
-from agenthub.server.api.openapi import describe
+from agenthub.server.api.openapi import describe, operation_id
 from agenthub.server.page import routes as page
 
-MODULES = (people, git, board, *v2.MODULES, events, admin, about, git_http, page)
+MODULES = (
+    people,
+    git,
+    board,
+    v2_graph,
+    v2_git,
+    v2_results,
+    v2_claims,
+    v2_board,
+    v2_people,
+    events,
+    admin,
+    about,
+    git_http,
+    page,
+)
+ROUTES = [
+    route for module in MODULES for route in module.router.routes if isinstance(route, APIRoute)
+]
 
 
 def make_app(hub: Hub, admin_port: int | None = None) -> FastAPI:
@@ -38,6 +71,8 @@ def make_app(hub: Hub, admin_port: int | None = None) -> FastAPI:
         docs_url=None,  # its pages load scripts from elsewhere
         redoc_url=None,
         openapi_url="/api/openapi.json",
+        generate_unique_id_function=operation_id,
+        separate_input_output_schemas=False,
     )
     app.state.hub = hub
     app.state.stopping = asyncio.Event()  # set when the server is told to stop: streams end then
@@ -55,7 +90,7 @@ def make_app(hub: Hub, admin_port: int | None = None) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _trouble)
-    describe(app, MODULES)
+    describe(app, ROUTES)
     app.state.answers = Counter()
     app.add_middleware(Shell, hub=hub, bodies=app.state.bodies, admin_port=admin_port)
     app.add_middleware(Counted, answers=app.state.answers)
@@ -96,9 +131,8 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 def _allowed(request: Request) -> str:
     """The methods of all routes at a path; the framework itself tells the first one's alone."""
-    routes = [route for module in MODULES for route in module.router.routes]
-    met = [route for route in routes if route.matches(request.scope)[0] != Match.NONE]
-    return ", ".join(sorted({name for route in met for name in getattr(route, "methods", ())}))
+    met = [route for route in ROUTES if route.matches(request.scope)[0] != Match.NONE]
+    return ", ".join(sorted({name for route in met for name in route.methods or ()}))
 
 
 async def _trouble(_: Request, error: Exception) -> Response:

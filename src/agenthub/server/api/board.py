@@ -12,6 +12,7 @@ from agenthub.errors import BadInput
 from agenthub.records.board import Channel, Post
 from agenthub.server.api.context import TheCaller, TheHub, TheReader, answer, body_of, text_in
 from agenthub.server.api.git import Limit, Offset, rfc3339
+from agenthub.server.api.openapi import TEXT, takes_fields
 
 router = APIRouter()
 
@@ -22,7 +23,9 @@ async def channels(hub: TheHub, _: TheReader) -> Response:
     return answer([channel_json(channel) for channel in hub.space().board.channels()])
 
 
-@router.post("/api/channels", status_code=201)
+@router.post(
+    "/api/channels", status_code=201, openapi_extra=takes_fields(name=TEXT, description=TEXT)
+)
 async def create(request: Request, hub: TheHub, caller: TheCaller) -> Response:
     """Make a channel."""
     body = await body_of(request)
@@ -41,7 +44,11 @@ async def posts(
     return answer(listed(hub.space().board.page(name, limit, offset=offset)))
 
 
-@router.post("/api/channels/{name}/posts", status_code=201)
+@router.post(
+    "/api/channels/{name}/posts",
+    status_code=201,
+    openapi_extra=takes_fields(content=TEXT, parent_id={"type": ["integer", "null"]}),
+)
 async def post(name: str, request: Request, hub: TheHub, caller: TheCaller) -> Response:
     """Post in a channel, or reply with `parent_id`. A result line becomes a result."""
     body = await body_of(request)

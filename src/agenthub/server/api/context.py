@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
+from pydantic import BaseModel
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
@@ -118,8 +119,10 @@ TheReader = Annotated[Caller, Depends(reader_of)]
 
 
 def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """A value as JSON."""
-    body = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    """A value as JSON; views leave out what was not set."""
+    body = json.dumps(
+        value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_fields_of
+    )
     return Response(body.encode("utf-8", "replace"), status, headers, media_type="application/json")
 
 
@@ -171,6 +174,10 @@ def _password(text: str) -> str:
         return base64.b64decode(text, validate=True).decode().partition(":")[2]
     except (binascii.Error, ValueError):
         return ""
+
+
+def _fields_of(view: BaseModel) -> dict[str, Any]:
+    return view.model_dump(exclude_unset=True)
 
 
 def _refused(name: str) -> float:

@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 
 from agenthub.errors import Missing
 from agenthub.records.commits import Commit
 from agenthub.server.api.context import TheCaller, TheHub, TheReader, answer
-from agenthub.server.api.transfer import Pieces, uploaded
+from agenthub.server.api.transfer import BUNDLE, BundleResponse, Pieces, uploaded
 
 router = APIRouter()
 
@@ -21,7 +22,7 @@ Limit = Annotated[int, Query(ge=1, description="how many; never more than 200 ar
 Offset = Annotated[int, Query(ge=0, description="how many are left out first")]
 
 
-@router.post("/api/git/push", status_code=201)
+@router.post("/api/git/push", status_code=201, openapi_extra=BUNDLE)
 async def push(request: Request, hub: TheHub, caller: TheCaller) -> Response:
     """Push a git bundle, the body as it is; the hashes of its heads."""
     async with uploaded(request, hub, caller) as bundle:
@@ -29,18 +30,13 @@ async def push(request: Request, hub: TheHub, caller: TheCaller) -> Response:
     return answer({"hashes": list(pushed.heads)}, 201)
 
 
-@router.get("/api/git/fetch/{hash}")
+@router.get("/api/git/fetch/{hash}", status_code=200, response_class=BundleResponse)
 async def fetch(hash: str, request: Request, hub: TheHub, caller: TheReader) -> Response:
     """A commit with all its history, as a git bundle."""
     space = hub.space()
     sha = space.commits.resolve(hash)
-    return Pieces(
-        request.app.state.sendings,
-        caller.agent,
-        lambda: space.repository.bundle(sha),
-        "application/octet-stream",
-        {"Content-Disposition": f"attachment; filename={sha}.bundle"},
-    )
+    gate = request.app.state.sendings
+    return BundleResponse(gate, caller.agent, sha, lambda: space.repository.bundle(sha))
 
 
 @router.get("/api/git/commits")
@@ -84,7 +80,7 @@ async def leaves(hub: TheHub, _: TheReader, limit: Limit = 200) -> Response:
     return answer(listed(hub.space().commits.leaves(limit)))
 
 
-@router.get("/api/git/diff/{hash_a}/{hash_b}")
+@router.get("/api/git/diff/{hash_a}/{hash_b}", response_class=PlainTextResponse)
 async def diff(
     hash_a: str, hash_b: str, request: Request, hub: TheHub, caller: TheReader, path: str = ""
 ) -> Response:

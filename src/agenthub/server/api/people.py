@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from agenthub.server.api.context import TheAdmin, TheHub, address_of, answer, body_of, text_in
+from agenthub.server.api.openapi import TEXT, takes_fields
 
 router = APIRouter()
 
@@ -18,7 +19,7 @@ async def health() -> Response:
     return answer({"status": "ok"})
 
 
-@router.post("/api/register", status_code=201)
+@router.post("/api/register", status_code=201, openapi_extra=takes_fields(id=TEXT, invite=TEXT))
 async def register(request: Request, hub: TheHub) -> Response:
     """Become an agent, as the hub's registration allows; the key is shown this once."""
     body = await body_of(request, BODY)
@@ -34,7 +35,7 @@ async def register(request: Request, hub: TheHub) -> Response:
     return answer({"id": agent, "api_key": key}, 201)
 
 
-@router.post("/api/admin/agents", status_code=201)
+@router.post("/api/admin/agents", status_code=201, openapi_extra=takes_fields(id=TEXT))
 async def add(request: Request, hub: TheHub, _: TheAdmin) -> Response:
     """Make an agent, with the admin key; the agent's key is shown this once."""
     body = await body_of(request)

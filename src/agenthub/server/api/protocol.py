@@ -7,30 +7,29 @@ import json
 import socket
 import struct
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from agenthub.errors import BadInput, HubError, Unavailable
-from agenthub.records.hub import MIB, HubSettings
+from agenthub.records.hub import HubSettings
 from agenthub.server.api.per_client import Addresses
 
 
 class Protocol(H11Protocol):
-    """One connection. Whoever lets it wait too long is cut off, and costs nothing meanwhile."""
+    """One connection. A client that keeps the hub waiting for too long is cut off."""
 
     settings = HubSettings()
-    unread: ClassVar[dict[Protocol, None]] = {}  # who does not read fast enough; longest first
     addresses = Addresses(settings)
-    _inside = ""  # whose connection it is, where that counts
+    _counted_as = ""  # the address that the connection counts for, if it counts
     _head: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         try:
-            self._let_in()
+            self._count()
         except HubError as error:
             self._refuse(error)
         else:
@@ -38,8 +37,8 @@ class Protocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_watching()
-        self.addresses.leave(self._inside)
-        self._inside = ""
+        self.addresses.leave(self._counted_as)
+        self._counted_as = ""
         self.resume_writing()
         super().connection_lost(exc)
 
@@ -53,8 +52,6 @@ class Protocol(H11Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self.unread[self] = None
-        self._cut_the_slowest()
         if self._unread is None and not self.transport.is_closing():
             self._unread = self.loop.call_later(self.settings.unread_seconds, self._cut)
 
@@ -63,32 +60,31 @@ class Protocol(H11Protocol):
         if self._unread is not None:
             self._unread.cancel()
             self._unread = None
-        self.unread.pop(self, None)
 
     def send_400_response(self, msg: str) -> None:
-        """What is no HTTP is told so in JSON, as all that is wrong."""
+        """Answer what is not HTTP in JSON, as every error."""
         self._refuse(BadInput(f"{msg} It is not HTTP/1.1, or its headers are too long."))
 
-    def _let_in(self) -> None:
-        """HubError for one connection too many, of all or of its address."""
+    def _count(self) -> None:
+        """Count the connection; HubError for one too many, of all or of its address."""
         most = self.settings.connections
         if len(self.connections) > most:
             raise Unavailable(
                 f"The hub has {most:,} connections already. Try again in 10 seconds.",
                 retry_after=10,
             )
-        self._inside = self.addresses.enter(self.client[0] if self.client else "")
+        self._counted_as = self.addresses.enter(self.client[0] if self.client else "")
 
-    # ---- the time until a request is there -----------------------------------------------------
+    # ---- the deadline of a request's head -----------------------------------------------------
 
     def _watch(self) -> None:
-        """Have a deadline while the client owes us something that nobody else waits for."""
-        if not self._owing():
+        """Set a deadline while the head of a request is due."""
+        if not self._head_is_due():
             self._stop_watching()
         elif self._head is None:
             self._head = self.loop.call_later(self.settings.head_seconds, self._too_slow)
 
-    def _owing(self) -> bool:
+    def _head_is_due(self) -> bool:
         if self.cycle is None:
             return True
         if not self.cycle.response_complete or self.transport.is_closing():
@@ -104,19 +100,10 @@ class Protocol(H11Protocol):
     def _too_slow(self) -> None:
         self._head = None
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            told = f"The request did not come within {self.settings.head_seconds:g} seconds."
-            self._refuse(HubError(408, told))
+            message = f"The request did not come within {self.settings.head_seconds:g} seconds."
+            self._refuse(HubError(408, message))
         else:
             self._cut()
-
-    def _cut_the_slowest(self) -> None:
-        """Keep what waits to be read under its cap: whoever has not read for longest goes first."""
-        sizes = {each: each.transport.get_write_buffer_size() for each in self.unread}
-        over = sum(sizes.values()) - self.settings.unread_mb * MIB
-        for each, size in sizes.items():
-            if over > 0:
-                over -= size
-                each._cut()
 
     def _cut(self) -> None:
         """Hang up at once, and keep nothing for a client that does not read."""
@@ -151,5 +138,5 @@ class Protocol(H11Protocol):
 
 def protocol(settings: HubSettings, proxies: Sequence[str] = ()) -> type[Protocol]:
     """The protocol of a hub with these settings, behind these proxies."""
-    own = {"settings": settings, "unread": {}, "addresses": Addresses(settings, proxies)}
+    own = {"settings": settings, "addresses": Addresses(settings, proxies)}
     return type("Protocol", (Protocol,), own)

@@ -16,7 +16,9 @@ from agenthub.records.agents import Caller
 from agenthub.records.hub import MIB, Hub
 from agenthub.server.api.concurrency import Gate
 from agenthub.server.api.context import announced
+from agenthub.server.api.openapi import takes
 
+BUNDLE = takes("application/octet-stream", {}, "A git bundle, whatever its content type says.")
 _LAST: bytes | None = None
 
 
@@ -110,6 +112,18 @@ class Pieces(Response):
                 gone.cancel()
                 if close := getattr(pieces, "close", None):
                     await gate.run(close)  # ends the child program
+
+
+class BundleResponse(Pieces):
+    """A commit as a git bundle."""
+
+    media_type = "application/octet-stream"
+
+    def __init__(
+        self, gate: Gate, subject: str, sha: str, verb: Callable[[], Iterator[bytes]]
+    ) -> None:
+        headers = {"Content-Disposition": f"attachment; filename={sha}.bundle"}
+        super().__init__(gate, subject, verb, self.media_type, headers)
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 
 from agenthub.errors import Missing
 from agenthub.records.board import Post
+from agenthub.server.api import v2_views as views
 from agenthub.server.api.v2_bodies import ChannelBody, PostBody, Seen
 from agenthub.server.api.v2_common import (
     PROJECT,
@@ -25,7 +26,6 @@ from agenthub.server.api.v2_common import (
     next_of,
     reads,
 )
-from agenthub.server.api.v2_views import TEXT, WHOLE
 
 _HANDLE = re.compile(r"channel-\d+")
 router = APIRouter(prefix=PROJECT, tags=["board"])
@@ -33,35 +33,35 @@ router = APIRouter(prefix=PROJECT, tags=["board"])
 Name = Annotated[str, Path(description="A channel's name.")]
 Id = Annotated[int, Path(description="A post's number.")]
 Chars = Annotated[
-    int, Query(description=f"Characters of each text, up to {WHOLE:,}; the rest is cut off.")
+    int, Query(description=f"Characters of each text, up to {views.WHOLE:,}; the rest is cut off.")
 ]
 
 
 # ---- channels ----------------------------------------------------------------------------------
 
 
-@router.get("/channels")
+@router.get("/channels", response_model=views.Channels)
 def channels(ask: ReadingIn) -> Response:
     """All channels, by name."""
-    return ask.reply(channels=[ask.views.channel(each) for each in ask.space.board.channels()])
+    return ask.reply(channels=ask.all(views.ChannelView, ask.space.board.channels()))
 
 
-@router.post("/channels", status_code=201)
+@router.post("/channels", status_code=201, response_model=views.OneChannel)
 def create(ask: PostingIn, body: Annotated[ChannelBody, Depends(reads(ChannelBody))]) -> Response:
     """A new channel; 409 when it is there already."""
     ask.count("channel")
     made = ask.space.board.create(body.name, body.description, ask.caller.agent)
-    return ask.reply(201, channel=ask.views.channel(made))
+    return ask.reply(201, channel=views.ChannelView.of(made, ask.viewer))
 
 
-@router.post("/channels/{name}/read")
+@router.post("/channels/{name}/read", response_model=views.UnreadChannels)
 def read(ask: ReadingIn, name: Name, body: Annotated[Seen, Depends(reads(Seen))]) -> Response:
     """Say how far one has read a channel; never back."""
     ask.space.board.mark_read(ask.oneself, _channel(ask, name), body.upto)
     return ask.reply(unread=_unread(ask))
 
 
-@router.get("/unread")
+@router.get("/unread", response_model=views.UnreadChannels)
 async def unread(ask: ReadingIn) -> Response:
     """What others wrote that one has not read, in the channels where there is something."""
     return ask.reply(unread=_unread(ask))
@@ -70,14 +70,14 @@ async def unread(ask: ReadingIn) -> Response:
 # ---- posts -------------------------------------------------------------------------------------
 
 
-@router.get("/channels/{name}/posts")
+@router.get("/channels/{name}/posts", response_model=views.Posts)
 def posts(
     ask: ReadingIn,
     name: Name,
     limit: LimitAsked = 50,
     before: Before = None,
     after: Annotated[int | None, Query(description="Only later ones, oldest first.")] = None,
-    chars: Chars = TEXT,
+    chars: Chars = views.TEXT,
 ) -> Response:
     """A channel's newest posts, replies among them, newest first; or those after one."""
     board, name = ask.space.board, _channel(ask, name)
@@ -88,48 +88,50 @@ def posts(
     return ask.reply(posts=_shown(ask, found, chars), next=next_of(found, limit, "id"))
 
 
-@router.post("/channels/{name}/posts", status_code=201)
+@router.post("/channels/{name}/posts", status_code=201, response_model=views.Posted)
 def post(
     ask: PostingIn, name: Name, body: Annotated[PostBody, Depends(reads(PostBody))]
 ) -> Response:
     """Write a post, or a reply. A result line in its first line becomes a result as well."""
     slug, name = ask.space.project.slug, _channel(ask, name)
     made, result = ask.hub.post(ask.caller, name, body.content, body.parent_id, slug)
-    shown = _shown(ask, [made], WHOLE)[0]
-    return ask.reply(201, post=shown, result=None if result is None else ask.views.result(result))
+    shown = _shown(ask, [made], views.WHOLE)[0]
+    return ask.reply(
+        201, post=shown, result=None if result is None else views.ResultView.of(result, ask.viewer)
+    )
 
 
-@router.get("/posts/{id}")
+@router.get("/posts/{id}", response_model=views.OnePost)
 async def one_post(ask: ReadingIn, id: Id) -> Response:
     """One post, with its whole text."""
-    return ask.reply(post=_shown(ask, [ask.space.board.get(id)], WHOLE)[0])
+    return ask.reply(post=_shown(ask, [ask.space.board.get(id)], views.WHOLE)[0])
 
 
-@router.get("/posts/{id}/replies")
+@router.get("/posts/{id}/replies", response_model=views.Posts)
 def replies(
-    ask: ReadingIn, id: Id, limit: LimitAsked = 50, after: After = 0, chars: Chars = TEXT
+    ask: ReadingIn, id: Id, limit: LimitAsked = 50, after: After = 0, chars: Chars = views.TEXT
 ) -> Response:
     """Answers to a post, oldest first."""
     found = ask.space.board.replies(id, limit, after)
     return ask.reply(posts=_shown(ask, found, chars), next=next_of(found, limit, "id"))
 
 
-@router.get("/mentions")
+@router.get("/mentions", response_model=views.Posts)
 def mentions(
-    ask: ReadingIn, limit: LimitAsked = 50, after: After = 0, chars: Chars = TEXT
+    ask: ReadingIn, limit: LimitAsked = 50, after: After = 0, chars: Chars = views.TEXT
 ) -> Response:
     """Posts that name the caller as @ID, oldest first."""
     found = ask.space.board.mentions(ask.oneself, after, limit)
     return ask.reply(posts=_shown(ask, found, chars), next=next_of(found, limit, "id"))
 
 
-@router.get("/search")
+@router.get("/search", response_model=views.Posts)
 def search(
     ask: ReadingIn,
     q: Annotated[str, Query(max_length=500, description="Words; all of them must be there.")],
     limit: LimitAsked = 50,
     before: Before = None,
-    chars: Chars = TEXT,
+    chars: Chars = views.TEXT,
 ) -> Response:
     """Posts with all of some words, newest first."""
     found = ask.space.board.search(q, limit, before)
@@ -138,19 +140,19 @@ def search(
 
 def _channel(ask: AskIn, said: str) -> str:
     """The channel that is meant; who knows no names may say its number, as channel-7."""
-    if not ask.views.structured:
+    if not ask.viewer.structured:
         return said
-    named = {ask.views.channel_name(each.id, ""): each.name for each in ask.space.board.channels()}
+    named = {ask.viewer.channel_name(each.id, ""): each.name for each in ask.space.board.channels()}
     if said not in named and _HANDLE.fullmatch(said):
         raise Missing(f"There is no {said}: in a structured view that is a number.")
     return named.get(said, said)
 
 
-def _unread(ask: AskIn) -> list[dict[str, Any]]:
-    return [ask.views.unread(each) for each in ask.space.board.unread(ask.oneself)]
+def _unread(ask: AskIn) -> list[views.UnreadView]:
+    return ask.all(views.UnreadView, ask.space.board.unread(ask.oneself))
 
 
-def _shown(ask: AskIn, posts: Iterable[Post], chars: int) -> list[dict[str, Any]]:
+def _shown(ask: AskIn, posts: Iterable[Post], chars: int) -> list[views.PostView]:
     names = {channel.id: channel.name for channel in ask.space.board.channels()}
-    most = max(0, min(chars, WHOLE))
-    return [ask.views.post(post, names[post.channel], most) for post in posts]
+    most = max(0, min(chars, views.WHOLE))
+    return [views.PostView.of(post, ask.viewer, names[post.channel], most) for post in posts]

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Response
 
+from agenthub.server.api import v2_views as views
 from agenthub.server.api.v2_bodies import ClaimBody, Extend, Nothing
 from agenthub.server.api.v2_common import (
     PROJECT,
@@ -22,15 +23,14 @@ router = APIRouter(prefix=f"{PROJECT}/claims", tags=["claims"])
 ClaimId = Annotated[int, Path(description="A claim's number.")]
 
 
-@router.get("")
+@router.get("", response_model=views.Claims)
 def claims(ask: ReadingIn, limit: LimitAsked = 50, after: After = 0) -> Response:
     """What is being tried now, oldest first."""
     found = ask.space.claims.open(limit, after)
-    shown = [ask.views.claim(claim) for claim in found]
-    return ask.reply(claims=shown, next=next_of(found, limit, "id"))
+    return ask.reply(claims=ask.all(views.ClaimView, found), next=next_of(found, limit, "id"))
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, response_model=views.Claimed)
 def claim(ask: PostingIn, body: Annotated[ClaimBody, Depends(reads(ClaimBody))]) -> Response:
     """Claim a tree or a change before it is run; 409 tells who tried it, or tries it now.
 
@@ -38,44 +38,44 @@ def claim(ask: PostingIn, body: Annotated[ClaimBody, Depends(reads(ClaimBody))])
     (another seed, another machine), never what another agent holds.
     """
     ask.count("claim")
-    said = ask.space.claims.claim(ask.caller.agent, **body.model_dump())
-    prior = [ask.views.prior(each) for each in said.prior]
-    if said.claim is None:
-        first = ask.views.agent_id(said.prior[0].agent)
+    outcome = ask.space.claims.claim(ask.caller.agent, **body.model_dump())
+    prior = ask.all(views.PriorView, outcome.prior)
+    if outcome.claim is None:
+        first = ask.viewer.agent_id(outcome.prior[0].agent)
         return ask.reply(
             409,
             error=f"This was tried, or is being tried, by {first}: see `prior`. Try something "
             "else; or claim it with `anyway`, if another run of it tells more.",
             prior=prior,
         )
-    return ask.reply(201, claim=ask.views.claim(said.claim), prior=prior)
+    return ask.reply(201, claim=views.ClaimView.of(outcome.claim, ask.viewer), prior=prior)
 
 
-@router.post("/{claim}/extend")
+@router.post("/{claim}/extend", response_model=views.OneClaim)
 def extend(
     ask: PostingIn, claim: ClaimId, body: Annotated[Extend, Depends(reads(Extend, optional=True))]
 ) -> Response:
     """Hold a claim for longer."""
     ask.check_own(f"Claim {claim}", ask.space.claims.get(claim).agent)
     found = ask.space.claims.extend(claim, ask.caller.agent, body.seconds)
-    return ask.reply(claim=ask.views.claim(found))
+    return ask.reply(claim=views.ClaimView.of(found, ask.viewer))
 
 
-@router.post("/{claim}/finish")
+@router.post("/{claim}/finish", response_model=views.OneClaim)
 def finish(
     ask: PostingIn, claim: ClaimId, _: Annotated[Nothing, Depends(reads(Nothing, optional=True))]
 ) -> Response:
     """It was tried: from now on it counts as done."""
     ask.check_own(f"Claim {claim}", ask.space.claims.get(claim).agent)
     found = ask.space.claims.finish(claim, ask.caller.agent)
-    return ask.reply(claim=ask.views.claim(found))
+    return ask.reply(claim=views.ClaimView.of(found, ask.viewer))
 
 
-@router.post("/{claim}/release")
+@router.post("/{claim}/release", response_model=views.OneClaim)
 def release(
     ask: PostingIn, claim: ClaimId, _: Annotated[Nothing, Depends(reads(Nothing, optional=True))]
 ) -> Response:
     """It was not tried: anybody may claim it."""
     ask.check_own(f"Claim {claim}", ask.space.claims.get(claim).agent)
     found = ask.space.claims.release(claim, ask.caller.agent)
-    return ask.reply(claim=ask.views.claim(found))
+    return ask.reply(claim=views.ClaimView.of(found, ask.viewer))

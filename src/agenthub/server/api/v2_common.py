@@ -6,7 +6,7 @@ without a scope cannot be written by mistake; a test holds the table of who may 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -20,7 +20,7 @@ from agenthub.records.events import PAGE
 from agenthub.records.hub import HOUR, Hub, Space
 from agenthub.server.api.context import TheCaller, TheHub, announced, answer, body_of
 from agenthub.server.api.v2_bodies import Body
-from agenthub.server.api.v2_views import Trusts, Views
+from agenthub.server.api.v2_views import AgentDirectory, Viewer
 
 V2 = "/api/v2"
 PROJECT = f"{V2}/projects/{{slug}}"
@@ -54,12 +54,16 @@ class Ask:
 
     hub: Hub
     caller: Caller
-    views: Views
+    viewer: Viewer
     cursor: int
 
     def reply(self, status: int = 200, /, **fields: Any) -> Response:
         """An object as JSON, with the cursor: events after it are news to whoever read this."""
         return answer({"cursor": self.cursor, **fields}, status)
+
+    def all(self, view: type[Any], records: Iterable[object]) -> list[Any]:
+        """Some records as views of one kind."""
+        return [view.of(record, self.viewer) for record in records]
 
     @property
     def oneself(self) -> str:
@@ -70,8 +74,8 @@ class Ask:
 
     def check_own(self, what: str, agent: str) -> None:
         """Forbidden for what is another agent's, where the view does not tell the agent's id."""
-        if self.views.structured and agent != self.caller.agent:
-            raise Forbidden(f"{what} is {self.views.agent_id(agent)}'s. Take one of your own.")
+        if self.viewer.structured and agent != self.caller.agent:
+            raise Forbidden(f"{what} is {self.viewer.agent_id(agent)}'s. Take one of your own.")
 
     def count(self, action: str) -> None:
         """Take one from the agent's hourly bucket of an action; TooMany when it is empty."""
@@ -93,8 +97,8 @@ def asking(*scopes: str) -> Callable[..., Awaitable[Ask]]:
 
     async def asked(request: Request, hub: TheHub, caller: TheCaller, view: View = "full") -> Ask:
         need(caller, *scopes)
-        views = Views(trusts_of(request, hub), view == "structured")
-        return Ask(hub, caller, views, hub.events.head())
+        viewer = Viewer(agents_of(request, hub), view == "structured")
+        return Ask(hub, caller, viewer, hub.events.head())
 
     asked.scopes = scopes  # type: ignore[attr-defined]
     return asked
@@ -107,8 +111,8 @@ def asking_in(*scopes: str) -> Callable[..., Awaitable[AskIn]]:
 
     async def inside(slug: Slug, ask: Ask = asked) -> AskIn:
         space = ask.hub.space(slug)
-        views = ask.views.within(space.project)
-        return AskIn(ask.hub, ask.caller, views, ask.cursor, space)
+        viewer = ask.viewer.within(space.project)
+        return AskIn(ask.hub, ask.caller, viewer, ask.cursor, space)
 
     return inside
 
@@ -122,11 +126,11 @@ def need(caller: Caller, *scopes: str) -> None:
         )
 
 
-def trusts_of(request: Request, hub: Hub) -> Trusts:
-    """What is known of agents, remembered for some seconds by the application."""
-    found = getattr(request.app.state, "trusts", None)
-    if not isinstance(found, Trusts):
-        found = request.app.state.trusts = Trusts(hub.accounts)
+def agents_of(request: Request, hub: Hub) -> AgentDirectory:
+    """What the application remembers of agents."""
+    found = getattr(request.app.state, "agents", None)
+    if not isinstance(found, AgentDirectory):
+        found = request.app.state.agents = AgentDirectory(hub.accounts)
     return found
 
 

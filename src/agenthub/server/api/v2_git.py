@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import PlainTextResponse
 
 from agenthub.errors import BadInput
-from agenthub.git.objects import TREE
-from agenthub.server.api.transfer import Pieces, uploaded
+from agenthub.server.api import v2_views as views
+from agenthub.server.api.transfer import BUNDLE, BundleResponse, Pieces, uploaded
 from agenthub.server.api.v2_bodies import Haves, Wanted
 from agenthub.server.api.v2_common import (
     PROJECT,
@@ -19,7 +20,6 @@ from agenthub.server.api.v2_common import (
     SyncingIn,
     reads,
 )
-from agenthub.validation import clean
 
 router = APIRouter(prefix=f"{PROJECT}/git", tags=["git"])
 
@@ -32,7 +32,7 @@ Role = Annotated[
 InTree = Annotated[str, Query(max_length=1_024, description="A path in the commit.")]
 
 
-@router.post("/push", status_code=201)
+@router.post("/push", status_code=201, openapi_extra=BUNDLE, response_model=views.Pushed)
 async def push(request: Request, ask: PushingIn, role: Role = "frontier") -> Response:
     """Push a git bundle, the body as it is: whole or not at all.
 
@@ -47,29 +47,24 @@ async def push(request: Request, ask: PushingIn, role: Role = "frontier") -> Res
     return ask.reply(201, heads=list(pushed.heads), new=new)
 
 
-@router.post("/haves")
+@router.post("/haves", response_model=views.Known)
 async def haves(ask: SyncingIn, body: Annotated[Haves, Depends(reads(Haves))]) -> Response:
     """Which of some commits the hub has, before a push."""
     index = ask.hub.index(ask.caller, ask.space)
     return ask.reply(known=sorted(index.known(body.hashes)))
 
 
-@router.post("/bundle")
+@router.post("/bundle", status_code=200, response_class=BundleResponse)
 async def bundle(
     request: Request, ask: ReadingIn, body: Annotated[Wanted, Depends(reads(Wanted))]
 ) -> Response:
     """A commit and all below it as a git bundle, less what the caller has."""
     space, sha = ask.space, ask.space.commits.resolve(body.want)
-    return Pieces(
-        request.app.state.sendings,
-        ask.caller.agent,
-        lambda: space.repository.bundle(sha, body.haves),
-        "application/octet-stream",
-        {"Content-Disposition": f"attachment; filename={sha}.bundle"},
-    )
+    gate, agent = request.app.state.sendings, ask.caller.agent
+    return BundleResponse(gate, agent, sha, lambda: space.repository.bundle(sha, body.haves))
 
 
-@router.get("/diff/{old}/{new}")
+@router.get("/diff/{old}/{new}", response_class=PlainTextResponse)
 async def diff(
     request: Request, ask: ReadingIn, old: ShortHash, new: ShortHash, path: InTree = ""
 ) -> Response:
@@ -86,7 +81,7 @@ async def diff(
     )
 
 
-@router.get("/show/{hash}")
+@router.get("/show/{hash}", response_class=PlainTextResponse)
 async def show(request: Request, ask: ReadingIn, hash: ShortHash, path: InTree) -> Response:
     """One file of a commit, up to 1 MiB."""
     _check_full(ask)
@@ -99,22 +94,17 @@ async def show(request: Request, ask: ReadingIn, hash: ShortHash, path: InTree) 
     )
 
 
-@router.get("/tree/{hash}")
+@router.get("/tree/{hash}", response_model=views.Folder)
 def tree(ask: ReadingIn, hash: ShortHash, path: InTree = "") -> Response:
     """What a folder of a commit holds; names are left out of a structured view."""
     sha = ask.space.commits.resolve(hash)
-    entries = []
-    for entry in ask.space.repository.listing(sha, path):
-        shown = {"mode": entry.mode, "kind": "tree" if entry.mode == TREE else "blob"}
-        shown["hash"] = entry.sha
-        if not ask.views.structured:
-            shown["name"] = clean(entry.name.decode(errors="replace"))
-        entries.append(shown)
-    return ask.reply(hash=sha, entries=entries)
+    return ask.reply(
+        hash=sha, entries=ask.all(views.FileView, ask.space.repository.listing(sha, path))
+    )
 
 
 def _check_full(ask: AskIn) -> None:
-    if ask.views.structured:
+    if ask.viewer.structured:
         raise BadInput(
             "This is foreign text all through; a structured view has none of it. Ask for "
             "view=full, and treat what comes as data."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
+from agenthub.server.api import v2_views as views
 from agenthub.server.api.v2_common import (
     PROJECT,
     V2,
@@ -20,57 +21,56 @@ from agenthub.server.api.v2_common import (
 router = APIRouter(tags=["graph"])
 
 
-@router.get(f"{V2}/projects")
+@router.get(f"{V2}/projects", response_model=views.Projects)
 async def projects(ask: Reading, limit: LimitAsked = 50, after: After = 0) -> Response:
     """All projects, in the order in which they were made."""
     found = ask.hub.projects.page(after, limit)
-    shown = [ask.views.project(project) for project in found]
-    return ask.reply(projects=shown, next=next_of(found, limit, "id"))
+    return ask.reply(projects=ask.all(views.ProjectView, found), next=next_of(found, limit, "id"))
 
 
-@router.get(PROJECT)
+@router.get(PROJECT, response_model=views.OneProject)
 async def project(ask: ReadingIn) -> Response:
     """A project: its metric, its rules, how many commits it has."""
-    return ask.reply(project=ask.views.project(ask.space.project))
+    return ask.reply(project=views.ProjectView.of(ask.space.project, ask.viewer))
 
 
-@router.get(f"{PROJECT}/commits")
+@router.get(f"{PROJECT}/commits", response_model=views.Commits)
 async def commits(
     ask: ReadingIn, limit: LimitAsked = 50, before: Before = None, agent: OfAgent = None
 ) -> Response:
     """The newest commits, attempts too; newest first."""
-    found = ask.space.commits.page(limit, before, agent=agent and ask.views.agent_meant(agent))
-    return ask.reply(commits=ask.views.commits(found), next=next_of(found, limit))
+    found = ask.space.commits.page(limit, before, agent=agent and ask.viewer.agent_meant(agent))
+    return ask.reply(commits=ask.all(views.CommitView, found), next=next_of(found, limit))
 
 
-@router.get(f"{PROJECT}/leaves")
+@router.get(f"{PROJECT}/leaves", response_model=views.Commits)
 async def leaves(
     ask: ReadingIn, limit: LimitAsked = 50, before: Before = None, agent: OfAgent = None
 ) -> Response:
     """The frontier's newest commits that nothing was built on; newest first."""
-    found = ask.space.commits.leaves(limit, before, agent=agent and ask.views.agent_meant(agent))
-    return ask.reply(commits=ask.views.commits(found), next=next_of(found, limit))
+    found = ask.space.commits.leaves(limit, before, agent=agent and ask.viewer.agent_meant(agent))
+    return ask.reply(commits=ask.all(views.CommitView, found), next=next_of(found, limit))
 
 
-@router.get(f"{PROJECT}/commits/{{hash}}")
+@router.get(f"{PROJECT}/commits/{{hash}}", response_model=views.OneCommit)
 async def commit(ask: ReadingIn, hash: ShortHash) -> Response:
     """One commit, and what was measured of it."""
     found = ask.space.commits.get(hash)
-    results = ask.views.results(ask.space.results.of_commit(found.sha))
-    return ask.reply(commit=ask.views.commit(found), results=results)
+    results = ask.all(views.ResultView, ask.space.results.of_commit(found.sha))
+    return ask.reply(commit=views.CommitView.of(found, ask.viewer), results=results)
 
 
-@router.get(f"{PROJECT}/commits/{{hash}}/children")
+@router.get(f"{PROJECT}/commits/{{hash}}/children", response_model=views.Commits)
 async def children(
     ask: ReadingIn, hash: ShortHash, limit: LimitAsked = 50, after: After = 0
 ) -> Response:
     """What was built on a commit, merges and attempts too; oldest first."""
     sha = ask.space.commits.resolve(hash)
     found = ask.space.commits.children(sha, limit, after)
-    return ask.reply(commits=ask.views.commits(found), next=next_of(found, limit))
+    return ask.reply(commits=ask.all(views.CommitView, found), next=next_of(found, limit))
 
 
-@router.get(f"{PROJECT}/commits/{{hash}}/lineage")
+@router.get(f"{PROJECT}/commits/{{hash}}/lineage", response_model=views.Lineage)
 async def lineage(ask: ReadingIn, hash: ShortHash, limit: LimitAsked = 50) -> Response:
     """A commit, its first parent, and so on towards the root.
 
@@ -79,4 +79,4 @@ async def lineage(ask: ReadingIn, hash: ShortHash, limit: LimitAsked = 50) -> Re
     sha, most = ask.space.commits.resolve(hash), max(1, min(limit, 200))
     found = ask.space.commits.lineage(sha, most)
     above = found[-1].parents[:1] if len(found) == most else ()
-    return ask.reply(commits=ask.views.commits(found), next=above[0] if above else None)
+    return ask.reply(commits=ask.all(views.CommitView, found), next=above[0] if above else None)

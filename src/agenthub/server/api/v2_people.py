@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 
 from agenthub.errors import BadInput, Forbidden, Missing
 from agenthub.records.agents import USUAL, Caller, Key
+from agenthub.server.api import v2_views as views
 from agenthub.server.api.v2_bodies import KeyBody, Rotate
 from agenthub.server.api.v2_common import V2, AnyKey, Ask, reads
 
@@ -17,11 +18,11 @@ KeyId = Annotated[int, Path(description="A key's number, as the list of keys has
 Whose = Annotated[str, Query(max_length=63, description="Whose; only an admin says another.")]
 
 
-@router.get("/me")
+@router.get("/me", response_model=views.Me)
 async def me(ask: AnyKey) -> Response:
     """Who calls, what the key may do, and how the agent's results fared."""
     caller, accounts = ask.caller, ask.hub.accounts
-    oneself = ask.views.agent_id(caller.agent)
+    oneself = ask.viewer.agent_id(caller.agent)
     if caller.key is None:
         return ask.reply(agent=oneself, key=None, scopes=sorted(caller.scopes))
     trust = accounts.trust(caller.agent)
@@ -30,20 +31,20 @@ async def me(ask: AnyKey) -> Response:
         key=caller.key,
         scopes=sorted(caller.scopes),
         runner=caller.runner,
-        trust={**vars(trust), "share": trust.share},
+        trust=views.TrustView.of(trust),
         stored_bytes=ask.hub.quotas.used(f"agent:{caller.agent}"),
         quota_bytes=int(ask.hub.settings.agent_quota_mb * 2**20),
     )
 
 
-@router.get("/keys")
+@router.get("/keys", response_model=views.Keys)
 async def keys(ask: AnyKey, agent: Whose = "") -> Response:
     """One's keys, those in use and the newest others, oldest first; never the keys themselves."""
     found = ask.hub.accounts.keys(_owner(ask, agent))
-    return ask.reply(keys=[ask.views.key(key) for key in found])
+    return ask.reply(keys=ask.all(views.KeyView, found))
 
 
-@router.post("/keys", status_code=201)
+@router.post("/keys", status_code=201, response_model=views.NewKey)
 def issue(ask: AnyKey, body: Annotated[KeyBody, Depends(reads(KeyBody))]) -> Response:
     """Another key, that may no more and lasts no longer than the one that asks."""
     ask.count("key")
@@ -59,7 +60,7 @@ def issue(ask: AnyKey, body: Annotated[KeyBody, Depends(reads(KeyBody))]) -> Res
     return ask.reply(201, api_key=secret, key=_key(ask, owner, secret))
 
 
-@router.post("/keys/{id}/rotate", status_code=201)
+@router.post("/keys/{id}/rotate", status_code=201, response_model=views.NewKey)
 def rotate(
     ask: AnyKey, id: KeyId, body: Annotated[Rotate, Depends(reads(Rotate, optional=True))]
 ) -> Response:
@@ -71,7 +72,7 @@ def rotate(
     return ask.reply(201, api_key=secret, key=_key(ask, owner, secret))
 
 
-@router.delete("/keys/{id}")
+@router.delete("/keys/{id}", response_model=views.Revoked)
 def revoke(ask: AnyKey, id: KeyId, agent: Whose = "") -> Response:
     """End a key now."""
     owner = _owner(ask, agent)
@@ -82,7 +83,7 @@ def revoke(ask: AnyKey, id: KeyId, agent: Whose = "") -> Response:
 
 def _owner(ask: Ask, agent: str) -> str:
     """Whose keys are meant: one's own; an admin's word goes for everybody's."""
-    caller, agent = ask.caller, ask.views.agent_meant(agent)
+    caller, agent = ask.caller, ask.viewer.agent_meant(agent)
     if agent and agent != caller.agent and "admin" not in caller.scopes:
         raise Forbidden("Only an admin may ask for another agent's keys.")
     if caller.key is None and not agent:
@@ -122,8 +123,8 @@ def _own_end(ask: Ask, caller: Caller) -> int | None:
     return min(ends, default=None)
 
 
-def _key(ask: Ask, owner: str, secret: str) -> dict[str, object]:
+def _key(ask: Ask, owner: str, secret: str) -> views.KeyView:
     """What may be told of the key that was just made."""
     made: int | None = ask.hub.accounts.authenticate(secret).key
     found: Key = next(key for key in ask.hub.accounts.keys(owner) if key.id == made)
-    return ask.views.key(found)
+    return views.KeyView.of(found, ask.viewer)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Path, Query, Response
 
 from agenthub.records.results import Draft
+from agenthub.server.api import v2_views as views
 from agenthub.server.api.v2_bodies import Finish, ResultBody, Take, VerificationBody
 from agenthub.server.api.v2_common import (
     PROJECT,
@@ -38,7 +39,7 @@ LeaseId = Annotated[int, Path(description="A lease's number.")]
 # ---- results -----------------------------------------------------------------------------------
 
 
-@router.get("/results")
+@router.get("/results", response_model=views.Results)
 def results(
     ask: ReadingIn,
     status: Status = None,
@@ -48,28 +49,28 @@ def results(
     before: Before = None,
 ) -> Response:
     """The newest results; newest first."""
-    agent = agent and ask.views.agent_meant(agent)
+    agent = agent and ask.viewer.agent_meant(agent)
     found = ask.space.results.page(limit, before, agent=agent, status=status, tier=tier)
-    return ask.reply(results=ask.views.results(found), next=next_of(found, limit))
+    return ask.reply(results=ask.all(views.ResultView, found), next=next_of(found, limit))
 
 
-@router.post("/results", status_code=201)
+@router.post("/results", status_code=201, response_model=views.OneResult)
 def record(ask: PostingIn, body: Annotated[ResultBody, Depends(reads(ResultBody))]) -> Response:
     """Say what was measured of a commit that is on the hub. It is a claim until others ran it."""
     ask.count("result")
     result = ask.space.results.record(ask.caller.agent, Draft(**body.model_dump()))
-    return ask.reply(201, result=ask.views.result(result))
+    return ask.reply(201, result=views.ResultView.of(result, ask.viewer))
 
 
-@router.get("/results/{seq}")
+@router.get("/results/{seq}", response_model=views.ResultWithVerifications)
 async def result(ask: ReadingIn, seq: Seq) -> Response:
     """One result, and what others measured of it."""
     found = ask.space.results.get(seq)
-    verifications = [ask.views.verification(v) for v in ask.space.results.verifications(seq)]
-    return ask.reply(result=ask.views.result(found), verifications=verifications)
+    verifications = ask.all(views.VerificationView, ask.space.results.verifications(seq))
+    return ask.reply(result=views.ResultView.of(found, ask.viewer), verifications=verifications)
 
 
-@router.post("/results/{seq}/verifications", status_code=201)
+@router.post("/results/{seq}/verifications", status_code=201, response_model=views.OneResult)
 def verify(
     ask: VerifyingIn, seq: Seq, body: Annotated[VerificationBody, Depends(reads(VerificationBody))]
 ) -> Response:
@@ -78,22 +79,22 @@ def verify(
     found = ask.space.results.verify(
         seq, ask.caller.agent, tree=body.tree, platform=body.platform, values=body.values
     )
-    return ask.reply(201, result=ask.views.result(found))
+    return ask.reply(201, result=views.ResultView.of(found, ask.viewer))
 
 
 # ---- boards ------------------------------------------------------------------------------------
 
 
-@router.get("/leaderboard")
+@router.get("/leaderboard", response_model=views.Ranked)
 def leaderboard(
     ask: ReadingIn, tier: Tier = None, replicated: Replicated = True, limit: LimitAsked = 50
 ) -> Response:
     """The best results, each commit once; best first. Values of different tiers say little."""
     found = ask.space.leaderboard.best(tier, replicated=replicated, limit=limit)
-    return ask.reply(results=ask.views.results(found))
+    return ask.reply(results=ask.all(views.ResultView, found))
 
 
-@router.get("/staircase")
+@router.get("/staircase", response_model=views.Staircase)
 def staircase(ask: ReadingIn, tier: Tier = None, replicated: Replicated = True) -> Response:
     """The results of a tier that were the best when they came, oldest first.
 
@@ -102,31 +103,30 @@ def staircase(ask: ReadingIn, tier: Tier = None, replicated: Replicated = True) 
     if tier is None:
         tier = next((found.tier for found in ask.space.leaderboard.tiers()), None)
     found = ask.space.leaderboard.staircase(tier, replicated=replicated) if tier else ()
-    shown = ask.views.tier(tier) if tier else None
-    return ask.reply(tier=shown, results=ask.views.results(found))
+    shown = ask.viewer.tier(tier) if tier else None
+    return ask.reply(tier=shown, results=ask.all(views.ResultView, found))
 
 
-@router.get("/tiers")
+@router.get("/tiers", response_model=views.Tiers)
 def tiers(ask: ReadingIn) -> Response:
     """The kinds of machines that have kept results, and how many."""
-    found = ask.space.leaderboard.tiers()
-    return ask.reply(tiers=[{**vars(row), "tier": ask.views.tier(row.tier)} for row in found])
+    return ask.reply(tiers=ask.all(views.TierView, ask.space.leaderboard.tiers()))
 
 
 # ---- replication -------------------------------------------------------------------------------
 
 
-@router.get("/replication")
+@router.get("/replication", response_model=views.Ranked)
 def queue(ask: ReadingIn, tier: Tier = None, limit: LimitAsked = 50) -> Response:
     """Results that wait for somebody else to run them: each agent's best claim comes first.
 
     A trusted runner is also told of those that were judged without one.
     """
     found = ask.space.replication.queue(tier, limit, ask.caller.agent)
-    return ask.reply(results=ask.views.results(found))
+    return ask.reply(results=ask.all(views.ResultView, found))
 
 
-@router.post("/replication/take")
+@router.post("/replication/take", response_model=views.Taken)
 def take(ask: VerifyingIn, body: Annotated[Take, Depends(reads(Take))]) -> Response:
     """Lease the first result that waits on one's tier: nobody else is given it meanwhile.
 
@@ -135,10 +135,10 @@ def take(ask: VerifyingIn, body: Annotated[Take, Depends(reads(Take))]) -> Respo
     ask.count("lease")
     tier = tier_of(body.platform, ask.space.project.rules.tiers)
     lease = ask.space.replication.take(ask.caller.agent, tier, body.seconds)
-    return ask.reply(lease=None if lease is None else ask.views.lease(lease))
+    return ask.reply(lease=None if lease is None else views.LeaseView.of(lease, ask.viewer))
 
 
-@router.post("/replication/{lease}/finish")
+@router.post("/replication/{lease}/finish", response_model=views.OneResult)
 def finish(
     ask: VerifyingIn, lease: LeaseId, body: Annotated[Finish, Depends(reads(Finish))]
 ) -> Response:
@@ -149,10 +149,10 @@ def finish(
     found = ask.space.replication.finish(
         lease, ask.caller.agent, tree=tree, platform=body.platform, values=body.values
     )
-    return ask.reply(result=ask.views.result(found))
+    return ask.reply(result=views.ResultView.of(found, ask.viewer))
 
 
-@router.delete("/replication/{lease}")
+@router.delete("/replication/{lease}", response_model=views.Released)
 def release(ask: VerifyingIn, lease: LeaseId) -> Response:
     """Give a lease back unused: somebody else may take the result at once, oneself never again."""
     ask.check_own(f"Lease {lease}", ask.space.replication.get(lease).agent)

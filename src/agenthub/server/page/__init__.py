@@ -1,5 +1,5 @@
-"""The hub's page for people: rendered here, readable without scripts, alive with them.
+"""The hub's page for people: rendered by the server, readable without scripts, live with them.
 
-What stands on it was written by strangers. `markup.html` escapes whatever is not `Html` yet, and
-nothing else makes HTML; the policy that `routes` sends lets no style or script run but our files.
+Strangers wrote most of what it shows. `rendering` cleans and escapes all text that is not `Markup`,
+and the policy that `routes` sends lets the browser run no style or script but those in `assets`.
 """

@@ -1,4 +1,4 @@
-"""Axes of a small chart: which values are shown, where, and the round numbers beside them."""
+"""The axes of a small chart: from values to pixels, and round numbers as ticks."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 _TIMES = (60, 300, 900, 1800, 3600, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800, 2_592_000)
-_MOST, _LEAST = 1e100, 1e-200  # beyond: nothing that can be drawn
+_MOST, _LEAST = 1e100, 1e-200  # largest value and smallest span that are drawn
 
 
 @dataclass(frozen=True)
 class Axis:
-    """From values to pixels."""
+    """A linear map from values to pixels."""
 
     low: float
     high: float
@@ -21,16 +21,16 @@ class Axis:
     end: float
 
     def at(self, value: float) -> float:
-        """A value's pixel; what lies beyond is at the axis's end."""
+        """A value's pixel; a value beyond the axis is put at its end."""
         share = (value - self.low) / (self.high - self.low)
         return self.start + (self.end - self.start) * min(1.0, max(0.0, share))
 
     def holds(self, value: float) -> bool:
-        """Whether a value lies on it."""
+        """Whether a value lies on the axis."""
         return self.low <= value <= self.high
 
     def ticks(self, most: int = 6) -> Iterator[tuple[float, str]]:
-        """Round values, and how they are written."""
+        """Round values with their labels, about `most` of them."""
         step = _round_step((self.high - self.low) / most)
         decimals = max(0, -math.floor(math.log10(step) + 1e-9))
         first = math.ceil(self.low / step)
@@ -43,7 +43,7 @@ class Axis:
             yield value, text.replace("-", "−")
 
     def times(self, most: int = 6) -> Iterator[tuple[float, str]]:
-        """Round times (unix seconds), and how they are written."""
+        """Round times in Unix seconds with their labels, about `most` of them."""
         span = self.high - self.low
         step = next((s for s in _TIMES if span / s <= most), None)
         if step is None:
@@ -59,7 +59,7 @@ class Axis:
 
 
 def spanned(values: Sequence[float], start: float, end: float, pad: float = 0.08) -> Axis:
-    """An axis for these values, with some room at both ends."""
+    """An axis for values, with a share `pad` of their span as room at both ends."""
     low, high = (max(-_MOST, min(_MOST, end)) for end in (min(values), max(values)))
     if high - low < max(1e-12 * max(abs(low), abs(high)), _LEAST):
         half = max(abs(high) * 0.005, _LEAST) if high else 0.5

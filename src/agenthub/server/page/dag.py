@@ -1,4 +1,4 @@
-"""The graph of commits as SVG: a colour for each agent, a ring for the frontier."""
+"""The graph of commits as it is drawn: a colour for each agent, a ring for the frontier."""
 
 from __future__ import annotations
 
@@ -8,141 +8,120 @@ from dataclasses import dataclass
 from agenthub.records.commits import ATTEMPT, Commit
 from agenthub.records.results import Result
 from agenthub.server.page.graph import Edge, Node, busiest, laid_out
-from agenthub.server.page.markup import Html, html, joined, line, number
+from agenthub.server.page.rendering import number
+from agenthub.validation import clean_line
 
-SUBJECT = 120  # characters of a commit's subject that are shown at once
+SUBJECT = 120  # characters of a commit's subject in its mark's title
 
 
 @dataclass(frozen=True)
 class Palette:
-    """Which agent has which colour; one beyond them has the last, a quiet one."""
+    """The agents that have a colour of their own; all others share a quiet one."""
 
     agents: tuple[str, ...]
+    others: bool  # whether there are any
 
     def of(self, agent: str) -> str:
-        """The class of an agent's colour."""
+        """The CSS class of an agent's colour."""
         return f"c{self.agents.index(agent)}" if agent in self.agents else "c-other"
+
+
+@dataclass(frozen=True)
+class Line:
+    """An edge as an SVG path."""
+
+    kind: str  # line, merge, rail
+    path: str
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A commit as it is drawn. Its title is foreign text."""
+
+    commit: Commit
+    x: float
+    y: float
+    classes: str
+    colour: str
+    radius: float
+    title: str
+    value: str  # above the mark; empty for a commit that does not lead
+
+
+@dataclass(frozen=True)
+class Picture:
+    """All that the template draws."""
+
+    width: float
+    height: float
+    count: int  # of the newest commits
+    edges: tuple[Line, ...]
+    marks: tuple[Mark, ...]
 
 
 def palette(commits: Sequence[Commit]) -> Palette:
     """Colours for the agents with the most commits."""
-    return Palette(busiest(commits))
+    agents = busiest(commits)
+    return Palette(agents, any(commit.agent not in agents for commit in commits))
 
 
-def drawing(
-    slug: str,
+def picture(
     commits: Sequence[Commit],
     older: Sequence[Commit],
     colours: Palette,
     best: Mapping[str, Sequence[Result]],
-) -> Html:
-    """The picture. `best` has the results that are told of a commit, by its hash."""
+) -> Picture:
+    """The graph of `commits`. `best` maps the hash of a leading commit to its results."""
     graph = laid_out(commits, older, best)
-    height = graph.height + 8
     nodes = sorted(graph.nodes, key=lambda node: (node.commit.role != ATTEMPT, node.commit.seq))
-    return html(
-        '<svg class="dag" width="{w}" height="{h}" viewBox="0 0 {w} {h}" role="group" '
-        'aria-labelledby="dag-title"><title id="dag-title">{title}</title>'
-        "<g>{edges}</g><g>{nodes}</g></svg>",
-        w=f"{graph.width:.0f}",
-        h=f"{height:.0f}",
-        title=f"The newest {len(commits)} commits, from parents on the left to children",
-        edges=joined(_edge(edge) for edge in graph.edges),
-        nodes=joined(_node(slug, node, colours, best) for node in nodes),
+    return Picture(
+        graph.width,
+        graph.height + 8,
+        len(commits),
+        tuple(Line(edge.kind, _path(edge)) for edge in graph.edges),
+        tuple(_mark(node, colours, best.get(node.commit.sha, ())) for node in nodes),
     )
 
 
-def key(colours: Palette, commits: Sequence[Commit], slug: str) -> Html:
-    """What the colours and marks mean."""
-    names = [
-        html(
-            '<li><svg class="dot" width="12" height="12" aria-hidden="true">'
-            '<circle class="{c}" cx="6" cy="6" r="5"/></svg>'
-            '<a href="/p/{slug}/agent/{name}">{name}</a></li>',
-            c=colours.of(name),
-            slug=slug,
-            name=name,
-        )
-        for name in colours.agents
-    ]
-    if any(commit.agent not in colours.agents for commit in commits):
-        names.append(_mark('<circle class="c-other" cx="6" cy="6" r="5"/>', "others"))
-    names.append(_mark('<circle class="ring" cx="8" cy="8" r="7"/>'
-                       '<circle class="ink" cx="8" cy="8" r="4"/>', "frontier", 16))  # fmt: skip
-    names.append(_mark('<circle class="ink" cx="6" cy="6" r="2.6"/>', "attempt"))
-    return html('<ul class="key">{names}</ul>', names=joined(names))
-
-
-def _mark(shape: str, word: str, size: int = 12) -> Html:
-    return html(
-        '<li><svg class="dot" width="{size}" height="{size}" aria-hidden="true">{shape}</svg>'
-        "{word}</li>",
-        size=size, shape=Html(shape), word=word,
-    )  # fmt: skip
-
-
-def _edge(edge: Edge) -> Html:
+def _path(edge: Edge) -> str:
     x0, y0, x1, y1 = (f"{value:.1f}" for value in (edge.x0, edge.y0, edge.x1, edge.y1))
     if edge.kind == "rail":
-        path = f"M{x0} {y0}V{edge.y1 - 6:.1f}Q{x0} {y1} {edge.x0 + 6:.1f} {y1}H{x1}"
-    elif edge.kind == "merge":
+        return f"M{x0} {y0}V{edge.y1 - 6:.1f}Q{x0} {y1} {edge.x0 + 6:.1f} {y1}H{x1}"
+    if edge.kind == "merge":
         middle = f"{(edge.x0 + edge.x1) / 2:.1f}"
-        path = f"M{x0} {y0}C{middle} {y0} {middle} {y1} {x1} {y1}"
-    elif y0 == y1:
-        path = f"M{x0} {y0}H{x1}"
-    else:
-        bend = min(edge.x1 - edge.x0, 40) / 2
-        turn = edge.x0 + 2 * bend
-        path = f"M{x0} {y0}C{edge.x0 + bend:.1f} {y0} {turn - bend:.1f} {y1} {turn:.1f} {y1}H{x1}"
-    return html('<path class="{kind}" d="{path}"/>', kind=edge.kind, path=path)
+        return f"M{x0} {y0}C{middle} {y0} {middle} {y1} {x1} {y1}"
+    if y0 == y1:
+        return f"M{x0} {y0}H{x1}"
+    bend = min(edge.x1 - edge.x0, 40) / 2
+    turn = edge.x0 + 2 * bend
+    return f"M{x0} {y0}C{edge.x0 + bend:.1f} {y0} {turn - bend:.1f} {y1} {turn:.1f} {y1}H{x1}"
 
 
-def _node(slug: str, node: Node, colours: Palette, best: Mapping[str, Sequence[Result]]) -> Html:
-    commit, at = node.commit, {"x": f"{node.x:.1f}", "y": f"{node.y:.1f}"}
-    results = best.get(commit.sha, ())
-    return html(
-        '<a href="/p/{slug}/commit/{sha}" tabindex="-1" class="{classes}">{ring}'
-        '<circle class="hit" cx="{x}" cy="{y}" r="9"/>'
-        '<circle class="{c}" cx="{x}" cy="{y}" r="{r}"/><title>{told}</title>{label}</a>',
-        slug=slug,
-        sha=commit.sha,
-        classes=" ".join(_classes(node)),
-        ring=html('<circle class="ring" cx="{x}" cy="{y}" r="8.5"/>', **at)
-        if commit.is_leaf
-        else "",
-        c=colours.of(commit.agent),
-        r=2.8 if commit.role == ATTEMPT else 5,
-        told=_told(commit, results),
-        label=_label(node, results),
-        **at,
-    )
-
-
-def _classes(node: Node) -> list[str]:
-    found = ["node", "attempt" if node.commit.role == ATTEMPT else "frontier"]
-    found += ["leaf"] if node.commit.is_leaf else []
-    return [*found, "older"] if node.older else found
-
-
-def _label(node: Node, results: Sequence[Result]) -> Html:
-    """The value of a commit that leads."""
-    if not results:
-        return Html("")
-    result = results[0]
-    value = result.value if result.mean is None else result.mean
-    text = f"{number(value or 0.0)}{' ✓' if result.verdict == 'confirmed' else ''}"
-    return html(
-        '<text class="lead" x="{x}" y="{y}" text-anchor="middle">{text}</text>',
-        x=f"{node.x:.1f}", y=f"{node.y - 13:.1f}", text=text,
-    )  # fmt: skip
-
-
-def _told(commit: Commit, results: Sequence[Result]) -> Html:
+def _mark(node: Node, colours: Palette, results: Sequence[Result]) -> Mark:
+    commit = node.commit
+    attempt = commit.role == ATTEMPT
+    classes = ["node", "attempt" if attempt else "frontier"]
+    classes += ["leaf"] * commit.is_leaf + ["older"] * node.older
     values = (
         f"{number(r.value)} {r.metric} on {r.tier}, {r.verdict}"
         for r in results
         if r.value is not None
     )
     where = "frontier" if commit.is_leaf else commit.role
-    parts = [commit.sha[:12], commit.agent, line(commit.subject, SUBJECT), *values, where]
-    return joined(parts, Html(" · "))
+    subject = clean_line(commit.subject, SUBJECT)
+    return Mark(
+        commit,
+        node.x,
+        node.y,
+        " ".join(classes),
+        colours.of(commit.agent),
+        2.8 if attempt else 5,
+        " · ".join([commit.sha[:12], commit.agent, subject, *values, where]),
+        _value(results[0]) if results else "",
+    )
+
+
+def _value(result: Result) -> str:
+    """The value above a leading commit; a tick where others confirmed it."""
+    value = result.value if result.mean is None else result.mean
+    return f"{number(value)}{' ✓' if result.verdict == 'confirmed' else ''}"

@@ -1,7 +1,7 @@
-"""Where the commits of a graph go: a straight line for the longest way, branches below it.
+"""The layout of the graph of commits: the longest line of descent is straight, branches lie below.
 
-Columns are generations. A commit that nobody built on and that was only an attempt hangs with its
-siblings on a rail under their parent. Units are pixels, y grows down.
+Columns are generations. An attempt that nobody built on hangs with its siblings on a rail under
+their parent. Units are pixels, y grows down.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from agenthub.records.commits import ATTEMPT, Commit
 
 LANE = 22  # pixels between two lines
 LEFT, TOP = 34, 30
-WORD = 32  # pixels of a word above a commit, to both sides
+LABEL = 32  # pixels that a label above a commit needs, to each side
 WIDTH = 1040
-NARROWEST, WIDEST = 24, 84  # between two generations
-RAIL, RAIL_STEP, RAIL_START = 16, 11, 16  # attempts on one rail, and the room they take
+NARROWEST, WIDEST = 24, 84  # pixels between two generations
+RAIL, RAIL_STEP, RAIL_START = 16, 11, 16  # attempts on one rail; pixels between and before them
 
 
 @dataclass(frozen=True)
 class Node:
-    """A commit in its place."""
+    """A commit with its place."""
 
     commit: Commit
     x: float
     y: float
-    older: bool  # only there because newer ones were built on it
+    older: bool  # drawn only as a parent of newer ones
     hangs: bool  # on a rail
 
 
 @dataclass(frozen=True)
 class Edge:
-    """From a commit to one built on it; `kind` is line, merge or rail."""
+    """An edge from a commit to its child; `kind` is line, merge or rail."""
 
     kind: str
     x0: float
@@ -43,7 +43,7 @@ class Edge:
 
 @dataclass(frozen=True)
 class Graph:
-    """A drawing of commits."""
+    """Commits and edges with their places."""
 
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
@@ -54,22 +54,22 @@ class Graph:
 def laid_out(
     commits: Sequence[Commit], older: Sequence[Commit] = (), named: Collection[str] = ()
 ) -> Graph:
-    """Places for commits, and for those that they were built on; `named` ones, by their hashes,
-    have room for a word above them."""
+    """Place commits and their `older` parents, with room for a label above those whose hash is in
+    `named`."""
     return _Layout(commits, older, named).graph()
 
 
 @dataclass(eq=False)
 class _Knot:
-    """A commit on its way to a place."""
+    """A commit while the layout places it."""
 
     commit: Commit
     older: bool
-    parent: _Knot | None = None  # the first that is drawn
-    others: list[_Knot] = field(default_factory=list)  # the other parents
-    children: list[_Knot] = field(default_factory=list)  # that it is the parent of
+    parent: _Knot | None = None  # the first parent that is drawn
+    others: list[_Knot] = field(default_factory=list)  # the other parents that are drawn
+    children: list[_Knot] = field(default_factory=list)  # those whose first parent it is
     depth: int = 0
-    reach: int = 0  # generations below it
+    reach: int = 0  # generations of descendants
     x: float = 0
     y: float = 0
 
@@ -86,7 +86,7 @@ class _Layout:
     ) -> None:
         self.named = named
         self.knots: dict[str, _Knot] = {}
-        self.lanes: list[list[tuple[float, float]]] = []  # what is taken of each line
+        self.lanes: list[list[tuple[float, float]]] = []  # taken spans, by lane
         self.edges: list[Edge] = []
         marked = [(c, False) for c in commits] + [(c, True) for c in older]
         for commit, old in sorted(marked, key=lambda each: each[0].seq):
@@ -121,8 +121,8 @@ class _Layout:
         self.knots[knot.commit.sha] = knot
 
     def _place(self, root: _Knot) -> None:
-        """A root and all below it: from each line first the branches at its right end, which so
-        come nearest, and no branch further left has to cross them."""
+        """Place a root and its descendants. Branches at a line's right end come first and lie
+        nearest, so that no branch further left crosses them."""
         waiting = [(root, 0)]
         while waiting:
             start, above = waiting.pop()
@@ -133,15 +133,15 @@ class _Layout:
                 self._hang(knot, [child for child in knot.children if child.hangs], lane + 1)
                 inner = [c for c in knot.children if not c.hangs and c not in line]
                 branches += [(child, lane + 1) for child in inner]
-            waiting += branches  # the last one is the rightmost, and is taken first
+            waiting += branches  # the rightmost is last, and pop() takes it first
 
     def _put(self, line: Sequence[_Knot], above: int) -> int:
-        """A line of commits in the first lane that has room for it."""
+        """Put a line of commits into the first lane that has room; return the lane."""
         start = line[0].parent
         for knot in line:
             knot.x = LEFT + self.step * knot.depth
         begin = line[0].x if start is None else start.x + 6
-        names = [(k.x - WORD, k.x + WORD) for k in line if k.commit.sha in self.named]
+        names = [(k.x - LABEL, k.x + LABEL) for k in line if k.commit.sha in self.named]
         lane = self._free(above, begin, line[-1].x + 12, names)
         for knot in line:
             knot.y = TOP + LANE * lane
@@ -163,7 +163,7 @@ class _Layout:
     def _free(
         self, above: int, begin: float, end: float, names: Sequence[tuple[float, float]] = ()
     ) -> int:
-        """The first lane with room for a span, and with room above it for some words."""
+        """Take the first lane with room for a span, and above it for labels; return the lane."""
         lane = above
         while self._taken(lane, begin, end) or any(
             lane and self._taken(lane - 1, *name) for name in names
@@ -189,7 +189,7 @@ class _Layout:
 
 
 def _line(start: _Knot) -> list[_Knot]:
-    """The longest way down from a commit."""
+    """The longest line of descent from a commit."""
     found = [start]
     while below := [child for child in found[-1].children if not child.hangs]:
         found.append(max(below, key=lambda knot: (knot.reach, -knot.commit.seq)))
@@ -197,7 +197,7 @@ def _line(start: _Knot) -> list[_Knot]:
 
 
 def busiest(commits: Iterable[Commit], most: int = 8) -> tuple[str, ...]:
-    """The agents with the most commits, who get a colour of their own."""
+    """The agents with the most commits; they get a colour of their own."""
     counts: dict[str, int] = {}
     for commit in commits:
         counts[commit.agent] = counts.get(commit.agent, 0) + 1

@@ -1,4 +1,4 @@
-"""Where the words beside a curve go: near their point, touching neither curve nor each other."""
+"""Places for the labels of a curve: near their points, off the curve and off each other."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 _NARROW, _WIDE = set("iljtfrI.,:;'|!()[] -·"), set("mwMW@%—…")
-_HALF = 7.0  # of a line's height
-_AWAY = (9.0, 16.0, 26.0, 40.0, 58.0, 80.0, 104.0)  # distances that are tried
+_HALF = 7.0  # half the height of a line of text
+_AWAY = (9.0, 16.0, 26.0, 40.0, 58.0, 80.0, 104.0)  # distances to try, in pixels
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Box:
     y1: float
 
     def meets(self, other: Box) -> bool:
-        """Whether they share a place."""
+        """Whether the two overlap."""
         return (
             self.x0 < other.x1 and other.x0 < self.x1 and self.y0 < other.y1 and other.y0 < self.y1
         )
@@ -28,7 +28,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Wish:
-    """A point that wants words, the more important ones first."""
+    """A point that wants a label."""
 
     x: float
     y: float
@@ -37,21 +37,21 @@ class Wish:
 
 @dataclass(frozen=True)
 class Label:
-    """Words in their place; `start` is whether they begin at x, or end there."""
+    """A label with its place; `start` says whether the text begins at x or ends there."""
 
     wish: Wish
     x: float
-    y: float  # of their middle
+    y: float  # of the text's middle
     start: bool
 
     @property
     def leader(self) -> bool:
-        """Whether a line must lead to the point."""
+        """Whether the label is so far from its point that a line must join them."""
         return abs(self.x - self.wish.x) > 14 or abs(self.y - self.wish.y) > 18
 
 
 def placed(wishes: Sequence[Wish], room: Box, walls: Sequence[Box], size: float) -> list[Label]:
-    """A label for each wish that can be granted inside the room, off the walls."""
+    """Labels inside the room and off the walls, for as many wishes as fit; the first win."""
     taken, found = list(walls), []
     for wish in wishes:
         for label, box in _places(wish, size):
@@ -65,7 +65,7 @@ def placed(wishes: Sequence[Wish], room: Box, walls: Sequence[Box], size: float)
 
 
 def width_of(text: str, size: float) -> float:
-    """Pixels of a line in Helvetica or its like, rather too many than too few."""
+    """The width of a line of text in pixels, in Helvetica and the like; never too small."""
     shares = (
         0.36 if c in _NARROW
         else 0.93 if c in _WIDE
@@ -78,7 +78,7 @@ def width_of(text: str, size: float) -> float:
 
 
 def shortened(text: str, limit: int) -> str:
-    """A text cut to its first words."""
+    """A text cut to `limit` characters, between words where possible."""
     if len(text) <= limit:
         return text
     cut = text[: limit - 1]
@@ -87,7 +87,7 @@ def shortened(text: str, limit: int) -> str:
 
 
 def _places(wish: Wish, size: float) -> Iterator[tuple[Label, Box]]:
-    """Above right first, where a falling staircase leaves room, then below left, then others."""
+    """All places to try: above right first, where a falling staircase leaves room."""
     width = width_of(wish.text, size)
     for away in _AWAY:
         for up, start in ((-1, True), (1, False), (-1, False), (1, True)):

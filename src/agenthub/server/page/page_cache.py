@@ -1,4 +1,4 @@
-"""Shelf: pages that were made, until what they show has changed."""
+"""Rendered pages, kept until what they show changes."""
 
 from __future__ import annotations
 
@@ -8,36 +8,34 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 PAGES = 48
-LARGEST = 640 << 10  # characters; larger ones are made each time
+LARGEST = 640 << 10  # characters; larger pages are made for each reader
 
 
 @dataclass
-class _Place:
+class _Entry:
     lock: threading.Lock = field(default_factory=threading.Lock)
     state: str = ""
     page: str = ""
 
 
 class PageCache:
-    """The last pages; one that many ask for is made once."""
+    """The pages that were read last; each is made once for all readers of a state."""
 
     def __init__(self) -> None:
-        self._places: OrderedDict[str, _Place] = OrderedDict()
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, name: str, state: str, make: Callable[[], str]) -> str:
-        """The page of a name in a state, made when it is not there; without a name always."""
-        if not name:
-            return make()
+        """The page of a name, made unless it was made in this state. Readers wait for one maker."""
         with self._lock:
-            place = self._places.setdefault(name, _Place())
-            self._places.move_to_end(name)
-            while len(self._places) > PAGES:
-                self._places.popitem(last=False)
-        with place.lock:
-            if place.state == state:
-                return place.page
+            entry = self._entries.setdefault(name, _Entry())
+            self._entries.move_to_end(name)
+            while len(self._entries) > PAGES:
+                self._entries.popitem(last=False)
+        with entry.lock:
+            if entry.state == state:
+                return entry.page
             page = make()
             if len(page) <= LARGEST:
-                place.state, place.page = state, page
+                entry.state, entry.page = state, page
             return page

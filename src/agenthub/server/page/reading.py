@@ -1,4 +1,4 @@
-"""What the page asks the database for: bounded questions, however much a hub holds."""
+"""What the page reads from the database. Every query is bounded, however much a hub holds."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from agenthub.records.leaderboard import CONFIRMED
 from agenthub.records.results import COLUMNS, FROM, Result, result_of
 
 COMMITS = 200  # in the picture
-RECENT = 400  # results drawn as dots
-TIERS = 6  # shown; the others are named
-TIERS_LOOKED_AT, TIER_COUNT = 400, 200
-STEPS_LOOKED_AT = 5_000  # of a tier's best results, for its staircase
-STEPS = 40
+RECENT = 400  # newest results, drawn as dots
+TIERS = 6  # shown in full; of the others only the names
+TIERS_READ, TIER_COUNT = 400, 200
+STEPS_READ = 5_000  # best results of a tier, for its staircase
+STEPS = 40  # of a staircase
 CHANNELS, POSTS = 6, 4  # on the overview
 AGENTS = 24
-COUNT = 2_000  # an agent's commits and results are counted no further
+COUNT = 2_000  # counts of an agent's commits and results stop here
 KEPT = "r.status = 'keep' AND r.\"commit\" IS NOT NULL"
 
 
 @dataclass(frozen=True)
 class Tier:
-    """A kind of machine, with its best results."""
+    """A tier (a kind of machine) with its best results."""
 
     name: str
-    count: int  # of kept results, to TIER_COUNT
+    count: int  # of kept results, up to TIER_COUNT
     claimed: tuple[Result, ...]  # best first, each commit once
     replicated: tuple[Result, ...]
-    claimed_steps: tuple[Result, ...]  # the best so far, oldest first
+    claimed_steps: tuple[Result, ...]  # each the best when it came, oldest first
     replicated_steps: tuple[Result, ...]
 
 
 @dataclass(frozen=True)
 class Dot:
-    """A result as far as a picture shows it."""
+    """A result as a staircase draws it: one dot."""
 
     agent: str
     tier: str
@@ -51,16 +51,16 @@ class Dot:
 
 @dataclass(frozen=True)
 class Waiting:
-    """A result that waits to be run again, and who does so now."""
+    """A result that waits for replication, and the agent that runs it now."""
 
     result: Result
-    holder: str
-    until: int  # 0: nobody does
+    holder: str  # empty while no agent runs it
+    until: int  # end of the holder's lease; 0 while no agent runs it
 
 
 @dataclass(frozen=True)
-class Corner:
-    """A channel and its newest posts, oldest of them first."""
+class ChannelPosts:
+    """A channel and its newest posts, in the order of their writing."""
 
     channel: Channel
     posts: tuple[Post, ...]
@@ -68,32 +68,32 @@ class Corner:
 
 @dataclass(frozen=True)
 class AgentRow:
-    """An agent of the project, in numbers."""
+    """An agent's numbers in a project."""
 
     agent: Agent
-    commits: int  # to COUNT, as the others
-    verdicts: Trust  # by those who ran its results again
+    commits: int  # up to COUNT, as the other counts
+    verdicts: Trust  # of other agents on its results
 
 
 @dataclass(frozen=True)
 class Overview:
-    """All that the first page shows of a project."""
+    """All that a project's first page shows."""
 
     space: Space
     cursor: int
     commits: tuple[Commit, ...]  # newest first
-    older: tuple[Commit, ...]  # parents of these that are not among them
+    older: tuple[Commit, ...]  # their parents that are not among them
     tiers: tuple[Tier, ...]
     other_tiers: tuple[str, ...]
     recent: tuple[Dot, ...]  # newest first
     waiting: tuple[Waiting, ...]
-    corners: tuple[Corner, ...]
-    quiet: tuple[Channel, ...]  # channels not shown among the corners
+    channels: tuple[ChannelPosts, ...]  # the newest post first
+    other_channels: tuple[Channel, ...]  # shown by name only
     members: tuple[AgentRow, ...]
 
 
 def state(database: Database) -> str:
-    """What changes whenever anything that a page shows does."""
+    """A token that changes whenever anything on any page changes."""
     rows = database.rows("SELECT name, seq FROM sqlite_sequence WHERE name IN ('events', 'audit')")
     return "-".join(str(seq) for _, seq in sorted(map(tuple, rows)))
 
@@ -110,7 +110,7 @@ def overview(hub: Hub, slug: str) -> Overview:
     names = tiers(database, space.project.id)
     commits = space.commits.page(COMMITS)
     recent = _recent(database, space.project.id)
-    corners = _corners(space)
+    channels = _channels(space)
     return Overview(
         space,
         cursor,
@@ -120,9 +120,9 @@ def overview(hub: Hub, slug: str) -> Overview:
         tuple(name for name, _ in names[TIERS : TIERS + 40]),
         recent,
         _waiting(database, space.project.id, [name for name, _ in names[:TIERS]]),
-        tuple(corners[:CHANNELS]),
-        tuple(corner.channel for corner in corners[CHANNELS:]),
-        _members(hub, space, commits, recent, corners),
+        tuple(channels[:CHANNELS]),
+        tuple(each.channel for each in channels[CHANNELS:]),
+        _members(hub, space, commits, recent, channels),
     )
 
 
@@ -130,10 +130,10 @@ def overview(hub: Hub, slug: str) -> Overview:
 
 
 def tiers(database: Database, project: int) -> list[tuple[str, int]]:
-    """Names of tiers with kept results and how many those are, replicated ones first."""
+    """The tiers that have kept results, and the counts of these; replicated tiers first."""
     after = ""
     found: list[tuple[str, int]] = []
-    while len(found) < TIERS_LOOKED_AT:
+    while len(found) < TIERS_READ:
         row = database.row(
             f"SELECT r.tier FROM results r WHERE r.project = ? AND r.tier > ? AND {KEPT} "
             "ORDER BY r.tier LIMIT 1",
@@ -170,9 +170,10 @@ def _tier(database: Database, space: Space, name: str, count: int) -> Tier:
 
 
 def steps(database: Database, project: int, tier: str, *, replicated: bool) -> tuple[Result, ...]:
-    """Results that were the best when they came, oldest first, of the best that there are.
+    """The results that were the best of a tier when they came, oldest first.
 
-    From the best on, each next better is one that came earlier than all before it.
+    Reads the tier's results from the best to the worst and takes each one that is older than all
+    taken before it.
     """
     seqs: list[int] = []
     for seq in _by_cost(database, project, tier, replicated):
@@ -189,11 +190,11 @@ def steps(database: Database, project: int, tier: str, *, replicated: bool) -> t
 
 
 def _by_cost(database: Database, project: int, tier: str, replicated: bool) -> list[int]:
-    """Numbers of a tier's results, the best first; read from an index alone."""
+    """The numbers of a tier's results, the best first. SQLite reads an index and no table."""
     cost, where = ("r.mean_cost", CONFIRMED) if replicated else ("r.cost", KEPT)
     rows = database.rows(
         f"SELECT r.seq FROM results r WHERE r.project = ? AND r.tier = ? AND {where} "
-        f"ORDER BY {cost}, r.seq LIMIT {STEPS_LOOKED_AT}",
+        f"ORDER BY {cost}, r.seq LIMIT {STEPS_READ}",
         *(project, tier),
     )
     return [row[0] for row in rows]
@@ -237,12 +238,12 @@ def _older(space: Space, commits: Sequence[Commit]) -> tuple[Commit, ...]:
     return tuple(commit for commit in found if commit is not None)
 
 
-def _corners(space: Space) -> list[Corner]:
+def _channels(space: Space) -> list[ChannelPosts]:
     """All channels, the one with the newest post first."""
     found = []
     for channel in space.board.channels():
         posts = space.board.page(channel.name, POSTS)
-        found.append(Corner(channel, tuple(reversed(posts))))
+        found.append(ChannelPosts(channel, tuple(reversed(posts))))
     return sorted(found, key=lambda each: -each.posts[-1].id if each.posts else 0)
 
 
@@ -251,10 +252,10 @@ def _members(
     space: Space,
     commits: Sequence[Commit],
     results: Sequence[Dot],
-    corners: Sequence[Corner],
+    channels: Sequence[ChannelPosts],
 ) -> tuple[AgentRow, ...]:
-    """Who was seen last, the busiest of them first."""
-    posts = [post.agent for corner in corners for post in corner.posts]
+    """The agents of the newest commits, results and posts, the busiest first."""
+    posts = [post.agent for channel in channels for post in channel.posts]
     seen = [c.agent for c in commits] + [r.agent for r in results] + posts
     often = {name: seen.count(name) for name in dict.fromkeys(seen)}
     names = sorted(often, key=lambda name: -often[name])[:AGENTS]
@@ -263,7 +264,7 @@ def _members(
 
 
 def member(hub: Hub, project: int, name: str) -> AgentRow | None:
-    """An agent in numbers: commits of this project, results and verdicts of the whole hub."""
+    """An agent's numbers; None if unknown. Commits are this project's, the rest the whole hub's."""
 
     def count(table: str, where: str, *values: object) -> int:
         query = f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {where} LIMIT {COUNT})"

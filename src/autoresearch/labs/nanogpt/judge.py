@@ -43,7 +43,7 @@ GRACE = (2.0, 0.03)   # seconds, and share of the budget, that a submission may 
 PAUSE = (2.0, 0.02)   # seconds, and share of the budget, that one batch may take beyond three times the median
 ANSWERS = (10.0, 1.0) # seconds, and share of the budget, that all answers about one set may take together
 TWINS = 1             # batches per set of rows that begin alike: up to there the answers must be alike, too
-ALTERED = 2           # batches per set that are asked twice, with another end: what came before must not move
+ALTERED = 2           # batches per set that are sent twice, with another end: earlier answers must not change
 PATIENCE = 600.0      # seconds (wall) to wait for a start where the clock counts processor time, which may stand still
 LOOK = 0.05           # seconds between two looks at the processor time of the run's processes
 KNOWS = 0.85          # of ln(vocabulary), in nats per token: an untrained model that is below has been trained before
@@ -61,7 +61,7 @@ class Refused(Exception):
 
 @dataclass
 class Exam:
-    """What is asked. Rows are [n, T+1] token ids: T inputs, and each one's target one later."""
+    """The rows to score: [n, T+1] token ids, T inputs and the target of each, one later."""
 
     sets: dict[str, np.ndarray]     # name -> rows; the first is what steers, further ones are for the record only
     token_bytes: np.ndarray         # bytes of text that each id stands for; 0: it does not count
@@ -128,7 +128,7 @@ def short(path: str) -> str:
 # Shared buffers. On a CPU: memory without a name, mapped by both. On a GPU: a block of its memory, opened by both.
 
 def shared_memory(size: int) -> int:
-    """An open file of `size` bytes in memory, which nobody else can find; on Linux it can neither grow nor shrink."""
+    """An open file of `size` bytes in memory, without a name; on Linux it can neither grow nor shrink."""
     if hasattr(os, "memfd_create"):
         import fcntl
         fd = os.memfd_create("judge", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
@@ -217,7 +217,7 @@ class Clock:
         return (self.processor() if self.root else time.monotonic()) - self.born
 
     def watch(self) -> None:
-        """Look at all processes now and then: one whose end nobody waits for takes its time with it."""
+        """Sample all processes repeatedly: the CPU time of one that is never waited for is lost with it."""
         while True:
             self.processor()
             time.sleep(LOOK)
@@ -282,7 +282,7 @@ def nats_of(logits, targets: np.ndarray) -> np.ndarray:
         raise Refused("invalid", "non-finite logits")
     return nats.reshape(targets.shape)
 
-@np.errstate(all="ignore")  # what is not finite is told by its result
+@np.errstate(all="ignore")  # a value that is not finite shows in the result
 def cpu_nats(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
     part = logits.astype(np.float32)  # our own copy, read once: the run can write to what it shares with us at any time
     part -= part.max(axis=1)[:, None]
@@ -442,12 +442,12 @@ class Examiner:
         return scores
 
     def score(self, name: str, rows: np.ndarray) -> float:
-        """Bits per byte of one set. Among its batches, at places nobody can guess, a few that probe causality; at the
+        """Bits per byte of one set. Among its batches, at random places, a few that probe causality; at the
         end the first batch once more. While we score a batch, the run is at work on the next one already."""
         exam, plan = self.exam, self.plan(len(rows) // self.exam.rows)
         nats = n_bytes = n_tokens = 0.0
-        blind = []  # nats of each row's last token: no input ever holds it, so nobody can have looked
-        answers: dict[tuple, np.ndarray] = {}  # nats of the batches that are asked twice
+        blind = []  # nats of each row's last token: no input ever holds it, so no model can have seen it
+        answers: dict[tuple, np.ndarray] = {}  # nats of the batches that are sent twice
         question = self.question(rows, *plan[0])
         self.ask(question[0])
         for turn, (kind, which) in enumerate(plan):
@@ -482,7 +482,7 @@ class Examiner:
         return nats / n_bytes / math.log(2)
 
     def plan(self, count: int) -> list[tuple[str, int]]:
-        """What is asked, in order: every batch; twins; some batches once more, with another end to every row; the first
+        """The batches to send, in order: every batch; twins; some batches once more, with another end to every row; the first
         batch as it was, at last."""
         dice, self.cuts = random.SystemRandom(), {}
         plan = [("score", i) for i in range(count)]
@@ -522,7 +522,7 @@ class Examiner:
                                           f"differ by up to {most:.3g}")
 
 def check_before(real: np.ndarray, altered: np.ndarray, cuts: np.ndarray) -> None:
-    """In two batches: what comes later must not change what was said before. At the last place it would show most."""
+    """Compare two batches: later tokens must not change earlier answers. The last place would show it most."""
     gaps = abs(real - altered)
     before = gaps[np.arange(gaps.shape[1]) < cuts].mean()
     at = np.take_along_axis(gaps, cuts - 1, axis=1).mean()
@@ -556,7 +556,7 @@ def listen() -> socket.socket:
         server.bind(short(path))
         os.chmod(path, 0o777)  # a run in a sandbox may be another user; the folder keeps all others out
         server.listen(1)
-        return server.accept()[0]  # one run, one connection: whoever comes later finds nobody
+        return server.accept()[0]  # one run, one connection: a later one is not accepted
 
 def main(exam: Exam) -> int:
     """Judge one run; the verdict is one JSON object in the file that AUTORESEARCH_RESULT names."""
@@ -572,7 +572,7 @@ def main(exam: Exam) -> int:
         last = {"refused": verdict}
     except (EOFError, OSError):
         verdict, last = {"reason": "no_metric", "detail": "the run ended before it was scored"}, {"refused": {}}
-    write_verdict(verdict | {"numbers": examiner.numbers})  # before the run is told: it may end at once
+    write_verdict(verdict | {"numbers": examiner.numbers})  # before the run gets the answer: it may end at once
     tell(examiner.wire, last)
     sock.close()
     return 0
@@ -644,7 +644,7 @@ class Link:
         self.asked, self.last = time.monotonic(), 0.0
 
     def elapsed(self) -> float:
-        """Seconds of the budget, as the judge counts them; asked of it ten times a second at most."""
+        """Seconds of the budget, as the judge counts them; requested ten times a second at most."""
         if time.monotonic() - self.asked >= min(0.1, 0.01 * self.told["budget"]):
             self.say(elapsed=True)
             self.last = float(self.hear("elapsed")["elapsed"])

@@ -74,7 +74,7 @@ class Hub:
     """A data set of parquet files on the Hugging Face hub, or on a mirror of it."""
 
     repo: str
-    usual: int              # how many training files are taken when nobody says
+    usual: int              # training files by default
     train: tuple[str, ...]  # training files; the first so many are used
     validation: str         # never trained on
     holdout: str            # never trained on, never steered by; where it is the same file, documents take turns

@@ -65,7 +65,7 @@ RESID_INIT = 1.0          # how much of the residual stream every layer passes o
 # Optimizer. Matrices learn by Muon; embeddings, the head and scalars by AdamW (rates at WIDTH 768, they grow as 1/sqrt)
 
 BATCH_ROWS = 8            # sequences per optimizer step; tokens are this times the context [log 2..512]
-MATRICES = "muon"         # who trains the matrices: muon or adamw
+MATRICES = "muon"         # optimizer of the matrices: muon or adamw
 MATRIX_LR = 0.04          # learning rate of the matrices [log 0.005..0.2]
 EMBED_LR = 0.6            # of the embeddings: tokens, values, pairs [log 0.05..3.0]
 HEAD_LR = 0.004           # of the output head [log 0.0005..0.05]
@@ -166,7 +166,7 @@ def attend_sdpa(q, k, v, window):
     if window >= T:
         return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
     # Cut the sequence into n blocks of `window`; each attends to itself and the block before. Padding at the end is
-    # in everybody's future, so nobody sees it.
+    # in the future of every position, so none sees it.
     n = -(-T // window)
     q, k, v = (F.pad(t, (0, 0, 0, n * window - T)).reshape(B * H, n, window, D) for t in (q, k, v))
     k, v = (torch.cat((F.pad(t, (0, 0, 0, 0, 1, 0))[:, :-1], t), dim=2) for t in (k, v))

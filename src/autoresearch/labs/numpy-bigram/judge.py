@@ -34,7 +34,7 @@ WARM_UP = 60.0        # seconds from hello to start
 GRACE = 1.0           # seconds that a submission may be late
 ANSWERING = 20.0      # seconds that all answers together may take: that time is not for training
 KNOWS = 0.85          # of log(256): an untrained model that is better than this has been trained before
-PROBES = 4            # batches of a set that are asked twice: who looks ahead in some batches alone may miss one
+PROBES = 4            # batches of a set that are sent twice: a model that looks ahead in some batches may miss one
 SAME = 1e-3           # nats: two answers to one question may differ by so much
 MOST = 2**16          # bytes of one message
 
@@ -160,7 +160,7 @@ class Judge:
         self.answering = 0.0
 
     def plan(self, count):
-        """What is asked, in order: every batch, some of them with another end at turns of their own, the first again."""
+        """The batches to send, in order: every batch, some again with another end, the first again."""
         dice = random.SystemRandom()
         plan = [("score", i) for i in range(count)]
         for i in dice.sample(range(count), min(PROBES, count)):
@@ -168,7 +168,7 @@ class Judge:
         return [*plan, ("again", 0)]
 
     def score(self, rows):
-        """Bits per byte of one set. A few more batches than the set has are asked, to catch two kinds of cheat."""
+        """Bits per byte of one set. A few batches are sent twice, to catch two kinds of cheat."""
         dice, nats, pasts = random.SystemRandom(), {}, {}
         for kind, i in self.plan(len(rows) // ROWS):
             batch = rows[i * ROWS : (i + 1) * ROWS]
@@ -188,7 +188,7 @@ class Judge:
         return float(np.mean([value for (kind, _), value in nats.items() if kind == "score"])) / math.log(2)
 
 def listen():
-    """The connection to the one run that we judge; whoever comes later finds nobody."""
+    """The connection to the run; a later connection is not accepted."""
     if "AUTORESEARCH_SOCKET_FD" in os.environ:
         return socket.socket(fileno=int(os.environ["AUTORESEARCH_SOCKET_FD"]))
     with socket.socket(socket.AF_UNIX) as server:
@@ -211,7 +211,7 @@ def main():
         last = {"refused": verdict}
     except (EOFError, OSError):
         verdict, last = {"reason": "no_metric", "detail": "the run ended before it was scored"}, {}
-    if path := os.environ.get("AUTORESEARCH_RESULT"):  # written down first, told afterwards
+    if path := os.environ.get("AUTORESEARCH_RESULT"):  # recorded first, sent afterwards
         with open(path + ".tmp", "w") as file:
             json.dump(verdict | {"numbers": judge.numbers}, file)
         os.replace(path + ".tmp", path)

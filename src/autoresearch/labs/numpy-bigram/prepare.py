@@ -82,7 +82,7 @@ def training_text():
     return read("train", "train")
 
 def hidden_rows(name):
-    """What a model is asked about, for judge.py only: [rows, SEQ_LEN + 1]. No row has the answers of another."""
+    """The rows to score, for judge.py only: [rows, SEQ_LEN + 1]. No row has the answers of another."""
     text = read("judge", name)
     return text[: len(text) // (SEQ_LEN + 1) * (SEQ_LEN + 1)].reshape(-1, SEQ_LEN + 1).astype(np.int64)
 

@@ -1,4 +1,4 @@
-"""Proposals by coding agents: any CLI, from a few lines of data."""
+"""Proposals by coding agents: any command-line agent, described by a few lines of data."""
 
 from autoresearch.proposers.command.presets import Preset, load_presets
 from autoresearch.proposers.command.proposer import CommandProposer

@@ -1,9 +1,9 @@
-"""A client of the Agent Client Protocol, run inside the sandbox beside the agent it drives.
+"""A client of the Agent Client Protocol, run inside the sandbox with the agent it drives.
 
-A script of its own that needs nothing but Python: `python -I -S acp.py order.json`. It speaks
-JSON-RPC over the agent's stdin and stdout, one object a line; what it hears it prints as events.
-Files may be read and written inside the workspace, an edit inside the workspace is allowed when
-the agent asks, everything else is refused. The sandbox holds whatever the agent does unasked.
+A standalone script: `python -I -S acp.py order.json`. It speaks JSON-RPC over the agent's stdin
+and stdout, one object per line, and prints what it receives as events. It reads and writes files
+inside the workspace for the agent, permits edits inside the workspace, and refuses everything
+else. What the agent does without a request is limited by the sandbox.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 VERSION = 1
-LINE = 16 * 2**20  # bytes of one message
-FILE = 4 * 2**20  # bytes of one file that is read or written for the agent
-GRACE = 2.0  # seconds for an agent to end its turn after it was cancelled
+LINE = 16 * 2**20  # bytes of one message at most
+FILE = 4 * 2**20  # bytes of one file that is read or written for the agent at most
+GRACE = 2.0  # seconds for an agent to end its turn after a cancellation
 NO_METHOD, BAD_PARAMS, REFUSED = -32601, -32602, -32000
 PATH_KEYS = ("path", "filepath", "file", "abspath", "absolutepath", "targetfile", "filename")
-STOPS = {  # reasons other than end_turn, in words that say what helps
+STOPS = {  # stop reason -> error message; end_turn is none
     "refusal": "refusal: the model refused to go on",
     "max_tokens": "max_tokens: context length exceeded",
     "max_turn_requests": "max_turn_requests",
@@ -33,7 +33,7 @@ STOPS = {  # reasons other than end_turn, in words that say what helps
 
 
 class Failed(Exception):
-    """The agent answered with an error, or not at all."""
+    """The agent answered with an error, or ended without an answer."""
 
     def __init__(self, message: str, code: int | None = None) -> None:
         super().__init__(message)
@@ -41,11 +41,11 @@ class Failed(Exception):
 
 
 class Silent(Exception):
-    """The agent said nothing for too long."""
+    """The agent sent nothing for too long."""
 
 
 class TooMuch(Exception):
-    """The agent has taken more than a proposal may."""
+    """The agent passed its limit of turns or dollars."""
 
 
 class Wire:
@@ -60,7 +60,7 @@ class Wire:
         self._selector.register(self.agent.stdout, selectors.EVENT_READ)
 
     def send(self, message: dict[str, Any]) -> None:
-        """One message; a broken pipe means that the agent is gone."""
+        """Send one message; Failed when the agent has ended."""
         assert self.agent.stdin
         try:
             self.agent.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
@@ -69,7 +69,7 @@ class Wire:
             raise Failed(f"the agent ended: {error.strerror}") from error
 
     def messages(self) -> Iterator[dict[str, Any]]:
-        """Messages as they come, until the agent ends or says nothing for too long."""
+        """Messages as they arrive, until the agent ends; Silent when none comes for too long."""
         while chunk := self._read():
             self._rest += chunk
             if len(self._rest) > LINE:
@@ -82,7 +82,7 @@ class Wire:
                     yield message
 
     def hurry(self, seconds: float) -> None:
-        """Wait no longer than this from now on."""
+        """Wait at most this long from now on."""
         self._deadline = time.monotonic() + seconds
         self._silence = seconds
 
@@ -99,12 +99,12 @@ class Client:
 
     def __init__(self, wire: Wire, workspace: Path, most: tuple[float, float]) -> None:
         self.wire, self.workspace = wire, workspace.resolve()
-        self.usd, self.used, self.asked, self.turns = 0.0, 0.0, 0, 0
+        self.usd, self.used, self.requests, self.turns = 0.0, 0.0, 0, 0
         self.most_turns, self.most_usd = most
         self.session = ""
 
     def converse(self, prompt: str) -> str:
-        """From the handshake to the end of the turn; why it ended."""
+        """Run the session from the handshake to the end of the turn; return its stop reason."""
         files = {"readTextFile": True, "writeTextFile": True}
         hello = self.call(
             "initialize",
@@ -114,27 +114,27 @@ class Client:
         )
         if hello.get("protocolVersion") != VERSION:
             raise Failed(f"the agent speaks ACP {hello.get('protocolVersion')}, and not {VERSION}")
-        made = self.call("session/new", cwd=str(self.workspace), mcpServers=[])
-        self.session = str(made.get("sessionId", ""))
+        opened = self.call("session/new", cwd=str(self.workspace), mcpServers=[])
+        self.session = str(opened.get("sessionId", ""))
         words = [{"type": "text", "text": prompt}]
-        told = self.call("session/prompt", sessionId=self.session, prompt=words)
-        self.used = max(self.used, tokens_of(told))
-        return str(told.get("stopReason", "end_turn"))
+        ended = self.call("session/prompt", sessionId=self.session, prompt=words)
+        self.used = max(self.used, tokens_of(ended))
+        return str(ended.get("stopReason", "end_turn"))
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
-        """Ask the agent, and serve it until it answers."""
-        self.asked += 1
-        number_of_this = self.asked
-        self.wire.send({"id": number_of_this, "method": method, "params": params})
+        """Send a request, and serve the agent's requests until it answers."""
+        self.requests += 1
+        request_id = self.requests
+        self.wire.send({"id": request_id, "method": method, "params": params})
         for message in self.wire.messages():
             if "method" in message:
                 self.serve(message)
-            elif message.get("id") == number_of_this:
+            elif message.get("id") == request_id:
                 return answer(message, method)
         raise Failed(f"the agent ended before it answered {method}")
 
     def cancel(self) -> None:
-        """Tell the agent to stop, and give it a moment."""
+        """Request the agent to stop, and give it a moment."""
         try:
             self.wire.hurry(GRACE)
             self.wire.send({"method": "session/cancel", "params": {"sessionId": self.session}})
@@ -147,7 +147,7 @@ class Client:
             return
 
     def serve(self, message: dict[str, Any]) -> None:
-        """Answer a request, or take a notification."""
+        """Answer a request, or handle a notification."""
         params = message.get("params")
         params = params if isinstance(params, dict) else {}
         if "id" not in message:
@@ -169,45 +169,45 @@ class Client:
             self.refuse(message, BAD_PARAMS, str(error))
 
     def refuse(self, message: dict[str, Any], code: int, words: str) -> None:
-        """Answer with an error, and note it."""
-        say(type="acp.refused", what=str(message["method"]), why=words)
+        """Answer with an error, and print it as an event."""
+        emit(type="acp.refused", what=str(message["method"]), why=words)
         self.wire.send({"id": message["id"], "error": {"code": code, "message": words}})
 
     def update(self, update: object) -> None:
-        """What the agent tells of its turn."""
+        """Handle a notification about the agent's turn."""
         if not isinstance(update, dict):
             return
         kind, content = update.get("sessionUpdate"), update.get("content")
         if kind == "agent_message_chunk" and isinstance(content, dict):
-            say(type="acp.text", text=str(content.get("text", "")))
+            emit(type="acp.text", text=str(content.get("text", "")))
         elif kind == "tool_call":
             self.turns += 1
-            say(type="acp.tool", title=str(update.get("title", ""))[:200], kind=update.get("kind"))
+            emit(type="acp.tool", title=str(update.get("title", ""))[:200], kind=update.get("kind"))
         elif kind == "usage_update":
             cost = update.get("cost")
             money = cost if isinstance(cost, dict) else {}
             if str(money.get("currency", "USD")).upper() == "USD":
                 self.usd = max(self.usd, number(money.get("amount")))
             self.used = max(self.used, number(update.get("used")))
-            say(type="acp.usage", usd=self.usd, tokens=self.used)
+            emit(type="acp.usage", usd=self.usd, tokens=self.used)
         self.check()
 
     def check(self) -> None:
-        """TooMuch when the turns or the dollars of a proposal are used up."""
+        """Raise TooMuch when the limit of turns or dollars is passed."""
         if self.turns > self.most_turns > 0:
             raise TooMuch(f"turn limit: it was ended after {self.most_turns:g} turns")
         if self.usd > self.most_usd > 0:
             raise TooMuch(f"max_budget_usd: it was ended after ${self.usd:.2f}")
 
     def permit(self, params: dict[str, Any]) -> dict[str, Any]:
-        """An edit of files that all lie in the workspace: this once. Anything else: no."""
+        """Permit an edit once, if all its files are in the workspace; reject anything else."""
         call = params.get("toolCall")
         call = call if isinstance(call, dict) else {}
         paths = list(paths_of(call))
         allowed = call.get("kind") == "edit" and bool(paths) and all(map(self.inside, paths))
         wanted = ("allow_once", "allow_always") if allowed else ("reject_once", "reject_always")
         if not allowed:
-            say(
+            emit(
                 type="acp.refused", what=str(call.get("title", ""))[:200], why=str(call.get("kind"))
             )
         offered = {o.get("kind"): o.get("optionId") for o in params.get("options") or ()}
@@ -217,11 +217,11 @@ class Client:
         return {"outcome": {"outcome": "selected", "optionId": chosen}}
 
     def inside(self, name: str) -> bool:
-        """Whether a path, its links followed, lies in the workspace."""
+        """Whether a path, with links resolved, is in the workspace."""
         return (self.workspace / name).resolve().is_relative_to(self.workspace)
 
     def file(self, params: dict[str, Any]) -> Path:
-        """The file that a request names."""
+        """The file that a request names; ValueError when it is outside the workspace."""
         if not self.inside(str(params["path"])):
             raise ValueError(f"{params['path']} is outside the workspace")
         return (self.workspace / str(params["path"])).resolve()
@@ -230,7 +230,7 @@ class Client:
         """A text file of the workspace, or some lines of it."""
         path = self.file(params)
         if not path.is_file() or path.stat().st_size > FILE:
-            raise ValueError(f"{path} is no file, or too large")
+            raise ValueError(f"{path} is not a file, or too large")
         text = path.read_bytes().decode(errors="replace")
         first, most = params.get("line"), params.get("limit")
         if first is None and most is None:
@@ -248,7 +248,7 @@ class Client:
 
 
 def parsed(line: bytes) -> dict[str, Any] | None:
-    """A message, or None for a line that is none: agents print other things as well."""
+    """The message of a line, or None: agents print other lines as well."""
     try:
         message = json.loads(line)
     except (ValueError, RecursionError):
@@ -281,11 +281,11 @@ def paths_of(call: dict[str, Any]) -> Iterator[str]:
             yield value
 
 
-def tokens_of(told: dict[str, Any]) -> float:
-    """Tokens of a turn, where its answer tells them: as the protocol has it, or as Gemini does."""
-    usage = told.get("usage")
+def tokens_of(result: dict[str, Any]) -> float:
+    """Tokens of a turn by its result, in the protocol's form or in Gemini's; else 0."""
+    usage = result.get("usage")
     total = number(usage.get("totalTokens")) if isinstance(usage, dict) else 0.0
-    found: Any = told
+    found: Any = result
     for key in ("_meta", "quota", "token_count"):
         found = found.get(key) if isinstance(found, dict) else None
     both = found.values() if isinstance(found, dict) else ()
@@ -293,37 +293,37 @@ def tokens_of(told: dict[str, Any]) -> float:
 
 
 def number(value: object) -> float:
-    """A number, or 0."""
+    """A number, or 0 for anything else."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
 
 
-def say(**event: object) -> None:
-    """One event, on a line."""
+def emit(**event: object) -> None:
+    """Print one event, on a line."""
     print(json.dumps(event), flush=True)
 
 
 def drive(order: dict[str, Any]) -> None:
-    """Start the agent, talk with it, and say how it ended."""
+    """Start the agent, run the session, and print how it ended."""
     try:
         wire = Wire(order["argv"], order["silence"], time.monotonic() + order["seconds"])
     except OSError as error:
-        say(type="acp.error", message=f"cannot start {order['argv'][0]}: {error.strerror}")
+        emit(type="acp.error", message=f"cannot start {order['argv'][0]}: {error.strerror}")
         return
     most = order.get("turns", 0), order.get("usd", 0)
     client = Client(wire, Path(order["workspace"]), most)
     try:
         stop = client.converse(order["prompt"])
         if stop in STOPS:
-            say(type="acp.error", message=STOPS[stop])
+            emit(type="acp.error", message=STOPS[stop])
     except Failed as error:
-        say(type="acp.error", message=str(error), code=error.code)
+        emit(type="acp.error", message=str(error), code=error.code)
     except TooMuch as error:
         client.cancel()
-        say(type="acp.error", message=str(error))
+        emit(type="acp.error", message=str(error))
     except Silent:
         client.cancel()
         print(json.dumps({"type": "autoresearch", "silent": order["silence"]}), flush=True)
-    say(type="acp.end", usd=client.usd, tokens=client.used)
+    emit(type="acp.end", usd=client.usd, tokens=client.used)
     wire.agent.kill()
 
 

@@ -1,4 +1,4 @@
-"""What kind of failure an agent's error is, by its words and its HTTP status."""
+"""Classifies an agent's error by its words and its HTTP status."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from autoresearch.proposers import Kind
 
-LONGEST = 24 * 3600.0  # seconds that an error may ask us to wait
+LONGEST = 24 * 3600.0  # seconds that an error may request to wait at most
 
-# The first that matches decides. Words of many CLIs and APIs; the order matters.
+# Words of many CLIs and APIs. The first pattern that matches decides, so the order matters.
 _WORDS: tuple[tuple[Kind, str], ...] = (
     (
         "late",
@@ -48,28 +48,28 @@ _AFTER = re.compile(
     r"(ms|milliseconds?|s|sec(?:ond)?s?|m|min(?:ute)?s?|h|hours?|d|days?)?\b",
     re.IGNORECASE,
 )
-# How programs begin a line that tells of an error; what a model says begins otherwise.
+# How programs begin a line that reports an error; a model's text begins differently.
 _BEGIN = r"^(?:[\d\WTZ]*?|[\w.-]+: )"
-_COMPLAINT = re.compile(
+_ERROR_LINE = re.compile(
     _BEGIN + r"(?<![A-Za-z])(?:API )?"
     r"(?:(?:\w+\.)*\w*(?:Error|Exception)(?:\W*$|\W*:|\W+\d)|ERROR(?:\W*:|\W+[\w:]+:|\W*$)"
     r"|(?i:error|fatal):|(?i:HTTP|status)\W+(?:code\W+)?[45]\d\d"
     r"|[45]\d\d (?i:too many|service|bad gateway|gateway|internal|unauthorized|forbidden|payment)"
     r"|(?i:failed to (?:authenticate|connect|fetch|reach|log)|cannot (?:connect|reach)))"
 )
-# And, of one that ended badly, its last line.
-_LAST = re.compile(
+# How the last line of a program that failed may begin besides.
+_LAST_LINE = re.compile(
     _BEGIN + r"(?:(?:invalid|incorrect|missing) api.?key|unauthorized|not logged in"
     r"|rate limit (?:exceeded|reached)|.{0,20}\busage limit|request failed|quota exceeded"
     r"|insufficient|authentication|connection (?:error|refused|reset|failed)|overloaded)",
     re.IGNORECASE,
 )
-SHORT = 120  # characters of such a line at most
+SHORT = 120  # characters of such a last line at most
 _UNITS = {"ms": 0.001, "mi": 60.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def kind_of(words: str, code: int | None = None) -> Kind | None:
-    """What helps against an error, or None when its words say nothing that is known."""
+    """The kind of an error, or None when neither its words nor its status are known."""
     code = code or _status(words)
     by_words = next((kind for kind, pattern in _PATTERNS if pattern.search(words)), None)
     if by_words in ("late", "refusal"):
@@ -77,32 +77,32 @@ def kind_of(words: str, code: int | None = None) -> Kind | None:
     if by_words == "stop" and retry_after(words) is None and code not in (429, *range(500, 600)):
         return "stop"
     if code == 429 and re.search(r"billing|credit|insufficient|spend", words, re.IGNORECASE):
-        return "stop"  # a rate limit that no waiting lifts
+        return "stop"  # a rate limit that waiting does not lift
     return _by_code(code) or ("busy" if by_words == "stop" else by_words)
 
 
-def complaints(lines: Sequence[str], spoken: bool, exit_code: int | None) -> str:
-    """The lines in which a program tells of an error; what a model or a tool said is none.
+def error_lines(lines: Sequence[str], spoken: bool, exit_code: int | None) -> str:
+    """The lines in which a program reports an error, as opposed to its model's or tools' text.
 
-    Where the program `spoken` prints what its model says among its own lines, and where it ended
-    well, a line must have the form of an error. Where it ended badly, all that it printed counts,
-    or else its last line, if that names one.
+    `spoken`: the program prints its model's text among its own lines. Then, or after exit code 0,
+    only lines in the form of an error count. After another exit code all lines count, or for a
+    `spoken` program its last line, if that names an error.
     """
-    found = [line for line in lines if (exit_code and not spoken) or _COMPLAINT.match(line)]
+    found = [line for line in lines if (exit_code and not spoken) or _ERROR_LINE.match(line)]
     last = next(iter(list(lines)[-1:]), "")
-    if exit_code and not found and len(last) < SHORT and _LAST.match(last):
+    if exit_code and not found and len(last) < SHORT and _LAST_LINE.match(last):
         found = [last]
     return "\n".join(found)
 
 
-def kind_told(told: str, exit_code: int | None) -> Kind | None:
-    """What helps against such lines; a person is called only by a program that ended badly."""
-    kind = kind_of(told)
+def kind_of_lines(lines: str, exit_code: int | None) -> Kind | None:
+    """The kind of such error lines; `stop` only when the program failed."""
+    kind = kind_of(lines)
     return None if kind == "stop" and not exit_code else kind
 
 
 def retry_after(words: str) -> float | None:
-    """The seconds after which an error invites to try again."""
+    """Seconds after which an error says to retry, or None."""
     found = _AFTER.search(words)
     if found is None:
         return None

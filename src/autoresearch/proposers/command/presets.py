@@ -1,4 +1,4 @@
-"""Coding agents by name: data of ours, of the user, and of a lab; one form for all."""
+"""Coding agents by name. One format for ours (agents.toml), the user's, and a lab's."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from autoresearch.registry import nearest
 from autoresearch.toml_table import Table
 
 Format = Literal["jsonl", "json", "text", "acp"]
-Word = str | tuple[str, ...]  # a tuple stands only where all its words are known
+Word = str | tuple[str, ...]  # a tuple is left out when one of its values is unknown
 OURS = Path(__file__).with_name("agents.toml")
-MILD = (
+LAB_MAY_SET = (
     "model",
     "seconds",
     "silence",
@@ -26,8 +26,8 @@ MILD = (
     "usd",
     "usd_per_million",
     "disk_mb",
-)  # what a lab may set of others' agents
-LISTS = ("{guard}", "{editable}")  # words that become several
+)  # keys that a lab may set for an agent that is known already
+LISTS = ("{guard}", "{editable}")  # words that are replaced by several
 KNOWN = (
     "prompt",
     "brief",
@@ -43,50 +43,51 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 @dataclass(frozen=True)
 class Preset:
-    """How one agent is started, and how what it prints is read."""
+    """How one agent is started, and how its output is read."""
 
     name: str
     command: tuple[Word, ...]
     title: str = ""
-    install: str = ""  # what to do when it is not there
-    version: tuple[str, ...] = ()  # a command that prints it
+    install: str = ""  # how to install it
+    version: tuple[str, ...] = ()  # a command that prints its version
     format: Format = "jsonl"
-    output: str = ""  # a file that it leaves and that is read; empty: what it prints
+    output: str = ""  # a file of the agent's that is read; empty: its log
     rules: tuple[Rule, ...] = ()
-    keys: tuple[str, ...] = ()  # variables with keys: one must be set; only these enter
-    passes: tuple[str, ...] = ()  # further variables of ours that it sees, where they are set
-    env: Mapping[str, str] = field(default_factory=dict)  # "{key}": the first key that is set
+    keys: tuple[str, ...] = ()  # variables that hold keys; one must be set, no others are passed
+    passes: tuple[str, ...] = ()  # further variables that are passed where they are set
+    # "{key}" stands for the first key that is set
+    env: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)  # written into its HOME
-    sandboxed: tuple[str, ...] = ()  # what {guard} means where a sandbox of ours stands
-    bare: tuple[str, ...] = ()  # and where none does
+    sandboxed: tuple[str, ...] = ()  # what {guard} stands for inside a sandbox of ours
+    bare: tuple[str, ...] = ()  # and outside of one
     network: bool = True  # false with "offline = true"
-    readable: tuple[Path, ...] = ()  # of this machine, where its program needs more than itself
+    readable: tuple[Path, ...] = ()  # further paths of this machine that its program needs
     model: str = ""
-    seconds: float = 1800.0  # of one proposal
-    silence: float = 600.0  # without a word
-    turns: float = 100  # answers of the model in one proposal, where they are told
-    usd: float = 2.0  # that a proposal may cost, as far as it tells before its end
-    usd_per_million: float = 0.0  # dollars of a million tokens, where it tells these alone
-    disk_mb: float = 1024.0  # that it may write
+    seconds: float = 1800.0  # of one session at most
+    silence: float = 600.0  # without output, after which it is killed
+    turns: float = 100  # answers of the model in one session at most, if its output shows them
+    usd: float = 2.0  # that a session may cost, as far as its output shows the cost
+    usd_per_million: float = 0.0  # dollars per million tokens, where its output shows tokens alone
+    disk_mb: float = 1024.0  # that it may write at most
     origin: str = "built in"
 
     @property
     def program(self) -> str:
-        """What must be installed."""
+        """Name of the program that must be installed."""
         return str(self.command[0])
 
 
 def user_file() -> Path:
-    """The user's own agents."""
+    """The file with the user's own agents."""
     base = os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser()
     return Path(base) / "autoresearch" / "agents.toml"
 
 
 def load_presets(lab: Mapping[str, Any] | None = None) -> dict[str, Preset]:
-    """All agents by name: ours, the user's over them, and those that a lab's task.toml adds.
+    """All agents by name: ours, overridden by the user's, and those of a lab's task.toml.
 
-    A lab may add agents. Of an agent that is known it may only set harmless things: it must not
-    send somebody's key where it likes.
+    A lab may add agents. For an agent that is known it may set harmless keys only, because it
+    must not send the user's API key to a server of its choice.
     """
     raw = {name: (dict(table), OURS) for name, table in _read(OURS).items()}
     for name, table in _read(user_file()).items():
@@ -95,12 +96,15 @@ def load_presets(lab: Mapping[str, Any] | None = None) -> dict[str, Preset]:
             user_file(),
         )
     for name, table in (lab or {}).items():
-        raw[name] = (_of_lab(name, table, raw), raw[name][1] if name in raw else Path("task.toml"))
+        raw[name] = (
+            _with_lab(name, table, raw),
+            raw[name][1] if name in raw else Path("task.toml"),
+        )
     return {name: _preset(name, table, path) for name, (table, path) in raw.items()}
 
 
 def find_preset(name: str, lab: Mapping[str, Any] | None = None) -> Preset:
-    """One agent; ProposerError names the nearest and all."""
+    """One agent; ProposerError names the nearest name and all names."""
     known = load_presets(lab)
     if name not in known:
         raise ProposerError(
@@ -125,19 +129,19 @@ def _table(name: str, table: object, path: Path) -> dict[str, Any]:
     return table
 
 
-def _of_lab(
+def _with_lab(
     name: str, table: object, known: Mapping[str, tuple[dict[str, Any], Path]]
 ) -> dict[str, Any]:
-    """What a lab says of an agent, over what is known of it."""
+    """A known agent with a lab's settings, or a lab's own agent."""
     given = _table(f"agent.{name}", table, Path("task.toml"))
     if name not in known:
         return given
     for key in given:
-        if key not in MILD:
+        if key not in LAB_MAY_SET:
             raise ProposerError(
-                f"task.toml: agent.{name}.{key} is not for a lab to set, {name} is known already. "
-                f"Allowed here: {', '.join(MILD)}; the rest belongs in {user_file()}, or under "
-                "another name."
+                f"task.toml: agent.{name}.{key} cannot be set by a lab: {name} is known already. "
+                f"Allowed here: {', '.join(LAB_MAY_SET)}; the rest belongs in {user_file()}, "
+                "or under another name."
             )
     return {**known[name][0], **given}
 
@@ -149,7 +153,7 @@ def _preset(name: str, values: Mapping[str, Any], path: Path) -> Preset:
     style = cast(Format, table.choice("format", get_args(Format), "jsonl"))
     command = _command(table)
     rules = read_rules(table, style)
-    made = Preset(
+    preset = Preset(
         name=name,
         command=command,
         title=table.text("title", name) or name,
@@ -171,12 +175,12 @@ def _preset(name: str, values: Mapping[str, Any], path: Path) -> Preset:
         origin="built in" if path == OURS else str(path),
     )
     table.finish()
-    _check_words(made, table)
-    return made
+    _check_words(preset, table)
+    return preset
 
 
 def _command(table: Table) -> tuple[Word, ...]:
-    """A list of words; a list within it is left out where one of its words is unknown."""
+    """A list of words and of groups of words; the first is the program."""
     words = table.words("command")
     if isinstance(words[0], tuple) or "{" in words[0]:
         raise table.error("command", words[0], "a list that begins with the program's name")
@@ -199,7 +203,7 @@ def _strings(table: Table, key: str) -> dict[str, str]:
 
 
 def _check_words(preset: Preset, table: Table) -> None:
-    """Every {word} is one that is filled in; files stay inside HOME."""
+    """Every {name} is known, and files are inside HOME."""
     words: list[str] = []
     for word in preset.command:
         words += word if isinstance(word, tuple) else [word]

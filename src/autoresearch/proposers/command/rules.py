@@ -1,4 +1,4 @@
-"""Rules that say what an event means: a note, a cost, an error. Data, from a preset's lines."""
+"""Rules that say what an agent's event means: a note, a cost, an error. Read from a preset."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import Any
 
 from autoresearch.toml_table import Table
 
-Wanted = Mapping[str, Any]  # path -> value, list of values, or "*" for any
+Wanted = Mapping[str, Any]  # path -> value, list of values, or "*" for any value
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What one kind of event tells. Paths are dotted; `*` stands for all members."""
+    """What one kind of event means. Paths are dotted; `*` stands for all members."""
 
     where: Wanted = field(default_factory=dict)  # all must hold
     unless: Wanted = field(default_factory=dict)  # none may hold
-    match: re.Pattern[str] | None = None  # of a line of text; its groups are named as the keys
-    note: str = ""  # the agent's words, instead of those before
-    piece: str = ""  # the agent's words, after those before
-    fresh: bool = False  # forget the words so far
-    usd: str = ""  # added
-    tokens: tuple[str, ...] = ()  # added
-    error: tuple[str, ...] = ()  # the first of these that is there ends it badly
-    code: str = ""  # the HTTP status that goes with it
-    ok: bool = False  # an error before this was overcome
-    turn: bool = False  # the model has answered once more
+    match: re.Pattern[str] | None = None  # for lines of text; its groups are named like fields
+    note: str = ""  # path of text that replaces the text so far
+    piece: str = ""  # path of text that is appended
+    fresh: bool = False  # drop the text so far
+    usd: str = ""  # path of dollars to add
+    tokens: tuple[str, ...] = ()  # paths of tokens to add
+    error: tuple[str, ...] = ()  # paths of an error; the first that exists counts
+    code: str = ""  # path of the error's HTTP status
+    ok: bool = False  # the agent recovered from the last error
+    turn: bool = False  # counts as one answer of the model
 
-    def holds(self, event: object) -> bool:
+    def matches(self, event: object) -> bool:
         """Whether an event is of this kind."""
         fits = all(_fits(event, path, value) for path, value in self.where.items())
         return fits and not any(_fits(event, path, value) for path, value in self.unless.items())
@@ -44,7 +44,7 @@ ACP_RULES = (
 
 
 def values(event: object, path: str) -> Iterator[Any]:
-    """All that stands at a path; nothing where there is none."""
+    """All values at a path of an event, None excepted."""
     found = [event]
     for part in path.split("."):
         found = [inner for outer in found for inner in _members(outer, part)]
@@ -52,7 +52,7 @@ def values(event: object, path: str) -> Iterator[Any]:
 
 
 def read_rules(table: Table, style: str) -> tuple[Rule, ...]:
-    """A preset's [[events]]."""
+    """The rules of a preset's [[events]]."""
     return tuple(_rule(inner, style) for inner in table.list_of_tables("events"))
 
 

@@ -1,8 +1,8 @@
-"""Runs an agent inside the sandbox: no input, whole lines of output, and an end to silence.
+"""Runs an agent inside the sandbox, passes on its output, and kills it at its limits.
 
-A script of its own that needs nothing but Python: `python -I -S watch_agent.py order.json`. The order
-holds `argv`, and what may be taken: `silence` in seconds without a byte, `turns`, `usd`; `counted`
-says which events tell of these. Whatever the agent left running is killed by who started this.
+A standalone script: `python -I -S watch_agent.py order.json`. The order holds `argv` and the
+limits `silence` (seconds without output), `turns` and `usd`; `counted` lists the events that
+report turns and dollars. Processes that the agent leaves behind are killed by the executor.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-PIECES = 2  # of a pipe's size, read when the agent ended; its children may write for ever
-LINE = 2**20  # bytes after which a line without an end is passed on
+PIECES = 2  # reads of a pipe after the agent ended; its children may write for ever
+LINE = 2**20  # bytes after which an incomplete line is passed on
 
 
 class Meter:
-    """Counts what the agent's events tell of its turns and dollars."""
+    """Counts the turns and dollars in the agent's events."""
 
     def __init__(self, order: dict[str, Any]) -> None:
         self.counted = order.get("counted", [])
@@ -29,7 +29,7 @@ class Meter:
         self.turns, self.usd = 0, 0.0
 
     def read(self, text: bytes) -> None:
-        """Take whole lines."""
+        """Count the events in complete lines."""
         for line in text.splitlines() if self.counted else ():
             if not line.startswith(b"{"):
                 continue
@@ -38,12 +38,12 @@ class Meter:
             except (ValueError, RecursionError):
                 continue
             for rule in self.counted:
-                if all(fits(event, path, value) for path, value in rule["where"].items()):
+                if all(matches(event, path, value) for path, value in rule["where"].items()):
                     self.turns += rule["turn"]
-                    self.usd += amount(at(event, rule["usd"])) if rule["usd"] else 0.0
+                    self.usd += amount(value_at(event, rule["usd"])) if rule["usd"] else 0.0
 
     def over(self) -> str:
-        """What was taken too much of, or nothing."""
+        """The limit that was passed, or an empty string."""
         if self.turns > self.most_turns > 0:
             return f"turn limit: it was ended after {self.most_turns:g} turns"
         if self.usd > self.most_usd > 0:
@@ -51,29 +51,29 @@ class Meter:
         return ""
 
 
-def at(event: Any, path: str) -> Any:
-    """What stands at a dotted path, or None."""
+def value_at(event: Any, path: str) -> Any:
+    """The value at a dotted path, or None."""
     for part in path.split("."):
         event = event.get(part) if isinstance(event, dict) else None
     return event
 
 
-def fits(event: Any, path: str, wanted: Any) -> bool:
+def matches(event: Any, path: str, wanted: Any) -> bool:
     """Whether an event has a value, or one of several, at a path."""
-    found = at(event, path)
+    found = value_at(event, path)
     if wanted == "*":
         return found is not None
     return found in (wanted if isinstance(wanted, list) else [wanted])
 
 
 def amount(value: Any) -> float:
-    """Dollars, or none."""
+    """Dollars, or 0 for anything else."""
     good = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e12
     return float(value) if good else 0.0
 
 
 def watch_agent(argv: list[str], silence: float, meter: Meter) -> dict[str, object]:
-    """Run the agent; what there is to say of its end."""
+    """Run the agent; return its exit code, the error, or the silence that ended it."""
     try:
         agent = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -86,26 +86,26 @@ def watch_agent(argv: list[str], silence: float, meter: Meter) -> dict[str, obje
         for descriptor in waiting:
             os.set_blocking(descriptor, False)
             selector.register(descriptor, selectors.EVENT_READ)
-        heard = time.monotonic()
+        last_output = time.monotonic()
         while agent.poll() is None:
             if pump(selector, waiting, 0.05, meter):
-                heard = time.monotonic()
+                last_output = time.monotonic()
                 if over := meter.over():
                     return {"error": over}
-            elif time.monotonic() - heard > silence:
+            elif time.monotonic() - last_output > silence:
                 return {"silent": silence}
         for _ in range(PIECES):
             if not pump(selector, waiting, 0, meter):
                 break
     for rest in waiting.values():
-        say(rest + b"\n" if rest else b"")
+        write_out(rest + b"\n" if rest else b"")
     return {"exit_code": agent.returncode}
 
 
 def pump(
     selector: selectors.BaseSelector, waiting: dict[int, bytes], max_seconds: float, meter: Meter
 ) -> bool:
-    """Pass on what is there, line by line, so that two streams do not tear each other's."""
+    """Pass on output in complete lines, so that two streams do not mix; whether there was any."""
     any_bytes = False
     if not selector.get_map():
         time.sleep(max_seconds / 10)
@@ -121,23 +121,23 @@ def pump(
         whole, end, rest = (waiting[key.fd] + chunk).rpartition(b"\n")
         if len(rest) > LINE:
             whole, end, rest = whole + end + rest, b"", b""
-        say(whole + end)
+        write_out(whole + end)
         meter.read(whole)
         waiting[key.fd] = rest
     return any_bytes
 
 
-def say(text: bytes) -> None:
-    """Write all of it."""
+def write_out(text: bytes) -> None:
+    """Write all of a text to stdout."""
     while text:
         text = text[os.write(1, text) :]
 
 
 def main() -> None:
-    """Read the order, run the agent, and say in a last line how it ended."""
+    """Read the order, run the agent, and print a last event that reports how it ended."""
     order = json.loads(Path(sys.argv[1]).read_text())
     end = watch_agent(order["argv"], order["silence"], Meter(order))
-    say(json.dumps({"type": "autoresearch", **end}).encode() + b"\n")
+    write_out(json.dumps({"type": "autoresearch", **end}).encode() + b"\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Where an agent's program lives, and what its workspace held before and after."""
+"""Finds the folders of an agent's program, and the state of its workspace before and after."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 
 from autoresearch.files import read_regular
 
-MOST = 20_000  # entries of a workspace that are listed
-FILE = 1 << 20  # bytes of an editable file that are compared
+MOST = 20_000  # files of a workspace that are listed at most
+FILE = 1 << 20  # bytes of an editable file at most
 
 
 def program_folders(program: str) -> tuple[Path, ...]:
-    """What a program outside the system's folders needs to be readable: itself, its interpreter.
+    """Paths outside /usr that must be readable for a program to run: its own, its interpreter's.
 
-    A command is often a link into a package, and a script of an interpreter that lives elsewhere.
+    A command is often a link into a package, or a script whose interpreter is elsewhere.
     """
     found: dict[Path, None] = {}
     for path in _chain(Path(program), 4):
@@ -27,7 +27,7 @@ def program_folders(program: str) -> tuple[Path, ...]:
 
 
 def _chain(path: Path, depth: int) -> Iterator[Path]:
-    """Each station from a name to its file, and on to the interpreter of a script."""
+    """Each path from a name through its links to its file, and on to a script's interpreter."""
     for _ in range(20):
         yield path
         if not path.is_symlink():
@@ -39,7 +39,7 @@ def _chain(path: Path, depth: int) -> Iterator[Path]:
 
 
 def _interpreter(path: Path) -> str | None:
-    """The program that a script names in its first line."""
+    """The interpreter that a script's first line names."""
     try:
         with path.open("rb") as stream:
             first = stream.readline(500).decode(errors="replace")
@@ -53,7 +53,7 @@ def _interpreter(path: Path) -> str | None:
 
 
 def _package(path: Path) -> Path:
-    """The smallest folder that holds what a program belongs to; never somebody's whole HOME."""
+    """The smallest folder that holds a program's package; never a whole HOME."""
     inside = [parent for parent in path.parents if parent.name in ("node_modules", "site-packages")]
     if inside:
         return inside[-1]
@@ -68,7 +68,7 @@ def _homes() -> tuple[Path, ...]:
 
 
 def editable_state(workspace: Path, editable: Sequence[str]) -> dict[str, str]:
-    """What each editable file holds, in short; a link or a missing file differs from any text."""
+    """A hash of each editable file; a link or a missing file differs from any content."""
     found = {}
     for name in editable:
         try:
@@ -79,7 +79,7 @@ def editable_state(workspace: Path, editable: Sequence[str]) -> dict[str, str]:
 
 
 def fixed_state(workspace: Path, editable: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """All other files by name, with what a look at their entries tells."""
+    """All other files by name: mode, size, time of change, inode."""
     found: dict[str, tuple[int, ...]] = {}
     for path in _entries(workspace):
         name = os.path.relpath(path, workspace)
@@ -94,7 +94,7 @@ def fixed_state(workspace: Path, editable: Sequence[str]) -> dict[str, tuple[int
 
 
 def _entries(root: Path) -> Iterator[Path]:
-    """Files below a folder, links not followed, without recursion; not those of git or Python."""
+    """Files below a folder; links are not followed, caches of git and Python are skipped."""
     waiting = [root]
     while waiting:
         try:

@@ -1,4 +1,4 @@
-"""One request to a language model, one hypothesis and its edit."""
+"""Proposals by a language model: one request, one hypothesis, one edit."""
 
 from autoresearch.proposers.llm.proposer import LLMProposer
 

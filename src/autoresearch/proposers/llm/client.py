@@ -1,4 +1,4 @@
-"""One call to a server that speaks OpenAI's chat completions; bounded in time and in size."""
+"""One call to a server of OpenAI's chat completions API, bounded in time and size."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from urllib.parse import urlsplit
 from autoresearch.errors import ProposerError
 from autoresearch.proposers import ProposalFailed
 from autoresearch.proposers.llm import prices
-from autoresearch.proposers.llm.failures import refused
+from autoresearch.proposers.llm.failures import http_failure
 from autoresearch.proposers.llm.settings import PREFIX, LLMSettings, redact
 
-LARGEST = 4 << 20  # bytes of a reply, headers aside
-NO_KEY = "none"  # what local servers are sent
-_THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)  # some servers leave it in the text
+LARGEST = 4 << 20  # bytes of a reply's body at most
+NO_KEY = "none"  # sent to servers that need no key
+_THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)  # some servers leave this in the text
 
 Message = Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model said, and what that cost."""
+    """A model's answer, and its cost."""
 
     text: str
     cost_usd: float
     tokens: int
-    cut: bool  # it came to the limit of tokens
+    cut: bool  # the limit of tokens cut it off
 
 
 class Unbounded(Exception):
-    """A reply that does not end in time, or at all."""
+    """A reply that is too long or too slow."""
 
 
 class TooMuch(Unbounded):
-    """A reply longer than any that makes sense."""
+    """A reply of more than LARGEST bytes."""
 
 
 class TooLate(Unbounded):
-    """A reply that drips on after its time."""
+    """A reply whose body still arrives after the deadline."""
 
 
 class Client:
-    """A connection to one server, as a context manager. It never retries: the loop decides that."""
+    """A connection to one server, as a context manager. It never retries: the loop does."""
 
     def __init__(self, settings: LLMSettings) -> None:
         self.settings = settings
@@ -74,26 +74,28 @@ class Client:
         self._http.close()
 
     def ask(self, messages: Sequence[Message]) -> Answer:
-        """One call; ProposalFailed when no answer comes of it, with what it may have cost.
+        """One call; ProposalFailed, with the cost it may have had, when it gives no answer.
 
-        Lasts `timeout` seconds, twice that at the very most: from a server that drips.
+        Takes at most `timeout` seconds, or twice that when the server sends its reply slowly.
         """
-        self._refuse_dear(self._most(messages))
-        spent = self.owed(messages)
+        self._check_price(self._highest_price(messages))
+        spent = self.highest_cost(messages)
         return self._answer(self._reply(messages, spent), spent)
 
-    def owed(self, messages: Sequence[Message]) -> float:
-        """Dollars that a call may cost: about the most; the cap of one where no price is known."""
-        most = self._most(messages)
+    def highest_cost(self, messages: Sequence[Message]) -> float:
+        """Dollars that a call costs at most; the cap of a call where no price is known."""
+        most = self._highest_price(messages)
         return self.settings.max_usd_per_call if most is None else most
 
-    def _most(self, messages: Sequence[Message]) -> float | None:
-        return prices.most(self.settings, sum(len(message["content"]) for message in messages))
+    def _highest_price(self, messages: Sequence[Message]) -> float | None:
+        return prices.highest_price(
+            self.settings, sum(len(message["content"]) for message in messages)
+        )
 
     # ---- the call ------------------------------------------------------------------------------
 
     def _reply(self, messages: Sequence[Message], spent: float) -> bytes:
-        """The reply's bytes; every failure of the SDK as one of ours, without its request."""
+        """The body of the reply; each failure of the SDK as ProposalFailed, without its request."""
         self._deadline = time.monotonic() + self.settings.timeout
         limit = {_limit_name(self.settings.base_url): self.settings.max_tokens}
         create = self._api.chat.completions.with_raw_response.create
@@ -102,17 +104,17 @@ class Client:
             return bytes(raw.content)
         except self._sdk.APIStatusError as error:
             headers = {name.lower(): text for name, text in error.response.headers.items()}
-            failed = refused(self.settings, self._key, error.status_code, headers, error.body)
+            failed = http_failure(self.settings, self._key, error.status_code, headers, error.body)
         except self._sdk.APIConnectionError as error:
-            failed = self._broken_off(error.__cause__ or error, spent)
-        except (Unbounded, self._httpx.HTTPError) as error:  # while a body was read
-            failed = self._broken_off(error, spent)
+            failed = self._connection_failure(error.__cause__ or error, spent)
+        except (Unbounded, self._httpx.HTTPError) as error:  # while the body was read
+            failed = self._connection_failure(error, spent)
         except self._sdk.OpenAIError as error:
             failed = self._failed("empty", f"sent what the SDK cannot read: {error}", spent)
-        raise failed from None  # the SDK's error holds the request, and that holds the key
+        raise failed from None  # the SDK's error holds the request, which holds the key
 
-    def _broken_off(self, cause: BaseException, spent: float) -> ProposalFailed:
-        """The network's failure, or our own limit; the call may have been paid for."""
+    def _connection_failure(self, cause: BaseException, spent: float) -> ProposalFailed:
+        """A failure of the network, or a limit of ours; the call may have cost money."""
         if isinstance(cause, TooMuch):
             return self._failed("empty", f"sent more than {LARGEST >> 20} MiB", spent)
         if isinstance(cause, (self._httpx.ConnectError, self._httpx.ConnectTimeout)):
@@ -128,7 +130,7 @@ class Client:
         end = "" if text.endswith((".", "?")) else "."
         return ProposalFailed(kind, f"{text}{end}", cost_usd=cost, tokens=tokens)
 
-    def _refuse_dear(self, most: float | None) -> None:
+    def _check_price(self, most: float | None) -> None:
         cap = self.settings.max_usd_per_call
         if most is not None and most > cap:
             raise ProposalFailed(
@@ -139,16 +141,16 @@ class Client:
             )
 
     def _bound(self, response: Any) -> None:
-        """Have the body of a response, good or bad, end at a size and at a time."""
+        """Limit the body of every response in size and time."""
         response.stream = _bounded(self._httpx.SyncByteStream, response.stream, self._deadline)
 
     # ---- the answer ----------------------------------------------------------------------------
 
     def _answer(self, reply: bytes, spent: float) -> Answer:
-        """The text of a reply; servers differ in all else."""
-        body = _parsed(reply)
+        """The answer in a reply; ProposalFailed when it holds none."""
+        body = _parse_json(reply)
         if not isinstance(body, dict):
-            raise self._failed("empty", "answered with something that is no JSON object", spent)
+            raise self._failed("empty", "answered with something that is not a JSON object", spent)
         choices = body.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices else {}
         if not isinstance(choice, dict) or not choice:
@@ -162,21 +164,21 @@ class Client:
             raise self._failed("refusal", f"refused: {str(refusal)[:300]}", dollars, tokens)
         text = _THOUGHT.sub("", redact(_text(message.get("content")), self._key))
         if not text.strip():
-            raise self._failed("empty", _nothing(finish), dollars, tokens)
+            raise self._failed("empty", _empty_reason(finish), dollars, tokens)
         return Answer(text, dollars, tokens, cut=finish == "length")
 
     def _no_choice(self, body: dict[str, Any], spent: float) -> ProposalFailed:
-        """Some gateways answer 200 and put the failure inside."""
+        """The failure in a reply without choices: some gateways answer 200 with an error inside."""
         error = body.get("error")
         code = error.get("code") if isinstance(error, dict) else None
         if isinstance(code, int) and 400 <= code < 600:
-            return refused(self.settings, self._key, code, {}, error)
-        said = f"answered without a choice: {str(error or sorted(body))[:200]}"
-        return self._failed("empty", said, spent)
+            return http_failure(self.settings, self._key, code, {}, error)
+        text = f"answered without a choice: {str(error or sorted(body))[:200]}"
+        return self._failed("empty", text, spent)
 
 
 def load_sdk() -> Any:
-    """The packages of the extra, imported only now; or an error that says how to get them."""
+    """Import the packages of the extra [llm]; ProposerError says how to install them."""
     try:
         importlib.import_module("genai_prices")
         return importlib.import_module("openai")
@@ -187,14 +189,14 @@ def load_sdk() -> Any:
 
 
 def _limit_name(base_url: str) -> str:
-    """OpenAI's newer models know only the one name, other servers only the other."""
+    """The parameter for the limit of tokens: OpenAI's newer models and other servers differ."""
     host = urlsplit(base_url).hostname or ""
     newer = host.endswith((".openai.com", ".azure.com"))
     return "max_completion_tokens" if newer else "max_tokens"
 
 
 def _bounded(base: type[Any], stream: Any, deadline: float) -> Any:
-    """A stream of bytes of the HTTP package's own kind that ends with TooMuch or TooLate."""
+    """A stream of the HTTP package's own class that raises TooMuch or TooLate at its limits."""
 
     class Bounded(base):  # type: ignore[misc]
         def __iter__(self) -> Iterator[bytes]:
@@ -213,7 +215,7 @@ def _bounded(base: type[Any], stream: Any, deadline: float) -> Any:
     return Bounded()
 
 
-def _parsed(reply: bytes) -> object:
+def _parse_json(reply: bytes) -> object:
     try:
         return json.loads(reply)
     except (ValueError, RecursionError):
@@ -221,15 +223,15 @@ def _parsed(reply: bytes) -> object:
 
 
 def _text(content: object) -> str:
-    """A message's content: a text, or a list of parts that have one."""
+    """A message's content, which is a text or a list of parts with texts."""
     if isinstance(content, list):
         parts = [part.get("text") for part in content if isinstance(part, dict)]
         content = "".join(part for part in parts if isinstance(part, str))
     text = content if isinstance(content, str) else ""
-    return text.encode("utf-8", "replace").decode()  # JSON can hold half a pair; a file cannot
+    return text.encode("utf-8", "replace").decode()  # JSON may hold lone surrogates; a file may not
 
 
-def _nothing(finish: object) -> str:
+def _empty_reason(finish: object) -> str:
     if finish == "length":
-        return f"used all its tokens and said nothing; raise {PREFIX}MAX_TOKENS"
+        return f"used all its tokens and sent no text; raise {PREFIX}MAX_TOKENS"
     return "answered with an empty text"

@@ -1,6 +1,6 @@
-"""Edits in a model's reply: parsed, and applied strictly or not at all. Nothing here has effects.
+"""Parses the edits in a model's reply, and applies all of them or none. Pure functions.
 
-A reply names its reason in a line `NOTE: ...` and its edits in blocks of whole lines:
+A reply gives its reason in a line `NOTE: ...` and its edits in blocks of whole lines:
 
     <<<<<<< SEARCH train.py          <<<<<<< WHOLE train.py
     lines as they are                all lines of the file
@@ -11,24 +11,30 @@ A reply names its reason in a line `NOTE: ...` and its edits in blocks of whole 
 
 from __future__ import annotations
 
+import difflib
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from autoresearch.proposers.llm.nearest import nearest_lines
+from autoresearch.text import clean_line
 
 _OPEN = re.compile(r"<<<<<<< (SEARCH|WHOLE)(?:[ \t]+(\S.*?))?\s*")
 _DIVIDER = re.compile(r"=======\s*")
 _CLOSE = {"SEARCH": re.compile(r">>>>>>> REPLACE\s*"), "WHOLE": re.compile(r">>>>>>> END\s*")}
 _CLOSER = {"SEARCH": ">>>>>>> REPLACE", "WHOLE": ">>>>>>> END"}
-_PATH = re.compile(r"[\w./-]+\.\w+")  # a line above a block that looks like this names its file
+_PATH = re.compile(r"[\w./-]+\.\w+")  # a line of this form above a block names its file
 _NOTE = re.compile(r"\W*NOTE\W*:\W*(\S.*)", re.IGNORECASE)
+_LONGEST_NOTE = 300  # characters
 _LINE = re.compile(r"([^\n]*?)(\r?\n|\Z)")
+_SHOWN = 40  # lines of a file that are quoted at most
+_WIDE = 200  # characters of a line that are compared
+_AROUND = 2  # further lines quoted on either side
 
 
 @dataclass(frozen=True)
 class Block:
-    """One edit: lines without their endings. A search of None stands for the whole file."""
+    """One edit, in lines without line endings. A search of None replaces the whole file."""
 
     path: str
     search: tuple[str, ...] | None
@@ -37,7 +43,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a reply holds, and what is wrong with its form."""
+    """The note and blocks of a reply, and problems of its form."""
 
     note: str
     blocks: tuple[Block, ...]
@@ -46,14 +52,14 @@ class Reply:
 
 @dataclass(frozen=True)
 class Applied:
-    """The files that come of it; when there are problems, none."""
+    """The changed files; none when there are problems."""
 
     files: Mapping[str, str]
     problems: tuple[str, ...]
 
 
 def parse(reply: str, editable: Sequence[str]) -> Reply:
-    """The note and the blocks of a reply, in order; a broken block is a problem, never a guess."""
+    """Read the note and the blocks of a reply, in order; a malformed block is a problem."""
     lines = reply.replace("\r\n", "\n").split("\n")
     prose: list[str] = []
     blocks: list[Block] = []
@@ -75,18 +81,18 @@ def parse(reply: str, editable: Sequence[str]) -> Reply:
 
 
 def apply(blocks: Sequence[Block], files: Mapping[str, str]) -> Applied:
-    """Each block on what the earlier ones left; all of them, or none. Lines outside stay as is."""
+    """Apply the blocks one after another; all of them or none. Other lines keep every byte."""
     texts, problems = dict(files), []
     for block in blocks:
         if block.path not in texts:
             names = ", ".join(files)
             problems.append(f"{block.path} may not be edited; only {names} may.")
             continue
-        done = _applied(block, texts[block.path])
-        if done is None:
-            problems.append(_miss(block, texts[block.path]))
+        changed_text = _apply_block(block, texts[block.path])
+        if changed_text is None:
+            problems.append(_explain_miss(block, texts[block.path]))
         else:
-            texts[block.path] = done
+            texts[block.path] = changed_text
     changed = {path: text for path, text in texts.items() if text != files[path]}
     return Applied({} if problems else changed, tuple(problems))
 
@@ -97,7 +103,7 @@ def apply(blocks: Sequence[Block], files: Mapping[str, str]) -> Applied:
 def _block(
     lines: Sequence[str], at: int, kind: str, path: str, editable: Sequence[str]
 ) -> tuple[Block | str, int]:
-    """The block that opens at a line, or what is wrong with it; and where to read on."""
+    """The block that opens at a line, or its problem; and the line after it."""
     where = f"The block that opens with `{lines[at].strip()}`"
     end = next((i for i in range(at + 1, len(lines)) if _CLOSE[kind].fullmatch(lines[i])), None)
     if end is None:
@@ -105,14 +111,14 @@ def _block(
     body = lines[at + 1 : end]
     if not path and (kind == "WHOLE" or len(editable) > 1):
         return f"{where} names no file: write its path after {kind}.", end + 1
-    path = _plain(path) if path else editable[0]
+    path = _clean_path(path) if path else editable[0]
     if kind == "WHOLE":
-        return Block(path, None, tuple(_unfenced(body, path))), end + 1
-    return _halves(body, path, where), end + 1
+        return Block(path, None, tuple(_without_fence(body, path))), end + 1
+    return _search_block(body, path, where), end + 1
 
 
-def _halves(body: Sequence[str], path: str, where: str) -> Block | str:
-    """A search and a replacement; two dividers, or a second opening, leave no doubt but one."""
+def _search_block(body: Sequence[str], path: str, where: str) -> Block | str:
+    """A block of search and replacement, or its problem: exactly one divider must be in it."""
     dividers = [i for i, line in enumerate(body) if _DIVIDER.fullmatch(line)]
     if any(_OPEN.fullmatch(line) for line in body):
         return f"{where} is not closed before the next one opens."
@@ -126,7 +132,7 @@ def _halves(body: Sequence[str], path: str, where: str) -> Block | str:
 
 
 def _path_above(prose: Sequence[str]) -> str:
-    """The path that stands alone in the last line before a block, fences aside; or nothing."""
+    """The path that is alone on the last line before a block, fences skipped; or ''."""
     for line in reversed(prose[-3:]):
         words = line.strip().strip("`*#: ")
         if line.strip() and not line.lstrip().startswith("```"):
@@ -134,12 +140,12 @@ def _path_above(prose: Sequence[str]) -> str:
     return ""
 
 
-def _plain(path: str) -> str:
+def _clean_path(path: str) -> str:
     return path.strip("`'\" ").removeprefix("./")
 
 
-def _unfenced(body: Sequence[str], path: str) -> Sequence[str]:
-    """A whole file without the code fence that models like to put around it."""
+def _without_fence(body: Sequence[str], path: str) -> Sequence[str]:
+    """The lines of a whole file, without a code fence around them."""
     if path.endswith(".md") or len(body) < 2:
         return body
     fenced = body[0].startswith("```") and body[-1].rstrip() == "```"
@@ -147,30 +153,29 @@ def _unfenced(body: Sequence[str], path: str) -> Sequence[str]:
 
 
 def _note(prose: Sequence[str]) -> str:
-    """The line marked NOTE, else the first that says anything; in one printable line."""
+    """The text after NOTE, else the first line with text, as one clean line."""
     marked = [match[1] for line in prose if (match := _NOTE.fullmatch(line))]
-    spoken = [line for line in prose if line.strip("`*#-_> \t") and not line.startswith("```")]
-    said = (marked or spoken or [""])[0].strip("*` ")
-    return " ".join("".join(c if c.isprintable() else " " for c in said).split())[:300]
+    others = [line for line in prose if line.strip("`*#-_> \t") and not line.startswith("```")]
+    return clean_line((marked or others or [""])[0].strip("*` "), _LONGEST_NOTE)
 
 
 # ---- applying a block --------------------------------------------------------------------------
 
 
 def _split(text: str) -> tuple[list[str], list[str]]:
-    """Lines and their endings; only \\n and \\r\\n end a line, unlike in str.splitlines."""
+    """Lines and their endings. Only \\n and \\r\\n end a line, unlike in str.splitlines."""
     pairs = [(match[1], match[2]) for match in _LINE.finditer(text) if match[0]]
     return [body for body, _ in pairs], [ending for _, ending in pairs]
 
 
 def _places(search: Sequence[str], bodies: Sequence[str]) -> list[int]:
-    """Where all lines of a search stand, one after the other."""
+    """Indexes at which all lines of a search occur in a row."""
     size = len(search)
     return [i for i in range(len(bodies) - size + 1) if tuple(bodies[i : i + size]) == search]
 
 
-def _applied(block: Block, text: str) -> str | None:
-    """The text after a block; None when its search does not stand there exactly once."""
+def _apply_block(block: Block, text: str) -> str | None:
+    """The text after a block; None unless its search occurs exactly once."""
     bodies, endings = _split(text)
     if block.search is None:
         ending = next((e for e in endings if e), "\n")
@@ -184,7 +189,7 @@ def _applied(block: Block, text: str) -> str | None:
 
 
 def _common(old: Sequence[str], new: Sequence[str]) -> tuple[int, int]:
-    """How many lines at the beginning, and at the end, are the same."""
+    """Numbers of equal lines at the beginning and at the end."""
     most, before, after = min(len(old), len(new)), 0, 0
     while before < most and old[before] == new[before]:
         before += 1
@@ -196,7 +201,7 @@ def _common(old: Sequence[str], new: Sequence[str]) -> tuple[int, int]:
 def _spliced(
     bodies: list[str], endings: list[str], start: int, end: int, new: Sequence[str]
 ) -> str:
-    """Lines replaced; new ones end as their neighbours do, and so does the file as a whole."""
+    """The text with lines replaced. New lines get their neighbours' line ending."""
     near = [*endings[start:end], *endings[max(0, start - 1) : start + 1], *endings]
     ending = next((e for e in near if e), "\n")
     lines = [*bodies[:start], *new, *bodies[end:]]
@@ -208,8 +213,8 @@ def _spliced(
     return "".join(body + e for body, e in zip(lines, ends, strict=True))
 
 
-def _miss(block: Block, text: str) -> str:
-    """Why a block fits nowhere, or in several places, and what would help."""
+def _explain_miss(block: Block, text: str) -> str:
+    """Why a block fits nowhere, or in several places, and how to correct it."""
     bodies, _ = _split(text)
     search = block.search or ()
     if not search:
@@ -217,11 +222,80 @@ def _miss(block: Block, text: str) -> str:
     if places := _places(search, bodies):
         found = ", ".join(str(i + 1) for i in places[:10])
         return (
-            f"{block.path}: the SEARCH that begins `{search[0]}` stands there {len(places)} times "
+            f"{block.path}: the SEARCH that begins `{search[0]}` occurs {len(places)} times "
             f"(lines {found}). Quote more lines around it, so that it fits once."
         )
     first, near = nearest_lines(search, bodies)
     return (
-        f"{block.path}: the SEARCH that begins `{search[0]}` does not stand there.\n"
+        f"{block.path}: the SEARCH that begins `{search[0]}` does not occur in the file.\n"
         f"The nearest lines, from line {first + 1}, are exactly:\n" + "\n".join(near)
     )
+
+
+# ---- what a correction quotes ------------------------------------------------------------------
+
+
+def nearest_lines(search: Sequence[str], lines: Sequence[str]) -> tuple[int, list[str]]:
+    """The lines most like a search: index of the first, and the lines, with some around them."""
+    if not lines:
+        return 0, []
+    size = min(len(search), _SHOWN)
+    start = max(0, _start(search[:size], lines) - _AROUND)
+    return start, list(lines[start : start + size + 2 * _AROUND])
+
+
+def _start(search: Sequence[str], lines: Sequence[str]) -> int:
+    """Index where most characters agree, blanks aside; else by similarity of the longest line."""
+    wanted = [line.strip() for line in search]
+    there = [line.strip() for line in lines]
+    agree = [_agreement(wanted, there, at) for at in range(len(there))]
+    if max(agree) > 0:
+        return agree.index(max(agree))
+    longest = max(range(len(wanted)), key=lambda i: len(wanted[i]))
+    return max(0, _likest(wanted[longest][:_WIDE], [line[:_WIDE] for line in there]) - longest)
+
+
+def _agreement(wanted: Sequence[str], there: Sequence[str], at: int) -> int:
+    """Characters in equal lines when the search is placed at an index."""
+    pairs = zip(wanted, there[at : at + len(wanted)], strict=False)
+    return sum(len(a) for a, b in pairs if a == b)
+
+
+def _likest(word: str, lines: Sequence[str]) -> int:
+    """Index of the line most similar to a text."""
+    matcher = difflib.SequenceMatcher(None, autojunk=False)
+    matcher.set_seq2(word)
+    best, likeness = 0, -1.0
+    for number, line in enumerate(lines):
+        matcher.set_seq1(line)
+        if matcher.real_quick_ratio() <= likeness or matcher.quick_ratio() <= likeness:
+            continue
+        if (ratio := matcher.ratio()) > likeness:
+            best, likeness = number, ratio
+    return best
+
+
+def syntax_problems(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """One problem for each edited Python file that compiled before and no longer does.
+
+    A lab may be written for a newer Python than ours; its files do not compile before either.
+    """
+    return [
+        f"{path}: the edit leaves a syntax error: {problem}"
+        for path, text in after.items()
+        if path.endswith(".py") and _error(before[path]) is None and (problem := _error(text))
+    ]
+
+
+def _error(text: str) -> str | None:
+    """The compiler's error, or None; nothing is run."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(text.encode("utf-8", "surrogateescape"), "<edit>", "exec", dont_inherit=True)
+    except SyntaxError as error:
+        line = (error.text or "").rstrip()
+        return f"{error.msg} (line {error.lineno}): {line}"
+    except (ValueError, RecursionError, MemoryError) as error:
+        return f"{type(error).__name__}: {error}"
+    return None

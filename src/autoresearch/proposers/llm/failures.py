@@ -1,4 +1,4 @@
-"""What a server's refusal means for the loop: wait, ask a person, or begin again."""
+"""Classifies a server's error: wait, call a person, or start over."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ from collections.abc import Mapping
 
 from autoresearch.proposers import Kind, ProposalFailed
 from autoresearch.proposers.llm.settings import PREFIX, LLMSettings, redact
+from autoresearch.text import clean_line
 
-WAIT = frozenset({408, 409, 425, 429})  # and all from 500 on
-BROKE = ("insufficient_quota", "billing_not_active", "billing_hard_limit_reached")
+WAIT = frozenset({408, 409, 425, 429})  # and all above 499
+NO_CREDIT = ("insufficient_quota", "billing_not_active", "billing_hard_limit_reached")
 FILTERED = ("content_filter", "content_policy_violation", "flagged", "moderation")
-SAID = 300  # characters of a server's own words
+LONGEST = 300  # characters of a server's message
 
 
-def refused(
+def http_failure(
     settings: LLMSettings, key: str, status: int, headers: Mapping[str, str], body: object
 ) -> ProposalFailed:
-    """The failure that an HTTP status, and what came with it, amounts to."""
+    """The failure for an error status, its headers and its body."""
     kind = _kind(status, json.dumps(body, default=str).lower())
     seconds = retry_after(headers) if kind == "busy" else None
-    told = f"{settings.host} answered {status}: {_words(body, key).rstrip('.')}."
+    text = f"{settings.host} answered {status}: {_message(body, key).rstrip('.')}."
     advice = _advice(settings, status, kind)
-    return ProposalFailed(kind, f"{told} {advice}".strip(), retry_after=seconds)
+    return ProposalFailed(kind, f"{text} {advice}".strip(), retry_after=seconds)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a server asks us to wait, from its header; None when it does not say."""
+    """Seconds that a server requests to wait, by its headers; None when it names none."""
     milliseconds = _seconds(headers.get("retry-after-ms", ""))
     if milliseconds is not None:
         return milliseconds / 1000
@@ -44,16 +45,16 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _kind(status: int, body: str) -> Kind:
-    """What helps. A rate limit says 429, and so does an empty account: its code tells."""
+    """The kind of a failure. 429 means a rate limit, or no credit: the body's code tells which."""
     if status in (400, 403) and any(word in body for word in FILTERED):
         return "refusal"
-    if status == 429 and any(f'"{code}"' in body for code in BROKE):
+    if status == 429 and any(f'"{code}"' in body for code in NO_CREDIT):
         return "stop"
     return "busy" if status in WAIT or status >= 500 else "stop"
 
 
 def _advice(settings: LLMSettings, status: int, kind: Kind) -> str:
-    """What a person can do."""
+    """What a person can do about a `stop`, or nothing."""
     if kind != "stop":
         return ""
     if status in (401, 403):
@@ -67,17 +68,17 @@ def _advice(settings: LLMSettings, status: int, kind: Kind) -> str:
     return f"The server does not accept the request for model {settings.model!r}."
 
 
-def _words(body: object, key: str) -> str:
-    """The server's message, in one bounded printable line."""
+def _message(body: object, key: str) -> str:
+    """The server's message as one line, without the key."""
     found = body
-    while isinstance(found, (dict, list)) and found:  # {"error": {"message": ...}}, or a list of it
+    # {"error": {"message": ...}}, or a list of such
+    while isinstance(found, (dict, list)) and found:
         if isinstance(found, list):
             found = found[0]
         else:
             found = found.get("message") or found.get("error") or found.get("detail") or str(found)
-    text = redact(str(found or "no message"), key)  # before it is cut, so that no part is left
-    text = "".join(c if c.isprintable() else " " for c in text[: 4 * SAID])
-    return " ".join(text.split())[:SAID]
+    text = redact(str(found or "no message"), key)  # before it is cut, so that no part remains
+    return clean_line(text[: 4 * LONGEST], LONGEST)
 
 
 def _seconds(text: str) -> float | None:

@@ -1,4 +1,4 @@
-"""What a call cost. A price that nobody knows counts as the cap of a call, never as nothing."""
+"""Cost of a call. An unknown price counts as the cap of a call, never as 0."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from typing import Any
 
 from autoresearch.proposers.llm.settings import LLMSettings
 
-CHARACTERS = 3  # of a prompt to a token, when it must be guessed: fewer than there are
+CHARACTERS = 3  # characters of a prompt per token, a low estimate
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens as a server counts them."""
+    """Tokens, as the server counted them."""
 
     input: int
     output: int
-    cached: int = 0  # of the input
+    cached: int = 0  # part of the input
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """Input and output."""
         return self.input + self.output
 
 
-def read_usage(told: object) -> Usage | None:
+def read_usage(value: object) -> Usage | None:
     """The `usage` of a reply; None when it is missing, empty or makes no sense."""
-    if not isinstance(told, dict):
+    if not isinstance(value, dict):
         return None
-    details = told.get("prompt_tokens_details")
+    details = value.get("prompt_tokens_details")
     cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else 0
-    asked, said = _count(told.get("prompt_tokens")), _count(told.get("completion_tokens"))
-    if asked is None or said is None or asked + said == 0:
+    sent, received = _count(value.get("prompt_tokens")), _count(value.get("completion_tokens"))
+    if sent is None or received is None or sent + received == 0:
         return None
-    return Usage(asked, said, min(cached or 0, asked))
+    return Usage(sent, received, min(cached or 0, sent))
 
 
 def cost(settings: LLMSettings, usage: Usage | None) -> float:
@@ -44,15 +44,15 @@ def cost(settings: LLMSettings, usage: Usage | None) -> float:
     return settings.max_usd_per_call if known is None else known
 
 
-def most(settings: LLMSettings, characters: int) -> float | None:
-    """About the most that a call may cost with a prompt of this length; None when unknown."""
+def highest_price(settings: LLMSettings, characters: int) -> float | None:
+    """US dollars that a call with a prompt of this length costs at most; None when unknown."""
     return price(settings, Usage(characters // CHARACTERS + 1, settings.max_tokens))
 
 
 def price(settings: LLMSettings, usage: Usage) -> float | None:
-    """US dollars by genai-prices: what the server's own provider takes, else what the model's does.
+    """US dollars by genai-prices: for the server's provider, else for the model's.
 
-    With a cap of zero a person says that calls to their own server cost nothing.
+    A cap of 0 means that the user's own server is free.
     """
     by_server = _calculated(settings.model, usage, provider_api_url=settings.base_url)
     if by_server is not None:
@@ -75,7 +75,7 @@ def _calculated(model: str, usage: Usage, **where: str) -> float | None:
 
 
 def _count(value: object) -> int | None:
-    """A number of tokens, if it is one."""
+    """A number of tokens, or None for anything else."""
     if not isinstance(value, int) or isinstance(value, bool):
         return None
     return value if 0 <= value < 10**9 else None

@@ -1,4 +1,4 @@
-"""What a model is told: the form of its reply, the brief, and the files."""
+"""The messages to a model: the form of its reply, the brief, and the files."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from autoresearch.files import read_regular
 from autoresearch.proposers import Brief
 from autoresearch.proposers.llm.client import Message
 
-FILES = 200  # other files that are looked at
+FILES = 200  # other files that are considered at most
 
 SYSTEM = """\
-You are a researcher. Each reply proposes one experiment: a hypothesis and the edit that tests it.
+You are a researcher. Each reply proposes one trial: a hypothesis and the edit that tests it.
 You cannot run anything. The harness applies your edit, runs it and measures it.
 
 Begin your reply with one line that says what you change and why:
@@ -34,7 +34,7 @@ To rewrite a file, send all of it:
 every line of the file
 >>>>>>> END
 
-Edit only the files named as editable. Make one change; do not repeat an experiment that was tried.
+Edit only the files named as editable. Make one change; do not repeat a trial that was made.
 """
 
 NO_EDIT = (
@@ -49,7 +49,7 @@ NOTHING = "Your edit changes nothing: the files are as they were."
 def opening(
     workspace: Path, brief: Brief, files: Mapping[str, str], context_bytes: int
 ) -> list[Message]:
-    """The conversation's beginning. What seldom changes comes first, as prompt caches like it."""
+    """The first messages. What seldom changes comes first, for prompt caches."""
     others = list(_others(workspace, set(files), context_bytes))
     parts = [f"## {path} (read only)\n\n{text}" for path, text in others]
     parts.append(brief.text)
@@ -58,19 +58,19 @@ def opening(
 
 
 def correction(reply: str, problems: Sequence[str]) -> list[Message]:
-    """The model's own reply, and what is wrong with it."""
-    told = "\n\n".join(problems)
-    asked = f"Nothing was applied.\n\n{told}\n\nSend the NOTE and all blocks again, corrected."
-    return [_message("assistant", reply), _message("user", asked)]
+    """The model's reply, and a request to correct its problems."""
+    listed = "\n\n".join(problems)
+    request = f"Nothing was applied.\n\n{listed}\n\nSend the NOTE and all blocks again, corrected."
+    return [_message("assistant", reply), _message("user", request)]
 
 
 def _message(role: str, content: str) -> Message:
-    """A message whose text any server can be sent: undecodable bytes are shown as such."""
+    """A message in valid UTF-8; undecodable bytes are replaced."""
     return {"role": role, "content": content.encode("utf-8", "replace").decode()}
 
 
 def _others(workspace: Path, editable: set[str], budget: int) -> Iterator[tuple[str, str]]:
-    """Text files beside the editable ones, small ones first, as many as the budget holds."""
+    """Text files that are not editable, small ones first, within a budget of bytes."""
     for size, name in sorted(_sizes(workspace, editable)):
         budget -= size
         if budget < 0:
@@ -82,7 +82,7 @@ def _others(workspace: Path, editable: set[str], budget: int) -> Iterator[tuple[
 
 
 def _sizes(workspace: Path, editable: set[str]) -> Iterator[tuple[int, str]]:
-    """Files that nobody hides and that the brief does not hold already, with their sizes."""
+    """Sizes and names of visible files that are not in the brief already."""
     found = sorted(
         path for path in workspace.rglob("*") if path.is_file() and not path.is_symlink()
     )

@@ -1,4 +1,4 @@
-"""LLMProposer: one conversation with a model, at most three turns, one edit or none."""
+"""LLMProposer: one conversation with a model, of at most three turns, for one edit."""
 
 from __future__ import annotations
 
@@ -11,50 +11,49 @@ from autoresearch.proposers import Brief, Proposal, ProposalFailed
 from autoresearch.proposers.llm import edits, prompt
 from autoresearch.proposers.llm.client import Answer, Client, Message, load_sdk
 from autoresearch.proposers.llm.settings import LLMSettings, from_environment
-from autoresearch.proposers.llm.syntax import syntax_problems
 
 TURNS = 3  # the first, and two corrections
-LARGEST = 1 << 20  # bytes of an editable file
+LARGEST = 1 << 20  # bytes of an editable file at most
 
 
 @dataclass(frozen=True)
 class Draft:
-    """What one reply comes to."""
+    """What one reply would change."""
 
     note: str
-    files: Mapping[str, str]  # those that change; none while there are problems
+    files: Mapping[str, str]  # changed files; empty when there are problems
     problems: tuple[str, ...]
-    empty: bool = False  # there was no edit at all
+    empty: bool = False  # the reply holds no edit
 
 
 @dataclass
 class Spent:
-    """What a conversation has cost so far."""
+    """Cost of a conversation so far."""
 
     usd: float = 0.0
     tokens: int = 0
     turns: int = 0
 
     def add(self, usd: float, tokens: int) -> None:
-        """One more call."""
+        """Count one call."""
         self.usd, self.tokens, self.turns = self.usd + usd, self.tokens + tokens, self.turns + 1
 
 
 class LLMProposer:
-    """Asks a model for a hypothesis and an edit, by any server that speaks chat completions.
+    """Requests a hypothesis and an edit from a model, on any server of the chat completions API.
 
     Settings come from AUTORESEARCH_LLM_MODEL, _BASE_URL, _KEY_ENV, _MAX_USD_PER_CALL,
     _MAX_TOKENS, _TIMEOUT and _CONTEXT_BYTES; `--agent llm:MODEL` names the model. An edit is
-    applied strictly. One that still does not fit after two corrections leaves the files as they
-    were; a conversation without any edit is ProposalFailed, kind "empty".
+    applied strictly: one that still does not fit after two corrections leaves the files unchanged.
+    A conversation without any edit is ProposalFailed, kind "empty".
     """
 
     name = "llm"
 
     def __init__(self, model: str = "", settings: LLMSettings | None = None) -> None:
         self.settings = settings or from_environment(model)
-        self.owed = 0.0  # dollars that the talk under way may have cost
-        self.settings.key()  # a missing key is said now, not at midnight
+        self.pending_cost = 0.0  # dollars that the current conversation may have cost
+        self.settings.key()  # a missing key is reported now, not in the middle of the night
         load_sdk()
 
     @property
@@ -63,35 +62,35 @@ class LLMProposer:
         return TURNS * self.settings.timeout
 
     def propose(self, workspace: Path, brief: Brief) -> Proposal:
-        """Talk, and write the edit that came of it."""
+        """Hold the conversation, and write its edit into the workspace."""
         before = {path: _read(workspace / path) for path in brief.editable}
         spent = Spent()
         try:
-            draft = self._talk(workspace, brief, before, spent)
+            draft = self._converse(workspace, brief, before, spent)
         finally:
-            self.owed = 0.0
+            self.pending_cost = 0.0
         for path, text in draft.files.items():
             (workspace / path).write_bytes(text.encode("utf-8", "surrogateescape"))
-        told = {"model": self.settings.model, "calls": str(spent.turns)}
-        return Proposal(draft.note, spent.usd, spent.tokens, told)
+        details = {"model": self.settings.model, "calls": str(spent.turns)}
+        return Proposal(draft.note, spent.usd, spent.tokens, details)
 
-    def _talk(
+    def _converse(
         self, workspace: Path, brief: Brief, before: Mapping[str, str], spent: Spent
     ) -> Draft:
-        """Up to three turns; the first draft without problems, or one that changes nothing."""
+        """Up to three turns; the first draft without problems, or an empty one."""
         messages = prompt.opening(workspace, brief, before, self.settings.context_bytes)
         with Client(self.settings) as client:
             for _ in range(TURNS):
-                self.owed = spent.usd + client.owed(messages)
+                self.pending_cost = spent.usd + client.highest_cost(messages)
                 answer = _ask(client, messages, spent)
                 draft = read_draft(answer, before)
                 if not draft.problems or brief.cancelled.is_set():
                     return draft
                 messages += prompt.correction(answer.text, draft.problems)
-        return self._given_up(draft, spent)
+        return self._give_up(draft, spent)
 
-    def _given_up(self, draft: Draft, spent: Spent) -> Draft:
-        """After the last turn: nothing to apply."""
+    def _give_up(self, draft: Draft, spent: Spent) -> Draft:
+        """After the last turn: a draft that changes nothing, or ProposalFailed."""
         if draft.empty:
             raise ProposalFailed(
                 "empty",
@@ -104,7 +103,7 @@ class LLMProposer:
 
 
 def read_draft(answer: Answer, before: Mapping[str, str]) -> Draft:
-    """What a reply would make of the files, or all that is wrong with it."""
+    """The changes that a reply makes to the files, or all its problems."""
     reply = edits.parse(answer.text, list(before))
     note = reply.note or "an edit without a note"
     cut = (prompt.CUT,) if answer.cut else ()
@@ -113,14 +112,14 @@ def read_draft(answer: Answer, before: Mapping[str, str]) -> Draft:
         return Draft(note, {}, (*cut, form), empty=True)
     applied = edits.apply(reply.blocks, before)
     problems = [*(cut if reply.problems else ()), *reply.problems, *applied.problems]
-    problems += syntax_problems(before, applied.files)
+    problems += edits.syntax_problems(before, applied.files)
     if not problems and not applied.files:
         problems = [prompt.NOTHING]
     return Draft(note, {} if problems else applied.files, tuple(problems))
 
 
 def _ask(client: Client, messages: list[Message], spent: Spent) -> Answer:
-    """One call, added to what was spent, whether it fails or not."""
+    """One call; its cost is counted whether it fails or not."""
     try:
         answer = client.ask(messages)
     except ProposalFailed as failed:

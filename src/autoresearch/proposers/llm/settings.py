@@ -1,4 +1,4 @@
-"""What the llm proposer is told about its server, and where that is read."""
+"""Settings of the llm proposer: its model, server, key and limits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autoresearch.errors import ProposerError
 
 PREFIX = "AUTORESEARCH_LLM_"
 OPENAI = "https://api.openai.com/v1"
-# A key goes to the host that it is for, and to no other unless a person says so.
+# Each key goes to its own host only, unless a person says otherwise.
 KEY_OF = {
     "api.openai.com": "OPENAI_API_KEY",
     "api.anthropic.com": "ANTHROPIC_API_KEY",
@@ -20,7 +20,7 @@ KEY_OF = {
     "openrouter.ai": "OPENROUTER_API_KEY",
 }
 REDACTED = "[key]"
-SHORT = 8  # a key below this length is no secret, and its letters stand everywhere
+SHORT = 8  # a shorter key is not redacted: its letters occur in ordinary text
 
 
 @dataclass(frozen=True)
@@ -29,21 +29,21 @@ class LLMSettings:
 
     model: str
     base_url: str = OPENAI
-    key_env: str = "OPENAI_API_KEY"  # the variable that holds the key; "" for none
-    max_usd_per_call: float = 1.0  # a call that may cost more is not made; an unknown price is this
+    key_env: str = "OPENAI_API_KEY"  # the variable that holds the key; "": no key
+    max_usd_per_call: float = 1.0  # dearer calls are not made; an unknown price counts as this
     max_tokens: int = 16_384  # of one reply, its reasoning included
     timeout: float = 600.0  # seconds of one call
-    context_bytes: int = 32_000  # of files that may be read, not edited
+    context_bytes: int = 32_000  # of files shown to the model that are not editable
 
     @property
     def host(self) -> str:
-        """The server, for messages: no user, no query."""
+        """The server's host and port, for messages."""
         parts = urlsplit(self.base_url)
         port = f":{parts.port}" if parts.port else ""
         return f"{parts.hostname}{port}"
 
     def key(self) -> str:
-        """The key as it stands in the environment now; empty when none is needed."""
+        """The key from the environment; empty if none is needed. ProposerError if it is missing."""
         key = os.environ.get(self.key_env, "").strip() if self.key_env else ""
         if self.key_env and not key:
             raise ProposerError(
@@ -52,19 +52,19 @@ class LLMSettings:
             )
         if not (key.isascii() and key.isprintable()) or " " in key:
             raise ProposerError(
-                f"The key in {self.key_env} holds a blank or a character that no key has. "
-                "Was something else copied with it?"
+                f"The key in {self.key_env} holds a blank or a character that cannot be in a "
+                "key. Was something else copied with it?"
             )
         return key
 
 
 def from_environment(model: str = "", environ: Mapping[str, str] = os.environ) -> LLMSettings:
-    """The settings that variables give; ProposerError for one that cannot be used."""
+    """The settings from environment variables; ProposerError for an invalid one."""
     model = model or environ.get(f"{PREFIX}MODEL", "").strip()
     if not model:
         raise ProposerError(
             f"The llm proposer needs a model: --agent llm:MODEL, or {PREFIX}MODEL=MODEL. "
-            f"Another server than OpenAI's is {PREFIX}BASE_URL=http://127.0.0.1:11434/v1"
+            f"For a server other than OpenAI's set {PREFIX}BASE_URL=http://127.0.0.1:11434/v1"
         )
     base_url, key_env = _server(environ)
     return LLMSettings(
@@ -79,12 +79,12 @@ def from_environment(model: str = "", environ: Mapping[str, str] = os.environ) -
 
 
 def redact(text: str, key: str) -> str:
-    """A text without the key, should a server repeat it."""
+    """A text with the key replaced, in case a server repeats it."""
     return text.replace(key, REDACTED) if len(key) >= SHORT else text
 
 
 def _server(environ: Mapping[str, str]) -> tuple[str, str]:
-    """The base URL, and the variable of its key: the one named, else the host's own, else none."""
+    """The base URL and the variable of its key: as set, else by the host, else none."""
     ours = environ.get(f"{PREFIX}BASE_URL", "").strip()
     base_url = ours or environ.get("OPENAI_BASE_URL", "").strip() or OPENAI
     usual = KEY_OF.get(_host(base_url), "" if ours else "OPENAI_API_KEY")
@@ -92,7 +92,7 @@ def _server(environ: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _host(base_url: str) -> str:
-    """The host of a usable base URL."""
+    """The host of a base URL; ProposerError when it is not one."""
     try:
         parts = urlsplit(base_url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -100,19 +100,21 @@ def _host(base_url: str) -> str:
         usable = False
     if not usable or parts.username or parts.password or parts.query:
         raise ProposerError(
-            f"{PREFIX}BASE_URL is no base URL. It looks like http://127.0.0.1:11434/v1: scheme, "
-            f"host and path; a key goes into a variable, which {PREFIX}KEY_ENV names."
+            f"{PREFIX}BASE_URL is not a base URL. It looks like http://127.0.0.1:11434/v1: "
+            f"scheme, host and path; a key goes into a variable, which {PREFIX}KEY_ENV names."
         )
     return parts.hostname or ""
 
 
 def _number(environ: Mapping[str, str], name: str, default: float, least: float) -> float:
-    """A number of at least this much."""
+    """The number in a variable, at least `least`."""
     text = environ.get(PREFIX + name, "").strip()
     try:
         number = float(text) if text else default
     except ValueError:
         number = math.nan
     if not (math.isfinite(number) and number >= least):
-        raise ProposerError(f"{PREFIX}{name} is {text!r}; it is a number, at least {least:g}.")
+        raise ProposerError(
+            f"{PREFIX}{name} is {text!r}; allowed is a number of at least {least:g}."
+        )
     return number

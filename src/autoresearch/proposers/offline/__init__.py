@@ -1,7 +1,7 @@
-"""The default proposer: moves the annotated constants of the editable files, with no network.
+"""The default proposer: changes the annotated constants of the editable files, without a network.
 
-It remembers nothing between calls: all it knows is the brief's history, so a resumed study
-gets the proposals that an uninterrupted one would.
+It remembers nothing between calls and learns from the brief's history alone, so that a resumed
+study gets the same proposals as an uninterrupted one.
 """
 
 from autoresearch.proposers.offline.proposer import OfflineProposer

@@ -1,4 +1,4 @@
-"""What the history says from where the parent stands: effects, crashes, how far to step."""
+"""What the history says about a move from the parent: effects, crashes, step lengths."""
 
 from __future__ import annotations
 
@@ -10,42 +10,43 @@ from statistics import fmean, median
 
 from autoresearch.lab.constants import Value
 from autoresearch.proposers import Tried
-from autoresearch.proposers.offline.effects import fit
 from autoresearch.proposers.offline.space import Identity, Key, Point, is_ordered, to_unit
 
 Feature = tuple[Key, Value]
 Past = Sequence[tuple[Tried, Point]]
 
-_UNKNOWN_SCALE = 0.003  # of the parent's score, until a few differences have been seen
-_OUTLIER = 4.0  # scales: no single loss counts for more
-_CLEARLY = 2.0  # scales of expected loss after which a value is left alone
+_UNKNOWN_SCALE = 0.003  # share of the parent's score, until a few differences are known
+_OUTLIER = 4.0  # scales: a larger loss counts as this
+_CLEARLY = 2.0  # scales of expected loss from which a value is avoided
 _RECENT = 400  # trials that the effects are fitted to
-_OTHER_EDITS: Key = ("", "")  # stands for everything that is not a knob
+_DOUBT = 0.25  # variance of the noise over variance of true effects
+_SWEEPS = 25  # of the coordinate descent
+_OTHER_EDITS: Key = ("", "")  # stands for every change that is not of a knob
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """One finished experiment against its parent: what moved and what it brought."""
+    """One finished trial against its parent: what changed, and the gain."""
 
     moved: Mapping[Key, tuple[Value, Value]]  # before, after
     gain: float | None  # positive is better; None when it crashed
     kept: bool
-    pure: bool  # nothing but these knobs changed
+    pure: bool  # only these knobs changed
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """The history as seen from one parent."""
+    """What the history says about one parent."""
 
     parent: Point
     lessons: tuple[Lesson, ...]
     tried: frozenset[Identity]
-    scale: float  # an ordinary difference between two trials, in the metric's unit
-    effects: Mapping[Feature, float]  # expected gain of giving one knob of the parent this value
+    scale: float  # a typical difference between two trials, in the metric's unit
+    effects: Mapping[Feature, float]  # expected gain of setting one knob of the parent to a value
 
     @cached_property
     def crashed(self) -> frozenset[Feature]:
-        """Values that crashed alone, or twice in company, and never ran."""
+        """Values that crashed alone, or twice with others, and never ran."""
         strikes: dict[Feature, float] = {}
         ran: set[Feature] = set()
         for lesson in self.lessons:
@@ -60,7 +61,7 @@ class Evidence:
 
     @cached_property
     def tested(self) -> frozenset[Feature]:
-        """Values that some experiment has tried, and that had a fair chance there."""
+        """Values that some trial tested, either with a result or as the only change."""
         return frozenset(
             (key, value)
             for lesson in self.lessons
@@ -70,7 +71,7 @@ class Evidence:
         )
 
     def hopeless(self, key: Key, value: Value) -> bool:
-        """Whether a value crashed or lost clearly, or lies beyond one that did."""
+        """Whether a value crashed or lost clearly, or is beyond one that did."""
         bad = -_CLEARLY * self.scale
         if (key, value) in self.crashed or self.effects.get((key, value), 0.0) < bad:
             return True
@@ -81,19 +82,19 @@ class Evidence:
         return any(here < wall <= there or there <= wall < here for wall in walls)
 
     def places(self, key: Key) -> list[tuple[float, float]]:
-        """The other values tried of an ordered knob: place in its range, expected gain."""
+        """Other values tried for an ordered knob: position in its range, expected gain."""
         crash = -_OUTLIER * self.scale
         known = {**self.effects, **dict.fromkeys(self.crashed, crash)}
         placed = [(self.place(key, v), gain) for (name, v), gain in known.items() if name == key]
         return [(place, gain) for place, gain in placed if place is not None]
 
     def place(self, key: Key, value: Value) -> float | None:
-        """Where a value of an ordered knob stands, 0 to 1."""
+        """Position of a value in an ordered knob's range, 0 to 1; None where there is no order."""
         knob = self.parent.knobs[key]
         return to_unit(knob, value) if is_ordered(knob) else None
 
     def stride(self, key: Key) -> float:
-        """How far to move a knob, against its first step: success lengthens, failure shortens."""
+        """Step length of a knob relative to its first step: longer after keeps, else shorter."""
         factor = 1.0
         for lesson in self.lessons:
             if key in lesson.moved:
@@ -101,14 +102,14 @@ class Evidence:
         return factor
 
     def spread(self, key: Key) -> float:
-        """How large an effect of this knob may yet be found; less the more often it was tried."""
+        """Expected size of effects still to be found for a knob; smaller after more trials."""
         seen = [gain for (name, _), gain in self.effects.items() if name == key]
         size = (2 * self.scale**2 + sum(gain**2 for gain in seen)) / (2 + len(seen))
         return float((size / (1 + 0.5 * len(seen))) ** 0.5)
 
 
 def gather(parent: Point, commit: str, past: Past, minimize: bool) -> Evidence:
-    """Everything the finished experiments teach about a move from `parent`."""
+    """Collect what the finished trials say about a move from `parent`."""
     sign = -1.0 if minimize else 1.0
     scores: dict[str, float] = {}
     for tried, _ in past:
@@ -122,7 +123,7 @@ def gather(parent: Point, commit: str, past: Past, minimize: bool) -> Evidence:
         for tried, point in past[-_RECENT:]
         if tried.candidate in scores
     ]
-    effects = {f: gain for f, gain in fit(rows).items() if f[0] in parent.knobs}
+    effects = {f: gain for f, gain in _fit_effects(rows).items() if f[0] in parent.knobs}
     return Evidence(parent, lessons, frozenset(p.identity for _, p in past), scale, effects)
 
 
@@ -153,10 +154,33 @@ def _scale(lessons: Sequence[Lesson], scores: Mapping[str, float]) -> float:
 
 
 def _features(parent: Point, point: Point) -> list[Feature]:
-    """What tells a tried point from the parent, knob by knob."""
+    """The differences between a tried point and the parent, knob by knob."""
     changed: list[Feature] = [
         (key, point.values[key])
         for key, value in parent.values.items()
         if key in point.values and point.values[key] != value
     ]
     return changed if point.rest == parent.rest else [*changed, (_OTHER_EDITS, point.rest)]
+
+
+def _fit_effects(rows: Sequence[tuple[Sequence[Feature], float]]) -> dict[Feature, float]:
+    """The effect of each feature, in the unit of the scores.
+
+    An additive model, shrunk towards no effect (ridge regression), fitted by coordinate descent.
+    """
+    members: dict[Feature, list[int]] = {}
+    for index, (features, _) in enumerate(rows):
+        for feature in features:
+            members.setdefault(feature, []).append(index)
+    effects = dict.fromkeys(members, 0.0)
+    rest = [score for _, score in rows]  # what the model leaves unexplained
+    for _ in range(_SWEEPS if rows else 0):
+        level = sum(rest) / len(rest)
+        rest = [score - level for score in rest]
+        for feature, where in members.items():
+            change = sum(rest[i] for i in where) - _DOUBT * effects[feature]
+            change /= len(where) + _DOUBT
+            effects[feature] += change
+            for i in where:
+                rest[i] -= change
+    return effects

@@ -1,4 +1,4 @@
-"""Ways to move on from the parent: structural, local, pair, recombine, and the last resort."""
+"""Ways to choose the next change: structural, local, pair, recombine, and a last resort."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from autoresearch.lab.constants import Choices, Knob, Log, Value
 from autoresearch.proposers.offline.evidence import Evidence
 from autoresearch.proposers.offline.space import Key, from_unit, is_ordered, notch
 
-_FIRST_STEP = 0.2  # of a range
-_FIRST_RATIO = math.log(2.0)  # of a range searched by ratio
+_FIRST_STEP = 0.2  # share of a range
+_FIRST_RATIO = math.log(2.0)  # logarithm of the ratio, for a range searched by ratio
 _FARTHEST = math.log(8.0)
-_NEAREST = 0.015  # of a range: below this a direction is spent
-_FEW = 3  # numbers to choose from: as many are alternatives, more are a scale
-_GRID = 12  # places of a continuous range looked at when nothing better is left
+_NEAREST = 0.015  # share of a range: a direction with a shorter step left is exhausted
+_FEW = 3  # up to this many numbers are alternatives, more are a scale
+_GRID = 12  # positions of a continuous range that the last resort tries
 _MOST_COMBINATIONS = 20_000
 
-# Which trials belong to an untried choice: switching on, exchanging, switching off.
+# Trials that an untried choice may use: switching on, exchanging, switching off.
 _TURNS: Sequence[Callable[[int], bool]] = (
     lambda turn: turn % 3 != 0,
     lambda turn: turn % 2 == 1,
@@ -30,7 +30,7 @@ _TURNS: Sequence[Callable[[int], bool]] = (
 
 @dataclass(frozen=True)
 class Move:
-    """Knobs to change, and the way it was found."""
+    """Knobs to change, and the way that chose them."""
 
     changes: Mapping[Key, Value]
     why: str
@@ -38,7 +38,7 @@ class Move:
 
 @dataclass(frozen=True)
 class Idea:
-    """One knob to change, with what one may hope of it."""
+    """One knob to change, with mean and spread of its expected gain."""
 
     key: Key
     value: Value
@@ -47,20 +47,20 @@ class Idea:
 
 
 def structural(evidence: Evidence, seed: int, turn: int = 1) -> Move | None:
-    """The next choice that no experiment has tried, switching on first; None off its turn."""
+    """The next choice that no trial has tested, switching on first; None off its turn."""
     waiting = [
-        (_rank(evidence.parent.values[key], value), _shuffle(seed, key, value), key, value)
+        (_turn_kind(evidence.parent.values[key], value), _shuffle(seed, key, value), key, value)
         for key, value in alternatives(evidence)
         if (key, value) not in evidence.tested and is_new(evidence, {key: value})
     ]
     if not waiting:
         return None
-    rank, _, key, value = min(waiting, key=lambda item: item[:2])
-    return Move({key: value}, "structural") if _TURNS[rank](turn) else None
+    kind, _, key, value = min(waiting, key=lambda item: item[:2])
+    return Move({key: value}, "structural") if _TURNS[kind](turn) else None
 
 
 def alternatives(evidence: Evidence) -> Iterator[tuple[Key, Value]]:
-    """Other values of the knobs that are a question of which rather than of how much."""
+    """Other values of knobs whose values are alternatives, not a scale."""
     for key, knob in evidence.parent.knobs.items():
         here = evidence.parent.values[key]
         if isinstance(knob, Choices) and (not is_ordered(knob) or len(knob.values) <= _FEW):
@@ -69,8 +69,8 @@ def alternatives(evidence: Evidence) -> Iterator[tuple[Key, Value]]:
                     yield key, value
 
 
-def _rank(before: Value, after: Value) -> int:
-    """What a lab ships switched off is untried; what it ships switched on was put there."""
+def _turn_kind(before: Value, after: Value) -> int:
+    """0 switching on, 1 exchanging, 2 switching off: what a lab ships switched off is untried."""
     return 0 if _is_off(before) else 2 if _is_off(after) else 1
 
 
@@ -83,16 +83,16 @@ def _shuffle(seed: int, key: Key, value: Value) -> float:
 
 
 def local(evidence: Evidence, rng: Random) -> Move | None:
-    """The most hopeful single step of an ordered knob, after a draw from what it may bring."""
-    for idea in _drawn(steps(evidence, rng), rng):
+    """A single step of an ordered knob, the best after a draw of each step's gain."""
+    for idea in _by_thompson(steps(evidence, rng), rng):
         if is_new(evidence, {idea.key: idea.value}):
             return Move({idea.key: idea.value}, "local")
     return None
 
 
 def pair(evidence: Evidence, rng: Random) -> Move | None:
-    """The two most hopeful changes of different knobs, choices included."""
-    ideas = _drawn([*steps(evidence, rng), *second_looks(evidence)], rng)
+    """The two best changes of different knobs, choices included."""
+    ideas = _by_thompson([*steps(evidence, rng), *second_looks(evidence)], rng)
     hopeful = [idea for idea in ideas if idea.mean > -evidence.scale][:8]
     for one, other in itertools.combinations(hopeful, 2):
         changes = {one.key: one.value, other.key: other.value}
@@ -102,7 +102,7 @@ def pair(evidence: Evidence, rng: Random) -> Move | None:
 
 
 def recombine(evidence: Evidence, rng: Random) -> Move | None:
-    """Near misses together: values that were put aside although they may well be gains."""
+    """Near misses combined: discarded values that may well be gains."""
     best = sorted(second_looks(evidence), key=lambda idea: -idea.mean)
     near = list({i.key: i for i in reversed(best) if i.mean > -0.3 * evidence.scale}.values())
     near = sorted(near, key=lambda idea: -idea.mean)[:6]
@@ -116,7 +116,7 @@ def recombine(evidence: Evidence, rng: Random) -> Move | None:
 
 
 def second_looks(evidence: Evidence) -> list[Idea]:
-    """Values tried elsewhere which the parent does not have, by their expected gain."""
+    """Values tried in other trials that the parent does not have, with their expected gain."""
     return [
         Idea(key, value, gain, evidence.spread(key))
         for (key, value), gain in evidence.effects.items()
@@ -125,7 +125,7 @@ def second_looks(evidence: Evidence) -> list[Idea]:
 
 
 def steps(evidence: Evidence, rng: Random) -> list[Idea]:
-    """One step up and one step down of every ordered knob that has such a step left."""
+    """One step up and one step down for every ordered knob, where such a step is left."""
     found = []
     for key, knob in evidence.parent.knobs.items():
         if is_ordered(knob):
@@ -136,7 +136,7 @@ def steps(evidence: Evidence, rng: Random) -> list[Idea]:
 
 
 def _reach(knob: Knob, stride: float) -> float:
-    """The length of a step as a share of the range, never more than eightfold by ratio."""
+    """Length of a step as a share of the range, at most a factor of eight by ratio."""
     length, longest = _FIRST_STEP * stride, 0.3
     if isinstance(knob, Log):
         whole = math.log(knob.high / knob.low)
@@ -145,7 +145,7 @@ def _reach(knob: Knob, stride: float) -> float:
 
 
 def _step(evidence: Evidence, key: Key, side: int, length: float) -> Idea | None:
-    """A step to one side, short of what failed there and past what nearly succeeded."""
+    """A step to one side: short of a value that lost there, beyond one that gained."""
     knob, value = evidence.parent.knobs[key], evidence.parent.values[key]
     here = evidence.place(key, value)
     if here is None:
@@ -166,20 +166,20 @@ def _step(evidence: Evidence, key: Key, side: int, length: float) -> Idea | None
     return Idea(key, target, mean, evidence.spread(key))
 
 
-def _drawn(ideas: list[Idea], rng: Random) -> list[Idea]:
-    """Ideas by a draw from their hopes, the best first (Thompson sampling)."""
+def _by_thompson(ideas: list[Idea], rng: Random) -> list[Idea]:
+    """Ideas sorted by a draw of each one's gain, best first (Thompson sampling)."""
     draws = [(idea.mean + idea.spread * rng.gauss(0, 1), idea) for idea in ideas]
     return [idea for _, idea in sorted(draws, key=lambda draw: -draw[0])]
 
 
 def is_new(evidence: Evidence, changes: Mapping[Key, Value]) -> bool:
-    """Whether no experiment had exactly this tree."""
+    """Whether no trial had exactly these files."""
     identity = evidence.parent.moved(changes)
     return identity != evidence.parent.identity and identity not in evidence.tried
 
 
 def anything(evidence: Evidence, rng: Random) -> Move | None:
-    """Whatever is left: single changes, then pairs, then any combination; crashes excepted."""
+    """The last resort: a single change, else a pair, else any combination; no crashed values."""
     options = {key: _options(evidence, key) for key in evidence.parent.knobs}
     singles = [(key, value) for key, values in options.items() for value in values]
     rng.shuffle(singles)
@@ -198,7 +198,7 @@ def anything(evidence: Evidence, rng: Random) -> Move | None:
 
 
 def _options(evidence: Evidence, key: Key) -> list[Value]:
-    """Other values of a knob that did not crash: all of them, or a grid of a continuous range."""
+    """Other values of a knob that did not crash: all choices, or a grid of a range."""
     knob, here = evidence.parent.knobs[key], evidence.parent.values[key]
     if isinstance(knob, Choices):
         values: list[Value] = list(knob.values)

@@ -1,4 +1,4 @@
-"""OfflineProposer: read the parent, learn from the history, pick a move, write it."""
+"""OfflineProposer: reads the parent, learns from the history, chooses a move, writes it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from autoresearch.proposers.offline.moves import Move
 from autoresearch.proposers.offline.space import Point
 from autoresearch.proposers.offline.tpe import available, suggest
 
-# Shares of the ways to move, as chosen by benchmarks/offline.py. "structural" has no share but
-# turns of its own, until every choice has been tried.
+# Shares of the ways to move, chosen by benchmarks/offline.py. "structural" has turns instead of a
+# share, until every choice has been tried.
 DEFAULT_MIX: Mapping[str, float] = {
     "structural": 1.0,
     "local": 0.4,
@@ -28,7 +28,7 @@ Files = Mapping[str, str]
 
 
 class OfflineProposer:
-    """Searches the constants that declare a range; needs neither a network nor a model."""
+    """Searches the constants that declare a range, without a network or a model."""
 
     name = "offline"
 
@@ -38,18 +38,18 @@ class OfflineProposer:
         tpe: bool | None = None,
         mix: Mapping[str, float] = DEFAULT_MIX,
     ) -> None:
-        """`tpe`: whether to use Optuna's sampler; None means when it is installed."""
+        """`tpe`: whether to use Optuna's sampler; None: if Optuna is installed."""
         self._seed = seed
         self._tpe = available(tpe)
         self._mix = mix
-        self._points: dict[str, Point] = {}  # by commit: only a cache
+        self._points: dict[str, Point] = {}  # cache, by commit
 
     def propose(self, workspace: Path, brief: Brief) -> Proposal:
-        """Change a few constants of the workspace's editable files to values never tried so."""
+        """Change a few constants to a combination not tried before; ProposerError at the end."""
         files = _editable_files(workspace, brief.editable)
         parent = Point.of(files, strict=True)
         if not parent.knobs:
-            raise ProposerError(_nothing_to_move(brief.editable))
+            raise ProposerError(_no_constants(brief.editable))
         past = [(tried, self._point(tried, brief.editable)) for tried in brief.history]
         evidence = gather(parent, brief.parent, past, brief.minimize)
         move = self._choose(evidence, past, brief)
@@ -68,7 +68,7 @@ class OfflineProposer:
         return self._points[tried.candidate]
 
     def _choose(self, evidence: Evidence, past: Past, brief: Brief) -> Move | None:
-        """Untried choices first, mixed with single steps; then by the shares of the mix."""
+        """Untried choices on their turns; else a way by the shares of the mix."""
         turn = len(brief.history)
         rng = Random(f"{self._seed} {turn}")
         ways: dict[str, Callable[[], Move | None]] = {
@@ -84,10 +84,10 @@ class OfflineProposer:
         return moves.structural(evidence, self._seed) or moves.anything(evidence, rng)
 
     def _order(self, rng: Random) -> list[str]:
-        """Which ways to ask, the favourite first; one that has nothing to say is passed over."""
+        """The ways to move, in the order to try them for this trial."""
         shared = {way: share for way, share in self._mix.items() if way != "structural"}
-        by_chance = sorted(shared, key=lambda way: -(rng.random() ** (1 / shared[way])))
-        return ["structural", *by_chance] if "structural" in self._mix else by_chance
+        drawn = sorted(shared, key=lambda way: -(rng.random() ** (1 / shared[way])))
+        return ["structural", *drawn] if "structural" in self._mix else drawn
 
 
 def _editable_files(workspace: Path, editable: tuple[str, ...]) -> dict[str, str]:
@@ -99,13 +99,13 @@ def _editable_files(workspace: Path, editable: tuple[str, ...]) -> dict[str, str
 
 
 def _decode(content: bytes) -> str:
-    """Bytes as text and back without loss, line endings included."""
+    """Bytes as text, reversible, with line endings as they are."""
     return content.decode("utf-8", "surrogateescape")
 
 
 def _apply(workspace: Path, files: Files, move: Move) -> Proposal:
-    """Write the move into the workspace, byte-minimally, and say what it was."""
-    told: dict[str, str] = {}
+    """Write the move into the workspace, changing no other byte, and describe it."""
+    described: dict[str, str] = {}
     for path in sorted({path for path, _ in move.changes}):
         changes = {name: value for (where, name), value in move.changes.items() if where == path}
         before = constants.read(files[path], path)
@@ -113,14 +113,16 @@ def _apply(workspace: Path, files: Files, move: Move) -> Proposal:
         (workspace / path).write_bytes(after.encode("utf-8", "surrogateescape"))
         for name, value in changes.items():
             label = name if len(files) == 1 else f"{path}:{name}"
-            told[label] = f"{before[name].text} -> {before[name].written(value)}"
-    changed = ", ".join(f"{label} {change}" for label, change in told.items())
-    return Proposal(" ".join(f"{changed} ({move.why})".split()), details={"why": move.why, **told})
+            described[label] = f"{before[name].text} -> {before[name].written(value)}"
+    changed = ", ".join(f"{label} {change}" for label, change in described.items())
+    return Proposal(
+        " ".join(f"{changed} ({move.why})".split()), details={"why": move.why, **described}
+    )
 
 
-def _nothing_to_move(editable: tuple[str, ...]) -> str:
+def _no_constants(editable: tuple[str, ...]) -> str:
     return (
-        f"no searchable constant in {', '.join(editable)}: the offline proposer moves module-level "
-        "constants whose comment declares a range, such as "
+        f"no searchable constant in {', '.join(editable)}: the offline proposer changes "
+        "module-level constants whose comment declares a range, such as "
         "`LR = 0.04  # learning rate [log 0.005..0.2]`. Add one, or name an agent"
     )

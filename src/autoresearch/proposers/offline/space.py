@@ -1,4 +1,4 @@
-"""The editable files as a point: the value of each knob, and a digest of everything else."""
+"""The editable files as a point: a value for each knob, and a digest of everything else."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from autoresearch.lab.constants import Choices, Constant, Int, Knob, Linear, Log
 Key = tuple[str, str]  # editable path, constant's name
 Identity = tuple[str, frozenset[tuple[Key, Value]]]
 
-_COARSEST = 0.004  # a shorter decimal may move a value by this share of its range
+_COARSEST = 0.004  # rounding may move a value by this share of its range
 
 
 @dataclass(frozen=True)
 class Point:
-    """One state of the editable files. Two points of equal identity are the same experiment."""
+    """One state of the editable files. Points of equal identity are the same trial."""
 
     values: Mapping[Key, Value]
     knobs: Mapping[Key, Knob]
@@ -27,7 +27,7 @@ class Point:
 
     @classmethod
     def of(cls, files: Mapping[str, str], strict: bool = False) -> Point:
-        """Read files by path; a broken one has no knobs, or raises ProposerError when strict."""
+        """Read files, path -> text. Invalid Python has no knobs; if strict, it is an error."""
         values: dict[Key, Value] = {}
         knobs: dict[Key, Knob] = {}
         rest = hashlib.sha256()
@@ -40,15 +40,15 @@ class Point:
 
     @property
     def identity(self) -> Identity:
-        """What makes this point itself."""
+        """Equal for points that are the same trial."""
         return self.rest, frozenset(self.values.items())
 
     def moved(self, changes: Mapping[Key, Value]) -> Identity:
-        """The identity of this point after some knobs changed."""
+        """The identity of this point with some knobs changed."""
         return self.rest, frozenset({**self.values, **changes}.items())
 
     def difference(self, values: Mapping[Key, Value]) -> dict[Key, Value]:
-        """Those of the values that this point does not have."""
+        """Those values that differ from this point's."""
         return {key: value for key, value in values.items() if self.values[key] != value}
 
 
@@ -77,12 +77,12 @@ def is_number(value: Value) -> bool:
 
 
 def is_ordered(knob: Knob) -> bool:
-    """Whether neighbours mean something: every range, and choices among numbers."""
+    """Whether the values form a scale: every range, and choices among numbers."""
     return not isinstance(knob, Choices) or all(map(is_number, knob.values))
 
 
 def notch(knob: Knob) -> float:
-    """The smallest step of an ordered knob, as a share of its range; 0 for a continuous one."""
+    """Smallest step of an ordered knob as a share of its range; 0 for a continuous one."""
     if isinstance(knob, Choices):
         return 1 / (len(knob.values) - 1)
     if isinstance(knob, Int):
@@ -91,7 +91,7 @@ def notch(knob: Knob) -> float:
 
 
 def to_unit(knob: Knob, value: Value) -> float | None:
-    """Where a value stands in its range, 0 to 1; None when it is no number."""
+    """Position of a value in its range, 0 to 1; None when it is not a number."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
     if isinstance(knob, Choices):
@@ -106,7 +106,7 @@ def to_unit(knob: Knob, value: Value) -> float | None:
 
 
 def from_unit(knob: Knob, unit: float) -> Value:
-    """The value at a place of the range, in as few digits as keep it there."""
+    """The value at a position of the range, in as few digits as keep the position."""
     unit = min(max(unit, 0.0), 1.0)
     if isinstance(knob, Choices):
         ladder = _ladder(knob)

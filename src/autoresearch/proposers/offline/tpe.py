@@ -1,4 +1,4 @@
-"""Optuna's TPE as one more source of moves. Optuna is optional and imported only when asked."""
+"""Moves by Optuna's TPE sampler. Optuna is optional and imported on first use."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from autoresearch.proposers.offline.evidence import Evidence, Past
 from autoresearch.proposers.offline.moves import Move, is_new
 from autoresearch.proposers.offline.space import Key, Point, from_unit, is_ordered, to_unit
 
-_ENOUGH = 10  # measured trials before its model says anything
-_LOCAL = 0.25  # of a range: how far a suggestion may lead from the parent
-_RECENT = 200  # trials its model is built from
+_ENOUGH = 10  # measured trials before the model is used
+_LOCAL = 0.25  # share of a range that a suggestion may be away from the parent
+_RECENT = 200  # trials that the model is built from
 
 
 def available(wanted: bool | None) -> bool:
-    """Whether to use Optuna: as wanted, and by default when it is installed."""
+    """Whether to use Optuna; None: if it is installed. ProposerError if wanted and missing."""
     installed = importlib.util.find_spec("optuna") is not None
     if wanted and not installed:
         raise ProposerError(
-            "the offline proposer was asked for TPE, but Optuna is not installed. "
+            "the offline proposer needs Optuna for TPE, and it is not installed. "
             "Install it (pip install 'autoresearch[optuna]') or leave TPE out"
         )
     return installed if wanted is None else wanted
 
 
 def suggest(evidence: Evidence, past: Past, minimize: bool, rng: Random) -> Move | None:
-    """A few coordinates of TPE's suggestion, pulled back to the parent's neighbourhood."""
+    """A few coordinates of TPE's suggestion, limited to the parent's neighbourhood."""
     study = _study(evidence.parent, past, minimize, rng)
     if len(study.trials) < _ENOUGH:
         return None
@@ -43,7 +43,7 @@ def suggest(evidence: Evidence, past: Past, minimize: bool, rng: Random) -> Move
 
 
 def _study(parent: Point, past: Past, minimize: bool, rng: Random) -> Any:
-    """An Optuna study in memory that holds the history; a crash counts as the worst value seen."""
+    """An Optuna study in memory with the history; a crash counts as the worst value seen."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -64,7 +64,7 @@ def _study(parent: Point, past: Past, minimize: bool, rng: Random) -> Any:
 
 
 def _distributions(parent: Point) -> dict[str, Any]:
-    """Every ordered knob as its place, 0 to 1; every other choice by its number."""
+    """Optuna's distributions: ordered knobs by position, 0 to 1, other choices by index."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     found: dict[str, Any] = {}
@@ -79,7 +79,7 @@ def _distributions(parent: Point) -> dict[str, Any]:
 
 
 def _params(parent: Point, point: Point) -> dict[str, float | int]:
-    """A tried point in Optuna's terms, knobs it lacks left out."""
+    """A tried point as Optuna's parameters, without knobs that it lacks."""
     params: dict[str, float | int] = {}
     for key, knob in parent.knobs.items():
         value = point.values.get(key)
@@ -92,11 +92,11 @@ def _params(parent: Point, point: Point) -> dict[str, float | int]:
     return params
 
 
-def _near(evidence: Evidence, asked: dict[str, float | int]) -> dict[Key, Value]:
-    """The suggestion as changes of the parent, each within reach and none known to be bad."""
+def _near(evidence: Evidence, suggested: dict[str, float | int]) -> dict[Key, Value]:
+    """A suggestion as changes of the parent, each nearby and none known to be bad."""
     changes: dict[Key, Value] = {}
     for key, knob in evidence.parent.knobs.items():
-        here, there = evidence.parent.values[key], asked[_label(key)]
+        here, there = evidence.parent.values[key], suggested[_label(key)]
         if is_ordered(knob):
             place = to_unit(knob, here)
             place = 0.5 if place is None else place
@@ -109,7 +109,7 @@ def _near(evidence: Evidence, asked: dict[str, float | int]) -> dict[Key, Value]
 
 
 def _options(parent: Point, key: Key) -> list[Value]:
-    """The choices of a knob, and the parent's value where it is none of them."""
+    """The choices of a knob, with the parent's value if it is not among them."""
     knob = parent.knobs[key]
     listed = knob.values if isinstance(knob, Choices) else ()
     return list(dict.fromkeys([*listed, parent.values[key]]))

@@ -1,6 +1,6 @@
 (() => {
   "use strict";
-  // Times: the exact one stays in the title.
+  // Show times as "5 minutes ago"; the exact time is in the title.
   const units = [["year", 31536000], ["month", 2592000], ["day", 86400], ["hour", 3600], ["minute", 60]];
   const words = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
   function ago(seconds) {
@@ -26,8 +26,8 @@
     pulse.classList.toggle("live", live);
   }
 
-  // What has changed is taken from the same page, asked for anew. A section that is as it was when
-  // it came is left alone, and where the reader has scrolled to stays.
+  // Fetch the same page again and replace the sections whose source changed. Unchanged sections and
+  // the reader's scroll positions stay.
   const sources = new Map();
   for (const each of document.querySelectorAll("[data-live]")) sources.set(each.id, each.outerHTML);
   async function renew() {
@@ -68,7 +68,7 @@
     }, 300);
   }
 
-  // Only a page that is looked at holds a connection: a browser has few of them for one server.
+  // Only a visible page holds a connection: a browser has few of them for one server.
   let events = null, again = 0;
   function listen() {
     clearTimeout(again);

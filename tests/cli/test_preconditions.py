@@ -1,4 +1,4 @@
-"""Bad ground under a study, met through the command line: named, and nothing is touched or lost."""
+"""A bad git, disk or repository: the command names it, changes nothing and loses nothing."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ def lab(tmp_path: Path) -> Path:
 
 
 def command(*words: str) -> list[str]:
-    """The words that start the command line in a process of its own."""
+    """The words that start the command line in another process."""
     return [sys.executable, "-m", "autoresearch", *words]
 
 
 def started(lab: Path, words: list[str], **env: str) -> subprocess.CompletedProcess[str]:
-    """Run them in a lab; our own trouble is a message, never a traceback."""
+    """Run a command in a lab; an error is a message, never a traceback."""
     env = {**os.environ, "PYTHONPATH": PYTHONPATH, **env}
     done = subprocess.run(words, cwd=lab, env=env, capture_output=True, text=True, timeout=100)
     assert "Traceback" not in done.stderr, done.stderr
     return done
 
 
-def refused(lab: Path, words: list[str], *says: str, **env: str) -> None:
-    """Exit code 2, a message with these words, and not a byte of the lab is another."""
+def refused(lab: Path, words: list[str], *messages: str, **env: str) -> None:
+    """Exit code 2, a message with these words, and an unchanged lab."""
     before = listing(lab)
     done = started(lab, words, **env)
     assert done.returncode == 2, done.stdout + done.stderr
-    for words_of_it in says:
-        assert words_of_it in done.stderr
+    for message in messages:
+        assert message in done.stderr
     assert listing(lab) == before
 
 
 def goes_on(lab: Path, trials: int, *words: str) -> list[str]:
-    """Run so many trials well; the notes of all trials."""
+    """Run this many trials, which must succeed; the notes of all trials."""
     done = started(lab, command(*RUN, str(trials), *words))
     assert done.returncode == 0, done.stderr
     return notes(lab)
@@ -68,7 +68,7 @@ def notes(lab: Path) -> list[str]:
 
 
 def listing(folder: Path) -> dict[str, tuple[int, str]]:
-    """All below a folder, .git too: modes and hashes."""
+    """Modes and hashes of all below a folder, .git included."""
     return {
         str(path.relative_to(folder)): (
             path.lstat().st_mode,
@@ -82,16 +82,16 @@ def listing(folder: Path) -> dict[str, tuple[int, str]]:
 
 
 def stub(folder: Path, version: str) -> tuple[str, Path]:
-    """A PATH whose git claims a version, and the list of what it was asked."""
+    """A PATH whose git reports this version, and the log of its calls."""
     folder.mkdir()
-    script, log = folder / "git", folder / "asked"
+    script, log = folder / "git", folder / "calls"
     script.write_text(OLD_GIT.format(log=log, version=version, git=shutil.which("git")))
     script.chmod(0o755)
     return f"{folder}{os.pathsep}{os.environ['PATH']}", log
 
 
 def test_an_old_git_is_refused_with_its_version(lab: Path, tmp_path: Path) -> None:
-    """The error tells the version that was found and the one that is needed."""
+    """The error has the version that was found and the one that is needed."""
     path, _ = stub(tmp_path / "bin", "2.30.2")
     says = ("git is 2.30.2; AutoResearch needs 2.34 or newer", "Install a newer git")
     refused(lab, command(*RUN, "1"), *says, PATH=path)
@@ -103,8 +103,8 @@ def test_a_git_that_is_new_enough_is_asked_for_its_version_once(lab: Path, tmp_p
     """Opening a study costs one more process, and no more."""
     path, log = stub(tmp_path / "bin", "2.34.1")
     assert started(lab, command(*RUN, "1"), PATH=path).returncode == 0
-    asked = log.read_text().splitlines()
-    assert sum(line.endswith(" version") for line in asked) == 1
+    calls = log.read_text().splitlines()
+    assert sum(line.endswith(" version") for line in calls) == 1
 
 
 def test_no_git_is_refused_with_what_to_install(lab: Path, tmp_path: Path) -> None:
@@ -118,18 +118,18 @@ def test_no_git_is_refused_with_what_to_install(lab: Path, tmp_path: Path) -> No
 
 
 def inside(script: str, *words: str) -> list[str]:
-    """Words that run after a script with mounts of its own; a skip where that is not allowed."""
+    """The words, run after a script in a mount namespace; skips where that is not allowed."""
     if sys.platform != "linux" or shutil.which("unshare") is None:
         pytest.skip("mounts of one's own need Linux and unshare")
-    tried = subprocess.run([*INSIDE, "mount --bind /tmp /tmp"], capture_output=True, text=True)
-    if tried.returncode:
-        pytest.skip(f"no mounts of one's own here: {tried.stderr.strip()}")
+    probe = subprocess.run([*INSIDE, "mount --bind /tmp /tmp"], capture_output=True, text=True)
+    if probe.returncode:
+        pytest.skip(f"no mounts of one's own here: {probe.stderr.strip()}")
     return [*INSIDE, f'{script}\nexec "$@"', "sh", *words]
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["new study", "known study"])
 def test_a_lab_on_a_read_only_disk_is_refused(lab: Path, known: bool) -> None:
-    """The folder is named, and that its disk cannot be written."""
+    """The message names the folder and its read-only disk."""
     if known:
         goes_on(lab, 1)
     script = f"mount --bind '{lab}' '{lab}'\nmount -o remount,bind,ro '{lab}'\ncd '{lab}'"
@@ -139,7 +139,7 @@ def test_a_lab_on_a_read_only_disk_is_refused(lab: Path, known: bool) -> None:
 
 
 def test_a_lab_on_a_network_file_system_is_refused(lab: Path, tmp_path: Path) -> None:
-    """File system, mount point, reason and way out are told; the kernel's list is a stand-in."""
+    """The message names file system, mount point, reason and remedy; the mount table is a fake."""
     table = tmp_path / "mountinfo"
     table.write_text(f"1 0 8:1 / / rw - ext4 /dev/a rw\n2 1 0:9 / {lab.parent} rw - nfs4 s:/x rw\n")
     script = f"mount --bind '{table}' /proc/$$/mountinfo"
@@ -186,7 +186,7 @@ def test_a_detached_head_is_a_commit_like_any_other(lab: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["index.lock", "HEAD.lock", "packed-refs.lock", "config.lock"])
 def test_locks_of_the_user_are_neither_needed_nor_touched(lab: Path, name: str) -> None:
-    """Whoever left them in .git, a study goes on beside them."""
+    """The study goes on with locks of other programs in .git."""
     (lab / ".git" / name).touch()
     goes_on(lab, 1)
     assert goes_on(lab, 1) == ["baseline", "score 9", "score 8"]
@@ -195,7 +195,7 @@ def test_locks_of_the_user_are_neither_needed_nor_touched(lab: Path, name: str) 
 
 @pytest.mark.parametrize("name", ["refs/heads/autoresearch/t.lock", "refs/autoresearch/t/1.lock"])
 def test_locks_of_a_killed_study_are_cleared_by_the_next(lab: Path, name: str) -> None:
-    """Nobody else writes these refs, so a lock that stands there is left over."""
+    """Only studies write these refs, so a lock on one is left over."""
     goes_on(lab, 0)
     (lab / ".git" / name).touch()
     assert goes_on(lab, 1) == ["baseline", "score 9"]
@@ -203,7 +203,7 @@ def test_locks_of_a_killed_study_are_cleared_by_the_next(lab: Path, name: str) -
 
 
 def test_a_lock_on_a_checked_out_branch_stops_the_keep_and_loses_nothing(lab: Path) -> None:
-    """With the study's branch checked out git locks HEAD too: its word is told, and it goes on."""
+    """With its branch checked out git locks HEAD too: the error names it, and the study goes on."""
     goes_on(lab, 0)
     git(lab, "checkout", "-q", "autoresearch/t")
     lock = lab / ".git" / "HEAD.lock"
@@ -217,7 +217,7 @@ def test_a_lock_on_a_checked_out_branch_stops_the_keep_and_loses_nothing(lab: Pa
 
 
 def test_a_branch_moved_between_two_trials_stops_the_loop_and_loses_nothing(lab: Path) -> None:
-    """Another's commit is not overwritten; put back as the message says, the study goes on."""
+    """A foreign commit is not overwritten; after the repair in the message the study goes on."""
     words = ("run", "--tag", "t", "--agent", "tiny_agents:Mover", "--trials", "3")
     done = started(lab, command(*words))
     assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""What `try` says at its end: a few lines for people and agents, one JSON object for machines."""
+"""The result of `try`: a few lines for people and agents, or one JSON object."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from autoresearch.study.study import Study
 from autoresearch.text import clean_line
 
 WIDTH = 160  # characters of a line
-_WHY = {
+_REASONS = {
     "": "it does not look better than what it started from",
     "adds_code": "the gain is too small for the code that it adds",
-    "unproven": "on fresh seeds the gain could not be proven",
+    "unproven": "on fresh seeds the gain could not be confirmed",
 }
 
 
 class QuietView(JsonView):
-    """Says nothing until the end: who called reads that and no more."""
+    """Prints no trial: the caller reads only the result."""
 
     def trial(self, trial: Trial) -> None:
-        """It is told with the outcome."""
+        """Nothing: the result has the trial."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one `try`, and of what had to be run beside it."""
+    """The outcome of one `try`, and the trials that had to be run before and after it."""
 
     trial: Trial
-    before: Trial | None  # the best when it was begun
+    before: Trial | None  # the best when `try` began
     best: Trial
-    steps: int  # that stand on the best, not proven yet
-    proof: Trial | None = None
-    others: tuple[Trial, ...] = ()  # a baseline, or what an earlier process left
+    steps: int  # on the best, not confirmed yet
+    confirmation: Trial | None = None
+    others: tuple[Trial, ...] = ()  # a baseline, or the trial of an earlier process
     restored: tuple[str, ...] = ()  # files that were put back
-    replaced: str = ""  # where an edit is that was made meanwhile
+    replaced: str = ""  # folder of the edits that were made during the run
 
     @property
     def delta(self) -> float | None:
@@ -56,13 +56,13 @@ class Outcome:
         trial = self.trial
         if trial.status is Status.KEEP or trial.reason == STEP:
             return ""
-        reason = _WHY.get(trial.reason, trial.reason)
+        reason = _REASONS.get(trial.reason, trial.reason)
         failed = trial.status is Status.CRASH and trial.detail
         return clean_line(f"{reason}: {trial.detail}" if failed else reason, 2 * WIDTH)
 
 
 def try_view(study: Study, *, as_json: bool) -> View:
-    """A panel on a terminal; elsewhere silence."""
+    """A panel on a terminal; elsewhere nothing is shown."""
     if as_json or not sys.stdout.isatty():
         return QuietView()
     return make_view(study, StopLimits(trials=1), as_json=False)
@@ -71,23 +71,24 @@ def try_view(study: Study, *, as_json: bool) -> View:
 def as_text(outcome: Outcome, study: Study) -> str:
     """At most a dozen lines, the last of which says what to do next."""
     trial, name = outcome.trial, study.task.metric.name
-    told = [trial_line(other, None, study)[: 2 * WIDTH] for other in outcome.others]
-    told += [
+    lines = [trial_line(other, None, study)[: 2 * WIDTH] for other in outcome.others]
+    lines += [
         f"trial:  #{trial.number} {clean_line(trial.note, WIDTH)}",
         f"status: {trial.word}",
         f"{name + ':':<7} {number(trial.value)}{_against(outcome)}",
     ]
     if outcome.why:
-        told.append(f"why:    {outcome.why}")
-    if outcome.proof is not None:
-        told.append(f"proof:  {_proof(outcome.proof, name)}")
-    told.append(f"next:   {next_step(outcome, study)}")
-    return "\n".join(told)
+        lines.append(f"why:    {outcome.why}")
+    if outcome.confirmation is not None:
+        lines.append(f"check:  {_confirmation(outcome.confirmation, name)}")
+    lines.append(f"next:   {next_step(outcome, study)}")
+    return "\n".join(lines)
 
 
 def as_json(outcome: Outcome, study: Study) -> str:
-    """The trial as the export has it, and what `as_text` says beside it."""
+    """The trial as `export` prints it, with the further facts of `as_text`."""
     record: dict[str, Any] = json.loads(jsonl([outcome.trial]))
+    confirmation = outcome.confirmation
     record |= {
         "word": outcome.trial.word,
         "delta": outcome.delta,
@@ -95,35 +96,37 @@ def as_json(outcome: Outcome, study: Study) -> str:
         "best": outcome.best.value,
         "best_trial": outcome.best.number,
         "steps": outcome.steps,
-        "proof": _proof(outcome.proof, study.task.metric.name) if outcome.proof else None,
+        "proof": confirmation and _confirmation(confirmation, study.task.metric.name),
         "next": next_step(outcome, study),
     }
     return json.dumps(record)
 
 
 def next_step(outcome: Outcome, study: Study) -> str:
-    """Where the best stands, and what to do now."""
+    """The best so far, and what to do now."""
     best = f"#{outcome.best.number} ({study.task.metric.name} {number(outcome.best.value)})"
     names = ", ".join(study.task.editable)
     if outcome.trial.is_baseline:
         return f"This is the number to beat: {best}. Edit {names}, then try."
-    if outcome.proof is not None and outcome.proof.status is Status.KEEP:
-        return f"Kept: the steps up to here are proven, the new best is {best}. Go on from here."
+    if outcome.confirmation is not None and outcome.confirmation.status is Status.KEEP:
+        return f"Kept: the steps up to here are confirmed, the new best is {best}. Go on from here."
     if outcome.trial.status is Status.KEEP:
         return f"Kept: this is the new best, {best}. Go on from here."
     if outcome.restored:
         return _put_back(outcome, best)
     if outcome.trial.reason == STEP:
-        return f"A step: it looks better, and is proven later. Go on from here. The best is {best}."
-    return f"{names} holds what it held before. The best is {best}. Try something else."
+        return (
+            f"A step: it looks better, and is confirmed later. Go on from here. The best is {best}."
+        )
+    return f"{names}: no change. The best is {best}. Try something else."
 
 
 def _put_back(outcome: Outcome, best: str) -> str:
-    """What the files hold now."""
-    unproven = f"the {_steps(outcome.steps)} since the best, {best}, not proven yet"
-    what = unproven if outcome.steps else f"the best, {best}"
-    aside = f" What you wrote meanwhile is in {outcome.replaced}." if outcome.replaced else ""
-    return f"Put back {', '.join(outcome.restored)} to {what}. Try something else.{aside}"
+    """The files that were put back, and their content now."""
+    steps = f"the {_steps(outcome.steps)} since the best, {best}, not confirmed yet"
+    state = steps if outcome.steps else f"the best, {best}"
+    aside = f" Your edits during the run are in {outcome.replaced}." if outcome.replaced else ""
+    return f"Put back {', '.join(outcome.restored)} to {state}. Try something else.{aside}"
 
 
 def _steps(count: int) -> str:
@@ -136,7 +139,7 @@ def _against(outcome: Outcome) -> str:
     return f" ({outcome.delta:+.6f} against #{outcome.before.number}, the best before it)"
 
 
-def _proof(proof: Trial, name: str) -> str:
-    """What became of the steps that were proven together."""
-    why = "" if proof.status is Status.KEEP else f" ({_WHY.get(proof.reason, proof.reason)})"
-    return clean_line(f"#{proof.number} {proof.word} {name} {number(proof.value)}{why}", WIDTH)
+def _confirmation(trial: Trial, name: str) -> str:
+    """The outcome of the confirmation of the steps."""
+    why = "" if trial.status is Status.KEEP else f" ({_REASONS.get(trial.reason, trial.reason)})"
+    return clean_line(f"#{trial.number} {trial.word} {name} {number(trial.value)}{why}", WIDTH)

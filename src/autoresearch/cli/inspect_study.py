@@ -1,4 +1,4 @@
-"""Looking at a study: status, log, show, diff, best. They only read, also while it runs."""
+"""status, log, show, diff, best: read a study, also while it runs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 
 from autoresearch.cli.common import duration, lab_option, number, tag_option
-from autoresearch.cli.joining import shown_hubs
+from autoresearch.cli.hub_options import hub_status
 from autoresearch.evaluation.parsing import tail
 from autoresearch.lab.task import Task
-from autoresearch.report.attribution import earned
-from autoresearch.report.proposer_stats import arm_line
+from autoresearch.report.attribution import proposer_stats
+from autoresearch.report.proposer_stats import stats_line
 from autoresearch.store.artefacts import read_details
 from autoresearch.store.ledger import SCREEN, SKIP, Ledger, Run, Trial
 from autoresearch.store.paths import StudyPaths
@@ -23,7 +23,7 @@ from autoresearch.study.overview import changes, overview, pulse
 from autoresearch.study.study import restore_files
 from autoresearch.text import clean_line
 
-DETAIL = 200  # characters of one thing that a proposer said beside its note
+DETAIL = 200  # characters of one detail of a proposal
 
 
 @click.command()
@@ -39,22 +39,22 @@ def status(as_json: bool, tag: str | None, lab: Path) -> None:
     """
     task = Task.load(lab)
     with read_study(task, tag) as (ledger, paths, _):
-        facts, arms = _standing(task, ledger, paths), earned(ledger)
+        facts, proposers = _status_facts(task, ledger, paths), proposer_stats(ledger)
     if as_json:
-        click.echo(json.dumps(facts | {"proposers": [asdict(arm) for arm in arms]}))
+        click.echo(json.dumps(facts | {"proposers": [asdict(stats) for stats in proposers]}))
         return
     for name, value in facts.items():
         click.echo(f"{name + ':':<12}{'-' if value is None else value}")
-    for at, arm in enumerate(arms):
-        click.echo(f"{'' if at else 'proposers:':<12}{arm_line(arm)}")
+    for at, stats in enumerate(proposers):
+        click.echo(f"{'' if at else 'proposers:':<12}{stats_line(stats)}")
 
 
-def _standing(task: Task, ledger: Ledger, paths: StudyPaths) -> dict[str, object]:
+def _status_facts(task: Task, ledger: Ledger, paths: StudyPaths) -> dict[str, object]:
     seen = overview(task, ledger, paths)
     return {
         "study": seen.study,
         "task": seen.task,
-        "running": _pulse(paths),
+        "running": _running(paths),
         "trials": seen.trials,
         "kept": seen.kept,
         "steps": seen.steps,
@@ -68,12 +68,12 @@ def _standing(task: Task, ledger: Ledger, paths: StudyPaths) -> dict[str, object
         "time used": duration(seen.seconds),
         **_spent(ledger),
         "branch": seen.branch,
-        **shown_hubs(paths),
+        **hub_status(paths),
     }
 
 
 def _spent(ledger: Ledger) -> dict[str, object]:
-    """What the proposals cost, and what they may cost."""
+    """What the proposals cost, and their limits."""
     facts, (usd, tokens) = ledger.facts, ledger.spent()
     most_usd, most_tokens = facts.get("max_usd"), facts.get("max_tokens")
     return {
@@ -84,8 +84,8 @@ def _spent(ledger: Ledger) -> dict[str, object]:
     }
 
 
-def _pulse(paths: StudyPaths) -> str:
-    """Whether a loop holds the study, and whether it gets on."""
+def _running(paths: StudyPaths) -> str:
+    """The process that runs the study, what it does, and whether it is stalled."""
     held = pulse(paths)
     if held is None:
         return "no, and paused" if paths.pause.exists() else "no"
@@ -125,7 +125,7 @@ def log(kept: bool, last: int | None, tag: str | None, lab: Path) -> None:
 
 def _log_line(trial: Trial, *, with_load: bool) -> str:
     status = trial.word if trial.status else trial.state.value
-    loads = [attempt.load for attempt in trial.runs if attempt.load is not None]
+    loads = [run.load for run in trial.runs if run.load is not None]
     load = f"  {max(loads):>5.1f}" if loads else f"  {'-':>5}"
     return (
         f"{trial.number:>5}  {trial.commit[:7]:<8}{number(trial.value):>10}  "
@@ -135,12 +135,12 @@ def _log_line(trial: Trial, *, with_load: bool) -> str:
 
 @click.command()
 @click.argument("trial", type=int)
-@click.option("--lines", default=20, show_default=True, help="How much of the log's end.")
+@click.option("--lines", default=20, show_default=True, help="Lines of the log's end.")
 @click.option("--json", "as_json", is_flag=True, help="The trial as one JSON object.")
 @tag_option
 @lab_option
 def show(trial: int, lines: int, as_json: bool, tag: str | None, lab: Path) -> None:
-    """One trial: what, how it went, the end of its log.
+    """One trial: its change, its runs, the end of its log.
 
     \b
     autoresearch show 7
@@ -149,11 +149,11 @@ def show(trial: int, lines: int, as_json: bool, tag: str | None, lab: Path) -> N
     task = Task.load(lab)
     with read_study(task, tag) as (ledger, paths, _):
         found = ledger.trial(trial)
-    click.echo(jsonl([found]) if as_json else _shown(found, task, paths, lines), nl=not as_json)
+    click.echo(jsonl([found]) if as_json else _describe(found, task, paths, lines), nl=not as_json)
 
 
-def _shown(trial: Trial, task: Task, paths: StudyPaths, lines: int) -> str:
-    said = [
+def _describe(trial: Trial, task: Task, paths: StudyPaths, lines: int) -> str:
+    shown = [
         f"trial:    #{trial.number} {trial.note}",
         f"status:   {SKIP if trial.is_skipped else trial.status or trial.state}"
         + (f" ({trial.reason})" if trial.reason else ""),
@@ -161,31 +161,31 @@ def _shown(trial: Trial, task: Task, paths: StudyPaths, lines: int) -> str:
         f"proposer: {trial.proposer}, {trial.created}",
     ]
     details = read_details(paths.trial(trial.number))
-    said += [f"          {clean_line(f'{k}: {v}', DETAIL)}" for k, v in details.items() if v]
-    for attempt in trial.runs:
-        said.append(
-            f"attempt:  {attempt.number}: {_purpose(attempt)}{task.metric.name} "
-            f"{number(attempt.value)}, seed {attempt.seed}, {duration(attempt.seconds)}, "
-            f"{attempt.memory_gb:.1f} GiB, trust level {attempt.trust}, sandbox {attempt.sandbox}"
-            f"{_load(attempt) if task.keep.noise == 'timing' else ''}"
+    shown += [f"          {clean_line(f'{k}: {v}', DETAIL)}" for k, v in details.items() if v]
+    for run in trial.runs:
+        shown.append(
+            f"run:      {run.number}: {_purpose(run)}{task.metric.name} "
+            f"{number(run.value)}, seed {run.seed}, {duration(run.seconds)}, "
+            f"{run.memory_gb:.1f} GiB, trust level {run.trust}, sandbox {run.sandbox}"
+            f"{_load(run) if task.keep.noise == 'timing' else ''}"
         )
-        if attempt.detail:
-            said.append(f"          {attempt.detail}")
+        if run.detail:
+            shown.append(f"          {run.detail}")
     if trial.runs:
         log = paths.log(trial.number, trial.runs[-1].number)
-        said += [f"log:      {log}", "", *tail(log, lines)]
-    return "\n".join(said)
+        shown += [f"log:      {log}", "", *tail(log, lines)]
+    return "\n".join(shown)
 
 
-def _load(attempt: Run) -> str:
-    """How busy the machine was when it began, where times are compared."""
-    return "" if attempt.load is None else f", load {attempt.load:.1f}"
+def _load(run: Run) -> str:
+    """The machine's load when the run began; empty where it was not measured."""
+    return "" if run.load is None else f", load {run.load:.1f}"
 
 
-def _purpose(attempt: Run) -> str:
-    """What a run was for, and of what, where that is not plain."""
-    of = f" of {attempt.commit[:7]}" if attempt.commit else ""
-    return f"{attempt.role}{of}, " if of or attempt.role != SCREEN else ""
+def _purpose(run: Run) -> str:
+    """The purpose of a run, with its commit if that is another's; empty for a screening run."""
+    of = f" of {run.commit[:7]}" if run.commit else ""
+    return f"{run.role}{of}, " if of or run.role != SCREEN else ""
 
 
 @click.command()
@@ -223,9 +223,9 @@ def best(restore: bool, as_json: bool, tag: str | None, lab: Path) -> None:
         if found is None:
             click.echo("Nothing is kept yet, not even the baseline.")
             return
-        click.echo(jsonl([found]) if as_json else _shown(found, task, paths, 0), nl=not as_json)
+        click.echo(jsonl([found]) if as_json else _describe(found, task, paths, 0), nl=not as_json)
         if restore:
             replaced = paths.home / "replaced"
             changed = restore_files(git, task, found.commit, replaced)
-            said = f"{', '.join(changed)}; what stood there is in {replaced}" if changed else ""
-            click.echo(f"Restored: {said or 'nothing, the files are the best'}.", err=True)
+            names = f"{', '.join(changed)}; the earlier files are in {replaced}" if changed else ""
+            click.echo(f"Restored: {names or 'nothing, the files are the best'}.", err=True)

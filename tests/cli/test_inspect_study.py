@@ -1,4 +1,4 @@
-"""status, log, show, diff, best, export, report: what they say of a finished study."""
+"""status, log, show, diff, best, export, report of a finished study."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def ask(lab: Path, capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """What a command prints; it must succeed."""
+def output(lab: Path, capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """The output of a command, which must succeed."""
     with pytest.raises(SystemExit) as ended:
         main([*words, "--lab", str(lab)])
     assert not ended.value.code
@@ -35,14 +35,14 @@ def ask(lab: Path, capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 def test_status_counts_and_names_the_best(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The same facts for people and for machines."""
-    facts = json.loads(ask(lab, capsys, "status", "--json"))
+    facts = json.loads(output(lab, capsys, "status", "--json"))
     expected = {"trials": 5, "kept": 3, "discarded": 1, "crashed": 1, "baseline": 10.0, "best": 8.0}
     assert facts | expected == facts
     assert facts["running"] == "no"
-    assert "best:       8.0" in ask(lab, capsys, "status")
+    assert "best:       8.0" in output(lab, capsys, "status")
 
 
-def test_what_never_ran_is_no_crash(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_skipped_trial_is_no_crash(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A duplicate and an edit of nothing are skipped: counted apart, each with its reason."""
     lab = make_lab(tmp_path / "lab")
     with opened(lab) as study:
@@ -50,14 +50,14 @@ def test_what_never_ran_is_no_crash(tmp_path: Path, capsys: pytest.CaptureFixtur
         for _ in range(5):
             study.step(proposer)
         assert "5 trials: 2 kept, 0 discarded, 1 crashed, 2 skipped." in summary(study)
-    facts = json.loads(ask(lab, capsys, "status", "--json"))
+    facts = json.loads(output(lab, capsys, "status", "--json"))
     assert (facts["crashed"], facts["skipped"]) == (1, 2)
-    lines = ask(lab, capsys, "log").splitlines()
+    lines = output(lab, capsys, "log").splitlines()
     words = [w for line in lines[1:] for w in line.split() if w in ("keep", "crash", "skip")]
     assert words == ["keep", "keep", "skip", "crash", "skip"]
     assert lines[3].endswith("[no_change]")
-    assert "skip (no_change)" in ask(lab, capsys, "show", "2")
-    out = ask(lab, capsys, "report")
+    assert "skip (no_change)" in output(lab, capsys, "show", "2")
+    out = output(lab, capsys, "report")
     assert "2 skipped" in out
 
 
@@ -65,37 +65,37 @@ def test_log_lists_all_trials_or_the_kept_ones(
     lab: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A line each, oldest first, with the reason of a crash."""
-    lines = ask(lab, capsys, "log").splitlines()
+    lines = output(lab, capsys, "log").splitlines()
     assert [line.split()[0] for line in lines] == ["trial", "0", "1", "2", "3", "4"]
     assert lines[4].endswith("boom [failed]")
-    assert len(ask(lab, capsys, "log", "--kept").splitlines()) == 4
-    assert ask(lab, capsys, "log", "-n", "1").splitlines()[1].split()[0] == "4"
+    assert len(output(lab, capsys, "log", "--kept").splitlines()) == 4
+    assert output(lab, capsys, "log", "-n", "1").splitlines()[1].split()[0] == "4"
 
 
 def test_show_tells_how_a_trial_went(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Status, reason, attempt and the end of the log."""
-    out = ask(lab, capsys, "show", "3")
+    """Status, reason, run and the end of the log."""
+    out = output(lab, capsys, "show", "3")
     assert "crash (failed)" in out
     assert "RuntimeError: boom" in out
     assert "Traceback" in out
-    assert json.loads(ask(lab, capsys, "show", "4", "--json"))["value"] == 8.0
+    assert json.loads(output(lab, capsys, "show", "4", "--json"))["value"] == 8.0
 
 
 def test_diff_shows_what_changed(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Against the parent, or between two trials."""
-    out = ask(lab, capsys, "diff", "4")
+    out = output(lab, capsys, "diff", "4")
     assert "-SCORE = 9\n+SCORE = 8\n" in out
-    assert "-SCORE = 12\n+SCORE = 8\n" in ask(lab, capsys, "diff", "2", "4")
-    assert ask(lab, capsys, "diff", "0") == ""
+    assert "-SCORE = 12\n+SCORE = 8\n" in output(lab, capsys, "diff", "2", "4")
+    assert output(lab, capsys, "diff", "0") == ""
 
 
 def test_best_can_bring_its_files_into_the_lab(
     lab: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What stood there before is kept aside."""
-    assert "#4 score 8" in ask(lab, capsys, "best")
+    """The files that it replaces are saved in another folder."""
+    assert "#4 score 8" in output(lab, capsys, "best")
     (lab / "train.py").write_text("SCORE = 1 # not committed anywhere\n")
-    ask(lab, capsys, "best", "--restore")
+    output(lab, capsys, "best", "--restore")
     assert (lab / "train.py").read_text() == "SCORE = 8\n"
     replaced = lab / ".autoresearch" / "t" / "replaced" / "train.py"
     assert replaced.read_text() == "SCORE = 1 # not committed anywhere\n"
@@ -106,14 +106,14 @@ def test_export_writes_both_forms(
     lab: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """JSON lines hold everything; the table equals results.tsv."""
-    trials = [json.loads(line) for line in ask(lab, capsys, "export").splitlines()]
+    trials = [json.loads(line) for line in output(lab, capsys, "export").splitlines()]
     assert [trial["status"] for trial in trials] == ["keep", "keep", "discard", "crash", "keep"]
     assert trials[3]["attempts"][0]["reason"] == "failed"
-    ask(lab, capsys, "export", "--format", "tsv", "-o", str(tmp_path / "out.tsv"))
+    output(lab, capsys, "export", "--format", "tsv", "-o", str(tmp_path / "out.tsv"))
     assert (tmp_path / "out.tsv").read_text() == (lab / "results.tsv").read_text()
 
 
-def test_a_trial_that_is_not_there_is_answered_with_those_that_are(
+def test_an_unknown_trial_is_answered_with_the_known_numbers(
     lab: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Exit code 2 and the range of numbers."""
@@ -126,8 +126,8 @@ def test_a_trial_that_is_not_there_is_answered_with_those_that_are(
 def test_report_writes_page_and_pictures_and_draws_the_staircase(
     lab: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """The files are there, whole, and tell the same numbers as the terminal."""
-    out = ask(lab, capsys, "report", "-o", str(tmp_path / "out"))
+    """The files are there, whole, and show the same numbers as the terminal."""
+    out = output(lab, capsys, "report", "-o", str(tmp_path / "out"))
     page = (tmp_path / "out" / "report.html").read_text()
     assert "score 8" in page
     assert "boom" in page
@@ -141,5 +141,5 @@ def test_report_reads_any_results_file(
 ) -> None:
     """A bare results.tsv is enough; no lab is needed."""
     (tmp_path / "results.tsv").write_text((lab / "results.tsv").read_text())
-    ask(tmp_path, capsys, "report", "--results", str(tmp_path / "results.tsv"))
+    output(tmp_path, capsys, "report", "--results", str(tmp_path / "results.tsv"))
     assert (tmp_path / "report.html").exists()

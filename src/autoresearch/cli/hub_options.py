@@ -1,4 +1,4 @@
-"""The options of run that join a hub, and what status shows of it. Imported parts stay lazy."""
+"""The options of `run` for a hub, and the hub lines of `status`. swarm is imported when needed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OPTIONS = (
         type=click.Choice(["replicated", "claimed"]),
         default="replicated",
         show_default=True,
-        help="Which results of others are worth a run here.",
+        help="Results of others that are worth a run here.",
     ),
     click.option(
         "--hub-replicate",
@@ -35,26 +35,26 @@ _OPTIONS = (
         show_default=True,
         help="Share of the time for running others' results again.",
     ),
-    click.option("--platform", metavar="NAME", help="What the hub calls this machine."),
+    click.option("--platform", metavar="NAME", help="Name of this kind of machine at the hub."),
 )
 
 
 def hub_options(command: F) -> F:
-    """--hub and what belongs to it."""
+    """--hub and the options that belong to it."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
 @contextlib.contextmanager
-def maybe_joined(study: Study, note: Note, asked: dict[str, Any]) -> Iterator[Callable[[], None]]:
-    """Within: the study takes part in the hub that was asked for, if any; what to do between."""
-    if asked["hub"] is None:
+def joined_hub(study: Study, note: Note, options: dict[str, Any]) -> Iterator[Callable[[], None]]:
+    """Within: the study takes part in the hub, if any; yields a callback for between trials."""
+    if options["hub"] is None:
         yield lambda: None
         return
     from autoresearch.swarm.member import joined
 
-    settings = _settings(asked)
+    settings = _settings(options)
     with joined(study, settings, note) as member:
         who = f"as {settings.agent}, " if settings.agent else ""
         here = f"{who}on {settings.platform}"
@@ -62,38 +62,37 @@ def maybe_joined(study: Study, note: Note, asked: dict[str, Any]) -> Iterator[Ca
         yield member.between
 
 
-def check_asked(task: Task, asked: dict[str, Any], note: Note) -> None:
-    """Errors of what was asked for, before anything begins."""
-    if asked["hub"] is not None:
+def check_hub_options(task: Task, options: dict[str, Any], note: Note) -> None:
+    """Raise an error of the hub options before anything begins."""
+    if options["hub"] is not None:
         from autoresearch.swarm.member import check_hub
 
-        check_hub(task, _settings(asked), note)
+        check_hub(task, _settings(options), note)
 
 
-def shown_hubs(paths: StudyPaths) -> dict[str, object]:
-    """What status shows: each hub of the study, what waits for it, when it last answered."""
+def hub_status(paths: StudyPaths) -> dict[str, object]:
+    """For `status`: each hub of the study, the letters that wait for it, its last answer."""
     if not paths.hubs.is_dir():
         return {}
-    from autoresearch.swarm.outbox import OutboxStatus, standings
+    from autoresearch.swarm.outbox import OutboxStatus, outbox_statuses
 
-    def line(found: OutboxStatus) -> str:
+    def describe(found: OutboxStatus) -> str:
         last = "never" if found.last is None else f"{duration(time.time() - found.last)} ago"
         refused = f", {found.refused} refused ({found.why})" if found.refused else ""
         who = f" as {found.agent}" if found.agent else ""
         where = f"{found.url}, project {found.project}{who}"
         return f"{where}: {found.waiting} letters wait{refused}, last contact {last}"
 
-    told = [line(found) for found in standings(paths.hubs)]
-    return {"hub": "; ".join(told)} if told else {}
+    lines = [describe(found) for found in outbox_statuses(paths.hubs)]
+    return {"hub": "; ".join(lines)} if lines else {}
 
 
-def _settings(asked: dict[str, Any]) -> Any:
-    from agenthub.client import AgentHubError
-    from agenthub.client.config import config_path, membership
+def _settings(options: dict[str, Any]) -> Any:
+    from agenthub.client import AgentHubError, config_path, membership
     from autoresearch.swarm.settings import SwarmSettings, plain, this_platform
 
     try:
-        member = membership(asked["hub"])
+        member = membership(options["hub"])
     except AgentHubError as error:
         raise SwarmError(str(error)) from error
     if not member.key:
@@ -104,9 +103,9 @@ def _settings(asked: dict[str, Any]) -> Any:
     return SwarmSettings(
         member.url,
         member.key,
-        asked["hub_project"],
-        asked["hub_trust"],
-        asked["hub_replicate"],
-        plain(asked["platform"]) if asked["platform"] else this_platform(),
+        options["hub_project"],
+        options["hub_trust"],
+        options["hub_replicate"],
+        plain(options["platform"]) if options["platform"] else this_platform(),
         agent=member.agent,
     )
