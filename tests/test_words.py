@@ -143,7 +143,8 @@ PHRASES = (
         r"\battempts?\b(?![-.])",  # not attempt-0/run.log, a path
         "run",
         where=(LOOP, *PAGES_OF_LOOP),
-        but=("autoresearch/swarm/",),
+        # hubs have attempts; old ledgers had a table of that name
+        but=("autoresearch/swarm/", "autoresearch/store/ledger/schema.py"),
     ),
 )
 
