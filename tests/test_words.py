@@ -30,7 +30,7 @@ NAMED = {str(page.relative_to(ROOT)): page for page in PAGES}
 PAGES_OF_HUB = ("docs/hub.md", "deploy/README.md", "src/agenthub/README.md")
 PAGES_OF_LOOP = tuple(sorted({*NAMED} - {*PAGES_OF_HUB}))
 
-SQL = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP|PRAGMA|WITH)\b")
+SQL = re.compile(r"\b(SELECT|INSERT INTO|ALTER TABLE|CREATE TABLE|DELETE FROM|PRAGMA)\b")
 LOOP = "autoresearch/"
 HUB = "agenthub/"
 ANSWERS = ("autoresearch/cli/tried.py", "autoresearch/cli/mcp_server.py")  # `proof` is a JSON key
@@ -92,7 +92,8 @@ NAMES = (
     Name("proofs", "confirmations"),
     Name("confirm", "SequentialConfirmation", whole=True, kind="class"),
     Name("bench", "Evaluator; a verb: set_aside"),
-    Name("look", "RunRequest, request", where=DECIDING, whole=True),
+    Name("look", "RunRequest", whole=True, kind="class"),
+    Name("look", "request", where=("autoresearch/strategies/",), whole=True),
     Name("role", "purpose", where=DECIDING, whole=True),
     Name("draw", "seed_index", where=DECIDING),
     Name("anew", "recompute, rebuild, restart"),
@@ -137,12 +138,13 @@ PHRASES = (
     Phrase(r"\banchors?\b", "incumbent", where=("autoresearch/strategies/", *PAGES_OF_LOOP)),
     Phrase(r"\bproofs?\b", "confirmation", where=(LOOP, *PAGES_OF_LOOP)),
     Phrase(r"\b(un)?proven\b", "confirmed; unconfirmed", where=(LOOP, *PAGES_OF_LOOP)),
-    Phrase(r"\bprov(e|es|ed|ing)\b", "confirm; shows", where=(LOOP, *PAGES_OF_LOOP)),
+    Phrase(r"\bprov(e|es|ed|ing)\b", "confirm; shows", where=(*DECIDING, *PAGES_OF_LOOP)),
     Phrase(
         r"\battempts?\b(?![-.])",  # not attempt-0/run.log, a path
         "run",
         where=(LOOP, *PAGES_OF_LOOP),
-        but=("autoresearch/swarm/",),
+        # hubs have attempts; old ledgers had a table of that name
+        but=("autoresearch/swarm/", "autoresearch/store/ledger/schema.py"),
     ),
 )
 
@@ -209,7 +211,7 @@ def prose(source: str) -> Iterator[tuple[int, str]]:
             yield token.start[0], unquoted(token.string)
     for node in ast.walk(ast.parse(source)):
         text = node.value if isinstance(node, ast.Constant) else None
-        if isinstance(text, str) and " " in text and not SQL.match(text):
+        if isinstance(text, str) and " " in text and not SQL.search(text):
             yield node.lineno, unquoted(text)
 
 
