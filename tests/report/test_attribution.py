@@ -91,8 +91,8 @@ def test_what_was_proven_together_is_shared_by_what_each_had_shown(ledger: Ledge
     lab.edit(-9.0)
     for gain in (3.0, 1.0, 2.0, 1.0):
         lab.edit(gain, gain)
-    proof = lab.proof(8.0, 8.0, 8.0, 6.0)
-    (told,) = lab.at.proven
+    proof = lab.confirmation(8.0, 8.0, 8.0, 6.0)
+    (told,) = lab.at.confirmed
     assert (proof.status, told.steps) == (Status.KEEP, (1, 3, 4, 5, 6))
     claimed = told.claim.estimate
     shares = gains_by_trial(ledger)

@@ -164,7 +164,7 @@ def _shown(trial: Trial, task: Task, paths: StudyPaths, lines: int) -> str:
     said += [f"          {clean_line(f'{k}: {v}', DETAIL)}" for k, v in details.items() if v]
     for attempt in trial.runs:
         said.append(
-            f"attempt:  {attempt.number}: {_purpose(attempt)}{task.metric.name} "
+            f"run:      {attempt.number}: {_purpose(attempt)}{task.metric.name} "
             f"{number(attempt.value)}, seed {attempt.seed}, {duration(attempt.seconds)}, "
             f"{attempt.memory_gb:.1f} GiB, trust level {attempt.trust}, sandbox {attempt.sandbox}"
             f"{_load(attempt) if task.keep.noise == 'timing' else ''}"
@@ -185,7 +185,7 @@ def _load(attempt: Run) -> str:
 def _purpose(attempt: Run) -> str:
     """What a run was for, and of what, where that is not plain."""
     of = f" of {attempt.commit[:7]}" if attempt.commit else ""
-    return f"{attempt.role}{of}, " if of or attempt.role != SCREEN else ""
+    return f"{attempt.purpose}{of}, " if of or attempt.purpose != SCREEN else ""
 
 
 @click.command()

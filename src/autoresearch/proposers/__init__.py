@@ -79,7 +79,7 @@ class Proposal:
     tokens: int = 0  # of input and output together
     details: Mapping[str, str] = field(default_factory=dict)  # on record; `show` prints them
     fault: str = ""  # why the edit must not run, such as disk: the trial is a crash for that reason
-    again: bool = False  # run the parent as it is, whatever stands in the workspace: a control
+    rerun_parent: bool = False  # a control: run the parent, whatever stands in the workspace
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class Noop:
 
     def propose(self, workspace: Path, brief: Brief) -> Proposal:  # noqa: ARG002
         """The parent as it is, once more."""
-        return Proposal("control: the code as it is, run again", again=True)
+        return Proposal("control: the code as it is, run again", rerun_parent=True)
 
 
 class RandomLiteral:

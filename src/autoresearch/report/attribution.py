@@ -7,9 +7,9 @@ from dataclasses import replace
 from itertools import pairwise
 
 from autoresearch.report.proposer_stats import NOISE_ARM, ProposerStats
-from autoresearch.store.ledger import STEP, Ledger, State, Trial
-from autoresearch.strategies import PROVER
-from autoresearch.strategies.confirmation import Proven, SequentialConfirmation
+from autoresearch.store.ledger import Ledger, State, Status, Trial
+from autoresearch.strategies import CONFIRMER
+from autoresearch.strategies.confirmation import Confirmed, SequentialConfirmation
 
 CONTROLS = (NOISE_ARM, "random")  # that are controls wherever they propose
 
@@ -34,7 +34,7 @@ def earned(ledger: Ledger) -> tuple[ProposerStats, ...]:
         arms[trial.proposer] = replace(
             arm,
             trials=arm.trials + 1,
-            steps=arm.steps + (trial.reason == STEP),
+            steps=arm.steps + (trial.status is Status.TENTATIVE),
             kept=arm.kept + (trial.number in gains),
             gain=arm.gain + gains.get(trial.number, 0.0),
         )
@@ -54,7 +54,7 @@ def gains_by_trial(ledger: Ledger) -> Mapping[int, float]:
         return dict(_plain_gains(ledger))
     return {
         number: gain
-        for told in rule.standing(ledger).proven
+        for told in rule.standing(ledger).confirmed
         for number, gain in _shares(told).items()
     }
 
@@ -67,7 +67,7 @@ def _plain_gains(ledger: Ledger) -> Iterator[tuple[int, float]]:
             yield trial.number, ledger.metric.gain(trial.value, before.value)
 
 
-def _shares(told: Proven) -> Mapping[int, float]:
+def _shares(told: Confirmed) -> Mapping[int, float]:
     """A proven gain by the trials that it is made of."""
     if not told.steps:
         return {told.trial: told.claim.estimate}
@@ -80,7 +80,7 @@ def _shares(told: Proven) -> Mapping[int, float]:
 
 def _is_experiment(trial: Trial) -> bool:
     done = trial.state is State.APPLIED
-    return done and not trial.is_baseline and trial.proposer != PROVER
+    return done and not trial.is_baseline and trial.proposer != CONFIRMER
 
 
 def _asked_for(controls: str) -> set[str]:

@@ -38,7 +38,7 @@ def _own_findings(ledger: Ledger) -> Iterator[Finding]:
         yield Finding("noise", number(Noise.pooled([values]).sd), remark)
     yield Finding("gain that the study claims", signed(claimed_gain(ledger)))
     if (rule := SequentialConfirmation.of(ledger)) is not None:
-        for told in rule.standing(ledger).proven:
+        for told in rule.standing(ledger).confirmed:
             claim = told.claim
             remark = f"proven on fresh seeds; {signed(claim.low)} to {signed(claim.high)}"
             yield Finding(f"of it by #{told.trial}", signed(claim.estimate), remark)

@@ -42,7 +42,7 @@ class Again:
 
     def run(self, duty: Duty) -> str:
         """Run what was promised and write what it gave; in words."""
-        folder = self.study.paths.again / PLACE / str(duty.result)
+        folder = self.study.paths.extra_runs / PLACE / str(duty.result)
         done = [run for run in read_runs(folder) if run.tree == duty.tree][: self.settings.runs]
         while len(done) < self.settings.runs and not self.study.ending:
             done.append(self._once(duty, folder))
@@ -59,7 +59,7 @@ class Again:
     def _once(self, duty: Duty, folder: Path) -> ExtraRun:
         """One run, on a seed that whoever claims the result cannot have prepared for."""
         seed = secrets.randbelow(MOST_SEED)
-        attempt = self.study.measure(duty.commit, seed, folder / str(seed) / "run.log").attempt
+        attempt = self.study.measure(duty.commit, seed, folder / str(seed) / "run.log").run
         spent = float(self.outbox.fact(SPENT, "0")) + attempt.seconds
         self.outbox.note(SPENT, f"{spent:.3f}")
         run = ExtraRun(duty.tree, seed, attempt.value, {}, attempt.reason, attempt.seconds)
