@@ -99,7 +99,9 @@ def test_a_run_climbs_proves_and_tells_it_in_words(
     lab, out = climbed
     assert "#0 runs (noise: itself, seed 1): baseline" in out
     assert "#1   step    score" in out
-    assert "runs (confirm: the incumbent, seed 10): confirmation of #1 score 40, #2 score 30, " in out
+    assert (
+        "runs (confirm: the incumbent, seed 10): confirmation of #1 score 40, #2 score 30, " in out
+    )
     assert "2 kept, 5 steps, 2 discarded, 0 crashed. score 49.767759 → 0.312075" in out
 
     call(lab, "log", "--tag", "t")
@@ -140,7 +142,10 @@ def test_the_record_of_a_proof_is_whole(climbed: tuple[Path, str], capsys: Capsy
     assert all(isinstance(a["load"], float) for a in proof)
     assert (trials[1]["lines"], trials[1]["nodes"]) == (0, 0)
     table = (lab / "results.tsv").read_text().splitlines()
-    assert [line.split("\t")[3] for line in table[1:]] == [t["status"] for t in trials]
+    written = [str(Status(trial["status"]).public) for trial in trials]
+    assert [line.split("\t")[3] for line in table[1:]] == written
+    assert {trial["status"] for trial in trials} == {"keep", "tentative", "discard"}
+    assert set(written) == {"keep", "discard"}
     with read_study(Task.load(lab)) as (ledger, paths, repository):
         assert all(f.good for f in examine_study(Task.load(lab), ledger, paths, repository))
 
