@@ -21,7 +21,7 @@ from pathlib import Path
 
 from autoresearch.lab.task import Task
 from autoresearch.store.git import Git
-from autoresearch.store.ledger import STEP, Ledger, Run, State, Status, Trial
+from autoresearch.store.ledger import Ledger, Run, State, Status, Trial
 from autoresearch.study.brief import CHARACTERS, RECENT, make_brief
 
 BOUND = 200.0  # ms, with 1,000 trials
@@ -75,8 +75,9 @@ def add(ledger: Ledger, parent: str, commit: str, *, kept: bool, crashed: bool) 
     attempt = Run(0, number, 300.0, 0, value, 4.0, reason=reason, numbers=numbers)
     trial = ledger.measure_run(ledger.add_run(trial, attempt), attempt)
     status = Status.KEEP if kept else Status.CRASH if crashed else Status.DISCARD
-    step = STEP if status is Status.DISCARD and number % 15 == 1 else reason
-    trial = ledger.advance(trial, State.DECIDED, status=status, reason=step)
+    if status is Status.DISCARD and number % 15 == 1:
+        status, reason = Status.TENTATIVE, ""
+    trial = ledger.advance(trial, State.DECIDED, status=status, reason=reason)
     ledger.advance(trial, State.APPLIED)
 
 

@@ -278,7 +278,12 @@ def unpublished(hub: HubProcess, lab: Path, agent: str) -> list[str]:
         seen = (mine[0]["status"], mine[0]["value"], commit["tree"], commit["role"])
         role = "frontier" if kept or commit["role"] == "frontier" else "attempt"
         value = trial.value if trial.status and trial.status.value != "crash" else None
-        wanted = (str(trial.status), value, git.lab_tree(trial.commit), role)
+        wanted = (
+            str(trial.status and trial.status.public),
+            value,
+            git.lab_tree(trial.commit),
+            role,
+        )
         if seen != wanted:
             wrong.append(f"trial {trial.number}: {seen}, not {wanted}")
     if [row["seed"] for row in rows] != [trial.own[0].seed for trial in ran]:

@@ -91,7 +91,7 @@ def outcome(lab: Path) -> dict[str, str]:
     trials = [json.loads(line) for line in said.splitlines()]
     clocks = ("created", "seconds", "memory_gb", "load")
     for trial in trials:
-        for record in (trial, *trial["attempts"]):
+        for record in (trial, *trial["runs"]):
             for clock in clocks:
                 record.pop(clock, None)
     refs = subprocess.run(["git", "show-ref"], cwd=lab, capture_output=True, check=True).stdout

@@ -5,7 +5,7 @@ four `kill -9` of the loop in the middle of a run. Its dump must be the same, by
 whichever version wrote it: states, statuses and purposes are written in the words of schema 3.
 
     python benchmarks/faults/record.py > tests/fixtures/study-40.dump
-    python benchmarks/faults/record.py --fixture tests/fixtures/schema3  (with the old version alone)
+    python benchmarks/faults/record.py --fixture tests/fixtures/schema3  (old version only)
     python benchmarks/faults/record.py --from tests/fixtures/schema3     (goes on from there)
 """
 
@@ -74,7 +74,7 @@ PLAN: tuple[float | str, ...] = (
 KILLS = (2042, 9044, 24044, 35070)  # seeds of the runs in which the loop is killed
 OPEN = 2  # of them, the one while a stack is open: there the fixture is taken
 
-# ---- the study ----------------------------------------------------------------------------------
+# ---- the study -----------------------------------------------------------------------------------
 
 
 def edited(text: str, what: float | str, number: int) -> str:
@@ -146,7 +146,7 @@ def _is_new() -> bool:
     return importlib.util.find_spec("autoresearch.lab") is not None
 
 
-# ---- starting and killing it ----------------------------------------------------------------------
+# ---- starting and killing it ---------------------------------------------------------------------
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -202,7 +202,7 @@ def finish(lab: Path) -> None:
         raise SystemExit(f"the study did not come to its end:\n{printed}")
 
 
-# ---- what is left of it ---------------------------------------------------------------------------
+# ---- what is left of it --------------------------------------------------------------------------
 
 CLOCKS = {"created", "seconds", "load", "memory_gb", "at"}
 OLD_WORDS = {
@@ -276,7 +276,7 @@ def verdicts(lab: Path) -> list[list[Any]]:
     return found
 
 
-# ---- the fixture: a study that an old version left, with an open stack and an unfinished run -------
+# ---- the fixture: a study that an old version left, with an open stack and an unfinished run -----
 
 
 def write_fixture(lab: Path, folder: Path) -> None:

@@ -9,13 +9,13 @@ from statistics import fmean
 from worlds import Machine
 
 from autoresearch.strategies.screening_test import (
+    Confirmation,
     Level,
     Noise,
-    Proof,
     Rule,
     alpha_for,
+    assess,
     claim,
-    decide,
     screen,
     stack_due,
 )
@@ -35,9 +35,9 @@ class Outcome:
     false: int = 0  # kept edits in a keep that as a whole gained nothing
     trials: int = 0
     runs: int = 0
-    proofs: int = 0
-    proven: int = 0
-    covered: int = 0  # proven claims whose interval holds the truth
+    confirmations: int = 0
+    confirmed: int = 0
+    covered: int = 0  # claims whose interval holds the truth
 
 
 @dataclass(frozen=True)
@@ -107,14 +107,14 @@ def _kept(outcome: Outcome, effect: float) -> None:
 
 @dataclass
 class Stacks:
-    """A study under the package's own rule: the tip climbs on hope, the anchor on proof."""
+    """A study under the package's rule: steps move the tip, confirmations the incumbent."""
 
     machine: Machine
     rule: Rule
     outcome: Outcome = field(default_factory=Outcome)
     tip: float = 0.0
     effects: list[float] = field(default_factory=list)
-    proofs: list[Proof] = field(default_factory=list)
+    confirmations: list[Confirmation] = field(default_factory=list)
     open_at: int = 0
     quiet: int = 0
 
@@ -124,29 +124,29 @@ class Stacks:
         self.level = self.incumbent_level = Level.of(runs)
 
     def study(self, limit: Limit) -> Outcome:
-        """Trial after trial; the last runs are for a proof of what is still tentative."""
+        """Trial after trial; the last runs are to confirm what is still tentative."""
         last = replace(limit, runs=limit.runs - 2 * (self.rule.pairs + 1))
         while not last.reached(self.machine, self.outcome):
             self.outcome.trials += 1
             self.quiet += 1
             if self.stepped() and stack_due(len(self.effects), self.rule, open_at=self.open_at):
-                self.prove()
+                self.confirm()
             if self.quiet >= self.rule.refresh:
                 self.level = self.level.seen(self.machine.run(self.tip), self.rule)
                 self.quiet = 0
         if len(self.effects) > self.open_at:
-            self.prove()
+            self.confirm()
         return ended(self.machine, self.outcome)
 
     def stepped(self) -> bool:
         """One trial; True when it became the tip."""
         effect, gains = self.machine.propose(), []
-        verdict = "again"
-        while verdict == "again":
+        answer = "again"
+        while answer == "again":
             gains.append(self.machine.run(self.tip + effect) - self.level.value)
             decision = screen(gains, self.noise, self.rule)
-            verdict = decision.verdict
-        if verdict != "keep":
+            answer = decision.answer
+        if answer != "keep":
             return False
         self.level = self.level.stepped(decision.estimate, self.noise, self.rule)
         self.tip += effect
@@ -154,43 +154,43 @@ class Stacks:
         self.quiet = 0
         return True
 
-    def prove(self) -> None:
-        """Tip against anchor, in pairs, until the rule decides."""
-        now = Proof(self.outcome.trials, len(self.effects))
-        alpha = alpha_for(now.trials, now.steps, self.proofs, self.rule)
-        self.proofs.append(now)
-        self.outcome.proofs += 1
+    def confirm(self) -> None:
+        """Tip against incumbent, in pairs, until the rule decides."""
+        now = Confirmation(self.outcome.trials, len(self.effects))
+        alpha = alpha_for(now.trials, now.steps, self.confirmations, self.rule)
+        self.confirmations.append(now)
+        self.outcome.confirmations += 1
         pairs: list[tuple[float, float]] = []
-        verdict = "again"
-        while verdict == "again":
+        answer = "again"
+        while answer == "again":
             pairs.append(self.pair(len(pairs)))
             differences = [new - old for new, old in pairs]
-            verdict = decide(differences, self.noise, self.rule, alpha).verdict
+            answer = assess(differences, self.noise, self.rule, alpha).answer
         noise = self.noise
         self.noise = noise.joined([d / ROOT2 for d in differences])
-        self.settle(verdict, pairs, noise, alpha)
+        self.settle(answer, pairs, noise, alpha)
 
     def settle(
-        self, verdict: str, pairs: list[tuple[float, float]], noise: Noise, alpha: float
+        self, answer: str, pairs: list[tuple[float, float]], noise: Noise, alpha: float
     ) -> None:
-        """Anchor to tip, tip to anchor, or climb on."""
-        if verdict == "keep":
+        """Move the incumbent to the tip, the tip back to it, or neither."""
+        if answer == "keep":
             extra = [self.pair(len(pairs))]
             self.claim([n - o for n, o in pairs], [n - o for n, o in extra], noise, alpha)
             pairs = pairs + extra
         for new, old in pairs:
             self.level = self.level.seen(new, self.rule)
             self.incumbent_level = self.incumbent_level.seen(old, self.rule)
-        if verdict == "keep":
+        if answer == "keep":
             self.incumbent_level = self.level
-        if verdict == "open" and self.rule.steps > 1:
+        if answer == "open" and self.rule.steps > 1:
             self.open_at = len(self.effects)
         else:
             self.tip, self.level = self.outcome.true, self.incumbent_level
             self.effects, self.open_at = [], 0
 
     def pair(self, number: int) -> tuple[float, float]:
-        """Tip and anchor, in the order A-B-B-A."""
+        """Tip and incumbent, in the order A-B-B-A."""
         if number % 2:
             old = self.machine.run(self.outcome.true)
             return self.machine.run(self.tip), old
@@ -199,11 +199,11 @@ class Stacks:
     def claim(
         self, differences: list[float], extra: list[float], noise: Noise, alpha: float
     ) -> None:
-        """Count what was proven."""
+        """Count what was confirmed."""
         told = claim(differences, extra, noise, self.rule, alpha)
         gained = self.tip - self.outcome.true
         self.outcome.claimed += told.estimate
-        self.outcome.proven += 1
+        self.outcome.confirmed += 1
         self.outcome.covered += told.low <= gained <= told.high
         self.outcome.keeps += len(self.effects)
         self.outcome.idle += sum(effect <= 0 for effect in self.effects)

@@ -202,7 +202,7 @@ def test_a_cheater_gains_nothing(arena: Arena, name: str) -> None:
     """It crashes with the reason, or is recorded at what it is worth; nothing around it changes."""
     before = hashes(arena.cache)
     trial, log = arena.run(name)
-    (attempt,), fate = trial.attempts, FATES[name]
+    (attempt,), fate = trial.runs, FATES[name]
     assert (attempt.reason, attempt.trust) == (fate.reason, "judge"), (attempt, log)
     assert fate.told in attempt.detail + log, (attempt, log)
     if fate.reason:
@@ -230,8 +230,8 @@ def test_an_honest_candidate_passes(arena: Arena) -> None:
     """The probes and limits let through who does nothing wrong; its times are in the record."""
     trial, _ = arena.run("honest")
     assert trial.status in ("keep", "discard")
-    assert trial.attempts[0].value == pytest.approx(arena.honest, rel=0.25)
-    numbers = trial.attempts[0].numbers
+    assert trial.runs[0].value == pytest.approx(arena.honest, rel=0.25)
+    numbers = trial.runs[0].numbers
     assert 1.0 <= numbers["judge_training_seconds"] < 3.0
     assert 0 < numbers["judge_warm_up_seconds"] < 7.0
     assert abs(numbers["judge_blind_gap"]) < 0.6
@@ -248,28 +248,28 @@ def test_weights_do_not_survive_a_trial(arena: Arena) -> None:
 def test_answers_rewritten_while_they_are_read(arena: Arena) -> None:
     """Whichever moment the judge reads, it reads logits: no mixture of them is worth more."""
     trial, log = arena.run("rewrites_answers")
-    value = trial.attempts[0].value
+    value = trial.runs[0].value
     assert value is None or value > arena.honest, log
 
 
 def test_a_seed_of_its_own_is_not_seen(arena: Arena) -> None:
     """A limit: seeds fished for within the budget cost budget, and are not forbidden otherwise."""
     trial, _ = arena.run("other_seed")
-    assert trial.attempts[0].reason == ""
-    assert trial.attempts[0].numbers["judge_training_seconds"] >= 1.0
+    assert trial.runs[0].reason == ""
+    assert trial.runs[0].numbers["judge_training_seconds"] >= 1.0
 
 
 def test_weights_smuggled_in_after_the_start_are_not_seen(arena: Arena) -> None:
     """A limit: what a file carries in a literal is in the diff, and its score is a true one."""
     trial, _ = arena.run("smuggled_after_the_start")
-    assert trial.attempts[0].reason == ""
-    assert trial.attempts[0].value is not None
+    assert trial.runs[0].reason == ""
+    assert trial.runs[0].value is not None
 
 
 def test_who_remembers_every_question_is_not_stopped(arena: Arena) -> None:
     """A limit: who answers alike wherever two rows begin alike passes; the record shows it."""
     trial, _ = arena.run("remembers_questions")
-    assert trial.attempts[0].reason == ""
-    assert trial.attempts[0].value is not None
-    assert trial.attempts[0].value < arena.honest / 2
-    assert trial.attempts[0].numbers["judge_blind_gap"] > 0.7
+    assert trial.runs[0].reason == ""
+    assert trial.runs[0].value is not None
+    assert trial.runs[0].value < arena.honest / 2
+    assert trial.runs[0].numbers["judge_blind_gap"] > 0.7

@@ -108,7 +108,7 @@ def test_export_writes_both_forms(
     """JSON lines hold everything; the table equals results.tsv."""
     trials = [json.loads(line) for line in output(lab, capsys, "export").splitlines()]
     assert [trial["status"] for trial in trials] == ["keep", "keep", "discard", "crash", "keep"]
-    assert trials[3]["attempts"][0]["reason"] == "failed"
+    assert trials[3]["runs"][0]["reason"] == "failed"
     output(lab, capsys, "export", "--format", "tsv", "-o", str(tmp_path / "out.tsv"))
     assert (tmp_path / "out.tsv").read_text() == (lab / "results.tsv").read_text()
 

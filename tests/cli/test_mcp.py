@@ -218,7 +218,7 @@ def test_a_study_that_another_process_runs_is_left_alone(lab: Path) -> None:
     git(lab, "commit", "-qam", "slow")
     words = [sys.executable, "-m", "autoresearch", "run", "--tag", "t", "--lab", str(lab)]
     loop = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    log = lab / ".autoresearch" / "t" / "trials" / "0" / "attempt-0" / "run.log"
+    log = lab / ".autoresearch" / "t" / "trials" / "0" / "run-0" / "run.log"
     try:
         wait_for(lambda: log.exists())
 

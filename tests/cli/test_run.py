@@ -116,7 +116,7 @@ def test_a_run_killed_at_any_instant_goes_on_as_if_nothing_had_happened(tmp_path
 def asleep(lab: Path, *words: str) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
     """A run whose first trial sleeps, and all processes below it."""
     process = start(lab, "run", "--agent", "tiny_agents:Sleeper", "--tag", "t", *words)
-    log = lab / ".autoresearch" / "t" / "trials" / "1" / "attempt-0" / "run.log"
+    log = lab / ".autoresearch" / "t" / "trials" / "1" / "run-0" / "run.log"
     wait_for(lambda: log.exists() and "asleep" in log.read_text())
     return process, psutil.Process(process.pid).children(recursive=True)
 

@@ -44,7 +44,7 @@ def task(tmp_path: Path) -> Task:
 
 
 def measure(task: Task, output: str | bytes | None, execution: Execution = GOOD) -> Run:
-    """What an attempt with this output is worth."""
+    """What a run with this output is worth."""
     log = task.folder / "run.log"
     if output is not None:
         log.write_bytes(output.encode() if isinstance(output, str) else output)
@@ -78,9 +78,9 @@ def measure(task: Task, output: str | bytes | None, execution: Execution = GOOD)
 )
 def test_a_number_is_found(task: Task, output: str | bytes, value: float) -> None:
     """The metric's last line counts, through progress bars, colours, rubbish and any line end."""
-    attempt = measure(task, output)
-    assert (attempt.value, attempt.reason, attempt.detail) == (value, "", "")
-    assert (attempt.exit_code, attempt.seconds, attempt.seed) == (0, 2.0, 42)
+    run = measure(task, output)
+    assert (run.value, run.reason, run.detail) == (value, "", "")
+    assert (run.exit_code, run.seconds, run.seed) == (0, 2.0, 42)
 
 
 @pytest.mark.parametrize(
@@ -108,9 +108,9 @@ def test_no_usable_number_has_a_reason(
     task: Task, output: str | None, reason: str, said: str
 ) -> None:
     """A command that ended well without a usable number says what was seen instead."""
-    attempt = measure(task, output)
-    assert (attempt.value, attempt.reason) == (None, reason)
-    assert said in attempt.detail
+    run = measure(task, output)
+    assert (run.value, run.reason) == (None, reason)
+    assert said in run.detail
 
 
 @pytest.mark.parametrize(
@@ -122,10 +122,10 @@ def test_a_number_of_a_failed_run_does_not_count(
     task: Task, execution: Execution, reason: str
 ) -> None:
     """Whoever printed a good number and then failed has none, but what it printed is on record."""
-    attempt = measure(task, "val_bpb: 1.5\nbye\n", execution)
-    assert (attempt.value, attempt.reason) == (None, reason)
-    assert attempt.numbers == {"val_bpb": 1.5}
-    assert attempt.detail
+    run = measure(task, "val_bpb: 1.5\nbye\n", execution)
+    assert (run.value, run.reason) == (None, reason)
+    assert run.numbers == {"val_bpb": 1.5}
+    assert run.detail
 
 
 # ---- a reason ----------------------------------------------------------------------------------
@@ -159,8 +159,8 @@ def test_a_failure_is_told_in_its_own_words(
     task: Task, output: str, execution: Execution, reason: str, detail: str
 ) -> None:
     """The log's FAIL line, else its last line, with how the command ended."""
-    attempt = measure(task, output, execution)
-    assert (attempt.reason, attempt.detail) == (reason, detail)
+    run = measure(task, output, execution)
+    assert (run.reason, run.detail) == (reason, detail)
 
 
 @pytest.mark.parametrize("execution", [FAILED, KILLED], ids=["failed", "killed"])
@@ -181,9 +181,9 @@ def test_a_failure_is_told_in_its_own_words(
 )
 def test_out_of_memory_is_called_by_its_name(task: Task, words: str, execution: Execution) -> None:
     """The words that frameworks use for it, near the end of the log, make the reason oom."""
-    attempt = measure(task, f"step 1\n{words}\n  some more\n  of a trace\n", execution)
-    assert attempt.reason == "oom"
-    assert attempt.detail.startswith(words[:40])
+    run = measure(task, f"step 1\n{words}\n  some more\n  of a trace\n", execution)
+    assert run.reason == "oom"
+    assert run.detail.startswith(words[:40])
 
 
 def test_out_of_memory_that_was_survived_is_no_reason(task: Task) -> None:
@@ -215,9 +215,9 @@ def test_memory_is_the_accelerators_where_one_was_used(
     task: Task, output: str, memory: float
 ) -> None:
     """The printed peak counts when it is a possible one, else what the executor sampled."""
-    attempt = measure(task, output)
-    assert attempt.memory_gb == memory
-    assert attempt.value == 1.5
+    run = measure(task, output)
+    assert run.memory_gb == memory
+    assert run.value == 1.5
 
 
 @pytest.mark.parametrize("printed", ["nan", "inf", "-inf", "-1", "1e308", "9" * 400, "0"])
@@ -295,9 +295,9 @@ def test_no_text_escapes_cleaning(text: str, limit: int) -> None:
 
 def test_a_long_line_is_cut(task: Task) -> None:
     """A megabyte on one line becomes a detail of bounded length that ends in an ellipsis."""
-    attempt = measure(task, "é" * 1_000_000, FAILED)
-    assert len(attempt.detail) <= DETAIL
-    assert attempt.detail.endswith("…")
+    run = measure(task, "é" * 1_000_000, FAILED)
+    assert len(run.detail) <= DETAIL
+    assert run.detail.endswith("…")
 
 
 def test_a_line_as_long_as_the_log_is_not_taken_into_memory(task: Task) -> None:
@@ -314,8 +314,8 @@ def test_a_line_as_long_as_the_log_is_not_taken_into_memory(task: Task) -> None:
 
 def test_the_detail_of_a_hostile_log_is_harmless(task: Task) -> None:
     """What a log says about its failure reaches people without its escape sequences."""
-    attempt = measure(task, "\x1b]0;pwned\x07\x1b[2JFAIL: \u202eno\x00pe\x1b[0m\n", FAILED)
-    assert attempt.detail == "FAIL: nope (exit code 1)"
+    run = measure(task, "\x1b]0;pwned\x07\x1b[2JFAIL: \u202eno\x00pe\x1b[0m\n", FAILED)
+    assert run.detail == "FAIL: nope (exit code 1)"
 
 
 def test_a_tail_knows_the_lines_of_a_terminal(tmp_path: Path) -> None:

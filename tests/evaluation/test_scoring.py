@@ -7,7 +7,6 @@ import json
 import os
 import sys
 import tempfile
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -151,7 +150,7 @@ def tried(lab: Path, text: str) -> Trial:
 
 
 def outcome(trial: Trial) -> tuple[str, str, float | None]:
-    """Status, the attempt's reason, and its number."""
+    """Status, the run's reason, and its number."""
     return str(trial.status), trial.runs[0].reason, trial.runs[0].value
 
 
@@ -162,11 +161,11 @@ def test_the_score_commands_number_counts(scored: Path) -> None:
     """It is said on descriptor 3; what it prints, and what the run printed, is for people."""
     text = LEAVES.format(text='{"metric": 9, "numbers": {"n": 3}}') + "    print('loss: 0.5')\n"
     trial = tried(scored, text)
-    (attempt,) = trial.runs
+    (run,) = trial.runs
     assert outcome(trial) == ("keep", "", 9.0)
-    assert attempt.trust == "score"
-    assert attempt.numbers["n"] == 3.0
-    assert attempt.detail == "it printed 0.5; the score found 9"
+    assert run.trust == "score"
+    assert run.numbers["n"] == 3.0
+    assert run.detail == "it printed 0.5; the score found 9"
 
 
 def test_a_verdict_in_the_named_file(tmp_path: Path, mark: str) -> None:
@@ -282,12 +281,9 @@ def test_a_judge_that_leaves_something_behind(judged: Path) -> None:
     assert trial.runs[0].reason == "silence"
 
 
-def test_a_run_that_nobody_hears_of_ends_quickly(judged: Path) -> None:
-    """A judge to whom nobody came does not make the loop wait."""
-    tried(judged, said("8"))
-    began = time.monotonic()
+def test_a_judge_whose_client_never_connected_is_woken(judged: Path) -> None:
+    """It accepts a connection and says so; a judge left waiting is killed, which is no_verdict."""
     trial = tried(judged, "def main():\n    print('loss: 0.1')\n")
-    assert time.monotonic() - began < 5.0
     assert outcome(trial) == ("crash", "silence", None)
 
 

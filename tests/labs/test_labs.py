@@ -49,7 +49,7 @@ def test_nanogpt_trains_and_is_scored_from_nothing(tmp_path: Path) -> None:
     assert experiment["status"] in ("keep", "discard"), experiment
     for trial in (baseline, experiment):
         assert 1.5 < trial["value"] < 4.0  # type: ignore[operator]
-    numbers = baseline["attempts"][0]["numbers"]  # type: ignore[index]
+    numbers = baseline["runs"][0]["numbers"]  # type: ignore[index]
     assert {"val_bpb", "training_seconds", "total_seconds", "peak_vram_mb", "num_steps"} <= set(
         numbers
     )

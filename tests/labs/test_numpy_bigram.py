@@ -81,7 +81,7 @@ def test_a_study_of_five_trials_finds_something_better(cache: Path, tmp_path: Pa
     run(lab, "-m", "autoresearch", "run", "--trials", "5", **env)
     found = trials(lab)
     assert {trial["status"] for trial in found} <= {"keep", "discard"}, found
-    assert all(trial["attempts"][0]["trust"] == "judge" for trial in found)
+    assert all(trial["runs"][0]["trust"] == "judge" for trial in found)
     best = [trial for trial in found if trial["status"] == "keep"][-1]
     assert best["value"] < found[0]["value"] - 0.3
     assert git(lab, "status", "--porcelain") == ""
@@ -95,8 +95,8 @@ def test_a_network_trains_for_the_budget_and_no_longer(lab: Path) -> None:
     """
     trial = tried(lab, constants.replace(SCRIPT, {"MODEL": "mlp"}))
     assert (trial["status"], trial["reason"]) == ("discard", "step"), trial
-    assert [attempt["role"] for attempt in trial["attempts"]] == ["screen"] * 2 + ["noise"] * 2
-    numbers = trial["attempts"][0]["numbers"]
+    assert [run["purpose"] for run in trial["runs"]] == ["screen"] * 2 + ["noise"] * 2
+    numbers = trial["runs"][0]["numbers"]
     assert 1.0 <= numbers["judge_training_seconds"] < 2.0
     assert numbers["judge_first_nats"] == pytest.approx(math.log(256))
     assert trial["value"] < trials(lab)[0]["value"] - 0.2
@@ -206,23 +206,23 @@ def test_a_cheat_is_a_crash_that_says_why(lab: Path, cheat: str, reason: str, wo
     """What breaks the rules has no number, and its reason in the record."""
     trial = tried(lab, edited(cheat))
     assert (trial["status"], trial["reason"]) == ("crash", reason), trial
-    assert word in trial["attempts"][0]["detail"]
+    assert word in trial["runs"][0]["detail"]
 
 
 def test_what_a_run_prints_is_not_its_score(lab: Path) -> None:
     """The judge's number counts; a different printed one is reported."""
     trial = tried(lab, edited(PRINTS_ANOTHER))
     assert trial["value"] > 2.0
-    assert "it printed 0.5" in trial["attempts"][0]["detail"]
+    assert "it printed 0.5" in trial["runs"][0]["detail"]
 
 
 def test_a_run_cannot_open_the_answers(lab: Path) -> None:
     """In a sandbox the judge's part of the data is not there."""
     trial = tried(lab, edited(READS_THE_ANSWERS))
-    if trial["attempts"][0]["sandbox"] == "none":
+    if trial["runs"][0]["sandbox"] == "none":
         pytest.skip("this machine has no sandbox")
     assert trial["status"] == "crash", trial
-    assert "data are not ready" in trial["attempts"][0]["detail"]
+    assert "data are not ready" in trial["runs"][0]["detail"]
 
 
 def bigram_by_hand(folder: Path, prior: float = 4.0) -> tuple[Any, float]:

@@ -191,7 +191,7 @@ def test_whatever_stands_in_the_workspace_again_means_the_parent(tmp_path: Path)
 
     def step(workspace: Path, _: Brief) -> Proposal:
         (workspace / "train.py").write_text("SCORE = 1\n")
-        return Proposal("sly", again=True)
+        return Proposal("sly", rerun_parent=True)
 
     with opened(make_lab(tmp_path / "lab")) as study:
         study.baseline()

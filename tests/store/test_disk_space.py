@@ -49,7 +49,7 @@ def test_a_disk_below_the_floor_is_refused_with_what_to_do(tmp_path: Path) -> No
 
 
 def test_a_gpu_is_waited_for_until_its_memory_is_back(smi: Path) -> None:
-    """Memory above the baseline holds the next attempt back, as long as it takes."""
+    """Memory above the baseline holds the next run back, as long as it takes."""
     waits: list[float] = []
 
     def sleep(seconds: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -20,7 +21,16 @@ from hypothesis import strategies as st
 
 from autoresearch.errors import LedgerError
 from autoresearch.lab.metric import Metric
-from autoresearch.store.ledger import SCHEMA_VERSION, Ledger, Run, Spend, State, Status, Trial
+from autoresearch.store.ledger import (
+    CONFIRM,
+    SCHEMA_VERSION,
+    Ledger,
+    Run,
+    Spend,
+    State,
+    Status,
+    Trial,
+)
 
 METRIC = Metric("val_bpb")
 BASE = "b" * 40
@@ -39,8 +49,8 @@ def ledger(path: Path) -> Iterator[Ledger]:
         yield made
 
 
-def attempt(number: int = 0, value: float | None = 1.5, **other: Any) -> Run:
-    """An attempt that has a number, or crashed."""
+def made_run(number: int = 0, value: float | None = 1.5, **other: Any) -> Run:
+    """A run that has a number, or crashed."""
     defaults = {"seed": 42, "seconds": 2.5, "exit_code": 0, "memory_gb": 0.25}
     reason = "" if value is not None else "failed"
     return Run(number, value=value, **{"reason": reason, **defaults, **other})
@@ -52,8 +62,8 @@ def advanced(ledger: Ledger, trial: Trial, to: State) -> Trial:
         if state is State.COMMITTED:
             made = f"commit-{trial.number}"
             trial = ledger.advance(trial, state, commit=made, tree=f"tree-{trial.number}")
-        elif state is State.RAN:
-            trial = ledger.add_run(trial, attempt(len(trial.runs), None))
+        elif state is State.EXECUTED:
+            trial = ledger.add_run(trial, made_run(len(trial.runs), None))
         elif state is State.DECIDED:
             trial = ledger.advance(trial, state, status=Status.CRASH, reason="failed")
         else:
@@ -68,8 +78,8 @@ def finished(
     trial = advanced(ledger, ledger.add(Trial(0, parent, "a note", "hand")), State.PROPOSED)
     commit = BASE if trial.number == 0 else f"commit-{trial.number}"
     trial = ledger.advance(trial, State.COMMITTED, commit=commit, tree=f"t-{commit}", code=code)
-    trial = ledger.add_run(ledger.advance(trial, State.RUNNING), attempt(0, None))
-    trial = ledger.measure_run(trial, attempt(0, value))
+    trial = ledger.add_run(ledger.advance(trial, State.RUNNING), made_run(0, None))
+    trial = ledger.measure_run(trial, made_run(0, value))
     return ledger.advance(ledger.advance(trial, State.DECIDED, status=status), State.APPLIED)
 
 
@@ -77,8 +87,8 @@ def finished(
 
 LEGAL = {
     ("proposed", "committed"), ("proposed", "decided"), ("committed", "running"),
-    ("running", "running"), ("running", "ran"), ("ran", "judged"), ("judged", "running"),
-    ("judged", "decided"), ("decided", "applied"),
+    ("running", "running"), ("running", "executed"), ("executed", "measured"),
+    ("measured", "running"), ("measured", "decided"), ("decided", "applied"),
 }  # fmt: skip
 
 
@@ -98,7 +108,7 @@ def test_a_trial_goes_only_where_the_line_leads(ledger: Ledger, start: State, to
 
 @pytest.mark.parametrize(
     ("start", "to", "status"),
-    [("judged", State.DECIDED, None), ("proposed", State.COMMITTED, Status.KEEP),
+    [("measured", State.DECIDED, None), ("proposed", State.COMMITTED, Status.KEEP),
      ("proposed", State.DECIDED, "kept")],
 )  # fmt: skip
 def test_status_and_state_agree(ledger: Ledger, start: str, to: State, status: Any) -> None:
@@ -114,19 +124,19 @@ def test_status_and_state_agree(ledger: Ledger, start: str, to: State, status: A
 
 
 def test_a_value_beside_a_reason_for_none_is_refused(ledger: Ledger) -> None:
-    """An attempt has a number or a reason, never both; what was there stays."""
-    trial = advanced(ledger, ledger.add(Trial(0, BASE, "note", "hand")), State.RAN)
+    """A run has a number or a reason, never both; what was there stays."""
+    trial = advanced(ledger, ledger.add(Trial(0, BASE, "note", "hand")), State.EXECUTED)
     with pytest.raises(LedgerError):
-        ledger.measure_run(trial, attempt(0, 1.0, reason="invalid"))
+        ledger.measure_run(trial, made_run(0, 1.0, reason="invalid"))
     assert ledger.trial(0) == trial
 
 
 def test_a_trial_can_be_run_again(ledger: Ledger) -> None:
-    """A verdict of again adds an attempt; both are kept, and the trial's value is their mean."""
-    trial = advanced(ledger, ledger.add(Trial(0, BASE, "note", "hand")), State.RAN)
-    trial = ledger.measure_run(trial, attempt(0, 1.0))
-    trial = ledger.add_run(ledger.advance(trial, State.RUNNING), attempt(1, None))
-    trial = ledger.measure_run(trial, attempt(1, 2.0, memory_gb=3.0, detail="words"))
+    """Each further run is kept, and the value of the trial is the mean of them."""
+    trial = advanced(ledger, ledger.add(Trial(0, BASE, "note", "hand")), State.EXECUTED)
+    trial = ledger.measure_run(trial, made_run(0, 1.0))
+    trial = ledger.add_run(ledger.advance(trial, State.RUNNING), made_run(1, None))
+    trial = ledger.measure_run(trial, made_run(1, 2.0, memory_gb=3.0, detail="words"))
     assert ledger.trial(0) == trial
     assert (trial.value, trial.memory_gb, trial.seconds, trial.detail) == (1.5, 3.0, 5.0, "words")
 
@@ -135,12 +145,12 @@ def test_a_stale_trial_cannot_overwrite_a_newer_one(ledger: Ledger, path: Path) 
     """Whoever holds an old copy of a trial is told, and nothing is written."""
     old = advanced(ledger, ledger.add(Trial(0, BASE, "note", "hand")), State.COMMITTED)
     with contextlib.closing(Ledger(path, METRIC)) as other:
-        newer = advanced(other, old, State.JUDGED)
+        newer = advanced(other, old, State.MEASURED)
     with pytest.raises(LedgerError, match="not committed any more"):
         ledger.advance(old, State.RUNNING)
     running = replace(old, state=State.RUNNING)
     with pytest.raises(LedgerError):
-        ledger.add_run(running, attempt())
+        ledger.add_run(running, made_run())
     assert ledger.trial(0) == newer
 
 
@@ -282,8 +292,8 @@ def test_what_is_written_is_read_back(
 
 def test_nan_among_a_logs_other_numbers_is_kept(ledger: Ledger) -> None:
     """A log may print NaN for what is not the metric; it is on record as that."""
-    trial = advanced(ledger, ledger.add(Trial(0, BASE, "note", "hand")), State.RAN)
-    ledger.measure_run(trial, attempt(0, 1.0, numbers={"grad": math.nan, "up": math.inf}))
+    trial = advanced(ledger, ledger.add(Trial(0, BASE, "note", "hand")), State.EXECUTED)
+    ledger.measure_run(trial, made_run(0, 1.0, numbers={"grad": math.nan, "up": math.inf}))
     numbers = ledger.trial(0).runs[0].numbers
     assert math.isnan(numbers["grad"]) and numbers["up"] == math.inf
 
@@ -523,17 +533,17 @@ def test_a_place_without_shared_memory_is_our_error() -> None:
 
 def test_fresh_runs_speak_before_those_that_a_choice_was_made_by(ledger: Ledger) -> None:
     """The screening run is not counted once there are others, nor is what ran beside a trial."""
-    trial = advanced(ledger, ledger.add(Trial(0, BASE, "note", "hand")), State.JUDGED)
-    runs = [(1.0, "screen", ""), (3.0, "proof", ""), (9.0, "proof", "other"), (5.0, "proof", "")]
-    attempts = [
-        replace(attempt(n, value), role=role, commit=commit)
-        for n, (value, role, commit) in enumerate(runs)
+    trial = advanced(ledger, ledger.add(Trial(0, BASE, "note", "hand")), State.MEASURED)
+    made = [(1.0, "screen", ""), (3.0, CONFIRM, ""), (9.0, CONFIRM, "other"), (5.0, CONFIRM, "")]
+    runs = [
+        replace(made_run(n, value), purpose=purpose, commit=commit)
+        for n, (value, purpose, commit) in enumerate(made)
     ]
-    trial = replace(trial, runs=tuple(attempts))
+    trial = replace(trial, runs=tuple(runs))
     assert trial.value == 4.0
     assert [a.value for a in trial.own] == [1.0, 3.0, 5.0]
-    failed = replace(attempts[3], value=None, reason="oom")
-    assert replace(trial, runs=(*attempts[:3], failed)).value is None
+    failed = replace(runs[3], value=None, reason="oom")
+    assert replace(trial, runs=(*runs[:3], failed)).value is None
 
 
 SCHEMA_1 = """
@@ -560,7 +570,7 @@ def test_a_ledger_of_an_older_schema_is_brought_up(path: Path) -> None:
     for number in (1, 2):
         with contextlib.closing(Ledger(path, METRIC)) as ledger:
             first = ledger.trial(0)
-            assert (first.value, first.lines, first.own[0].role) == (1.5, None, "screen")
+            assert (first.value, first.lines, first.own[0].purpose) == (1.5, None, "screen")
             trial = ledger.add(Trial(0, BASE, "note", "hand", lines=3))
             assert ledger.trial(number) == trial
             ledger.abandon(trial) if number == 1 else None
@@ -587,13 +597,127 @@ PRAGMA user_version = 2;
 
 
 def test_costs_of_an_older_ledger_are_carried_over(path: Path) -> None:
-    """Schema 3 has a table of what was spent; what trials cost before stands in it, once."""
+    """Since schema 3 there is a table of costs; it holds the costs of earlier trials, once."""
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.executescript(SCHEMA_2)
     for _ in range(2):
         with contextlib.closing(Ledger(path, METRIC)) as ledger:
             assert ledger.spends() == (Spend("then", "me", 2.5, 0, 1),)
             assert ledger.spent() == (2.5, 0)
+
+
+# ---- from schema 3, where a step was a discard and a run an attempt ------------------------------
+
+SCHEMA_3 = (Path(__file__).parent.parent / "fixtures" / "schema3" / "ledger.sql").read_text()
+
+
+def whole(path: Path) -> tuple[int, list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    """The schema of a ledger, its trials and its runs, in the words that schema has."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+        tables = {
+            name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type='table'")
+        }
+        run = "attempt" if "attempt" in tables else "run"
+        assert tables == {"study", "trial", run, "spend"}
+        return (
+            db.execute("PRAGMA user_version").fetchone()[0],
+            db.execute("SELECT * FROM trial ORDER BY number").fetchall(),
+            db.execute(f"SELECT * FROM {run} ORDER BY trial, number").fetchall(),
+        )
+
+
+def test_a_ledger_of_schema_3_gets_the_new_words(path: Path) -> None:
+    """Steps become tentative, purposes and states are renamed, all else is as it was."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.executescript(SCHEMA_3)
+    _, trials, runs = whole(path)
+    with contextlib.closing(Ledger(path, METRIC)) as ledger:
+        found = ledger.trials()
+        assert ledger.spent() == (
+            sum(0.25 for t in found if t.proposer == "script"),
+            sum(range(22)),
+        )
+        assert ledger.abandon(ledger.add(Trial(0, BASE, "note", "hand"))) is None
+    steps = [row[0] for row in trials if row[8] == "step"]
+    assert [t.number for t in found if t.status is Status.TENTATIVE] == steps != []
+    assert [t.reason for t in found if t.proposer == "confirm"] == ["", "unconfirmed"]
+    assert {t.state for t in found} == {State.RUNNING, State.APPLIED}
+    assert {run.purpose for t in found for run in t.runs} == {"screen", "noise", CONFIRM, "claim"}
+    version, new_trials, new_runs = whole(path)
+    assert version == SCHEMA_VERSION
+    words = slice(0, 4), slice(5, 7), slice(9, None)  # all but state, status and reason
+    assert [[r[w] for w in words] for r in new_trials] == [[r[w] for w in words] for r in trials]
+    assert [(*r[:13], r[14]) for r in new_runs] == [(*r[:13], r[14]) for r in runs]
+
+
+@pytest.mark.parametrize(("state", "now"), [("ran", "executed"), ("judged", "measured")])
+def test_an_unfinished_trial_of_schema_3_stands_where_it_stood(
+    path: Path, state: str, now: str
+) -> None:
+    """Its state is the same one, by its new name."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.executescript(SCHEMA_3)
+        db.execute("UPDATE trial SET state = ? WHERE state = 'running'", (state,))
+        db.commit()
+    with contextlib.closing(Ledger(path, METRIC)) as ledger:
+        unfinished = ledger.unfinished()
+        assert unfinished is not None and unfinished.state == State(now)
+
+
+KILLED = """
+import os, signal, sqlite3, sys, pathlib
+from autoresearch.store.ledger import Ledger
+from autoresearch.lab.metric import Metric
+
+left = int(sys.argv[2])  # instructions of SQLite until the kill
+
+def count():
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+class Counted(sqlite3.Connection):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.set_progress_handler(count, 1)
+
+def connect(path, **options):
+    return Counted(path, **options)
+
+sqlite3.connect = connect
+Ledger(pathlib.Path(sys.argv[1]), Metric("val_bpb"))
+print(int(sys.argv[2]) - left)
+"""
+
+
+def test_a_kill_in_the_middle_of_an_upgrade_leaves_one_schema_whole(tmp_path: Path) -> None:
+    """kill -9 at instants all over the upgrade: schema 3 or 4 with all rows, and it goes on."""
+
+    def upgraded(name: str, at: int) -> tuple[Path, subprocess.CompletedProcess[str]]:
+        path = tmp_path / name
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            db.executescript(SCHEMA_3)
+        words = [sys.executable, "-c", KILLED, str(path), str(at)]
+        return path, subprocess.run(words, capture_output=True, text=True)
+
+    calm, done = upgraded("calm.db", 1 << 60)
+    assert done.returncode == 0, done.stderr
+    old, new = whole(upgraded("old.db", 1)[0]), whole(calm)
+    assert (old[0], new[0]) == (3, SCHEMA_VERSION)
+    count = int(done.stdout)
+    seen = set()
+    for part in range(1, 13):
+        path, done = upgraded(f"{part}.db", count * part // 13)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        found = whole(path)
+        assert found in (old, new)
+        seen.add(found[0])
+        with contextlib.closing(Ledger(path, METRIC)):
+            assert whole(path) == new
+    assert 3 in seen
 
 
 def test_what_was_spent_outlives_the_trial_it_was_spent_on(ledger: Ledger) -> None:

@@ -62,20 +62,20 @@ def test_only_what_a_spreadsheet_would_run_is_quoted(tmp_path: Path, note: str, 
 
 
 def test_jsonl_holds_everything_in_a_fixed_order() -> None:
-    """One object a line, all fields of trial and attempts, keys always in the same order."""
-    attempts = (
+    """One object a line, all fields of trial and its runs, keys always in the same order."""
+    runs = (
         Run(0, 42, 20.0, 0, 1.5, 0.4, numbers={"val_bpb": 1.5, "a": math.inf}),
         Run(1, 43, 21.0, None, None, 0.4, reason="timeout", detail="took </too> long"),
     )
     trial = Trial(3, "aa", "note ☃ \ud800", "offline", State.APPLIED, "bb", "tt", Status.CRASH,
-                  "timeout", "2026-01-01T00:00:00Z", 0.25, attempts)  # fmt: skip
+                  "timeout", "2026-01-01T00:00:00Z", 0.25, runs)  # fmt: skip
     lines = jsonl([trial, Trial(4, "bb", "", "offline")]).splitlines()
     first, second = map(json.loads, lines)
     assert list(first) == list(second)
     assert list(first)[:4] == ["number", "parent", "note", "proposer"]
     assert (first["state"], first["status"], first["cost_usd"]) == ("applied", "crash", 0.25)
     assert (first["value"], first["seconds"]) == (None, 41.0)
-    assert first["attempts"][0]["numbers"] == {"a": "inf", "val_bpb": 1.5}
-    assert first["attempts"][1]["detail"] == "took </too> long"
-    assert second["attempts"] == []
+    assert first["runs"][0]["numbers"] == {"a": "inf", "val_bpb": 1.5}
+    assert first["runs"][1]["detail"] == "took </too> long"
+    assert second["runs"] == []
     assert all(line.isascii() for line in lines)

@@ -117,10 +117,10 @@ def test_the_real_file_goes_through_unchanged() -> None:
 
 def test_trials_become_rows() -> None:
     """Only decided trials count; parents become numbers; a crash's number is dropped."""
-    attempt = Run(0, 42, 20.5, 0, 1.5, 0.4)
-    base = Trial(0, "aa", "baseline", "", State.APPLIED, "aa", status=Status.KEEP, runs=(attempt,))
+    run = Run(0, 42, 20.5, 0, 1.5, 0.4)
+    base = Trial(0, "aa", "baseline", "", State.APPLIED, "aa", status=Status.KEEP, runs=(run,))
     child = Trial(1, "aa", "LR up", "offline", State.APPLIED, "bb", status=Status.CRASH,
-                  reason="checks_failed", runs=(attempt, attempt))  # fmt: skip
+                  reason="checks_failed", runs=(run, run))  # fmt: skip
     running = Trial(2, "aa", "not yet", "offline", State.RUNNING, "cc")
     rows = from_trials([base, child, running], {0: ((0.5, 3.0),)}, {1: "+x"})
     assert [(r.number, r.parent, r.value, r.seed) for r in rows] == [

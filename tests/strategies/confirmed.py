@@ -12,12 +12,12 @@ from dataclasses import replace
 
 from autoresearch.lab.task import Keep
 from autoresearch.store.ledger import Ledger, Run, State, Status, Trial
-from autoresearch.strategies import PROVER, RunRequest, Verdict
+from autoresearch.strategies import CONFIRMER, Decision, RunRequest
 from autoresearch.strategies.confirmation import Climb, SequentialConfirmation
 
 A_A = tuple(side * math.sqrt(3) / 2 for side in (1, -1, 1, -1))  # mean 0, sd 1
 Answer = Callable[[RunRequest, Trial], float | None]  # what a run is worth; None: it fails
-Pair = float | tuple[float | None, float | None]  # the difference of a pair, or (tip, anchor)
+Pair = float | tuple[float | None, float | None]  # the difference of a pair, or (tip, incumbent)
 
 
 class Lab:
@@ -52,8 +52,8 @@ class Lab:
         """A candidate whose runs look so much better than the tip is believed to be."""
         level, left = self.at.level.value, iter(gains)
 
-        def answer(look: RunRequest, trial: Trial) -> float | None:
-            gain = refresh if look.commit else next(left)
+        def answer(request: RunRequest, trial: Trial) -> float | None:
+            gain = refresh if request.commit else next(left)
             return None if gain is None else level + gain
 
         trial = self.added(self.rule.select(self.ledger), "", nodes=nodes, lines=lines)
@@ -61,19 +61,19 @@ class Lab:
         assert list(left) == [], "fewer runs were made than the test has numbers for"
         return trial
 
-    def proof(self, *pairs: Pair, last: bool = False, refused: str = "") -> Trial:
-        """The proof that is due; each pair is a difference, or what tip and anchor are worth."""
+    def confirmation(self, *pairs: Pair, last: bool = False, refused: str = "") -> Trial:
+        """The due confirmation; each pair is a difference, or the values of tip and incumbent."""
         tip = self.rule.due_confirmation(self.ledger, last=last)
-        assert tip is not None, "nothing is to be proven"
+        assert tip is not None, "nothing is to be confirmed"
         left, known = list(pairs), dict[int, tuple[float | None, float | None]]()
 
-        def answer(look: RunRequest, trial: Trial) -> float | None:
-            if look.draw not in known:  # two runs of one draw are one pair
+        def answer(request: RunRequest, trial: Trial) -> float | None:
+            if request.seed_index not in known:  # two runs of one draw are one pair
                 pair = left.pop(0)
-                known[look.draw] = pair if isinstance(pair, tuple) else (pair, 0.0)
-            return known[look.draw][1 if look.commit else 0]
+                known[request.seed_index] = pair if isinstance(pair, tuple) else (pair, 0.0)
+            return known[request.seed_index][1 if request.commit else 0]
 
-        trial = self.play(self.added(self.at.incumbent, tip, PROVER), answer, refused)
+        trial = self.play(self.added(self.at.incumbent, tip, CONFIRMER), answer, refused)
         assert left == [], "fewer pairs were run than the test has numbers for"
         return trial
 
@@ -91,22 +91,22 @@ class Lab:
 
     def play(self, trial: Trial, answer: Answer, refused: str = "") -> Trial:
         """Run after run, until the rule has decided; a guard may refuse what would be climbed."""
-        while (verdict := self.rule.judge(trial, self.ledger)).status is None:
-            assert verdict.look is not None
-            trial = self.ran(trial, verdict.look, answer(verdict.look, trial))
-        if verdict.climbs and refused:
-            verdict = Verdict(Status.DISCARD, refused)
+        while (decision := self.rule.decide(trial, self.ledger)).status is None:
+            assert decision.request is not None
+            trial = self.ran(trial, decision.request, answer(decision.request, trial))
+        if decision.climbs and refused:
+            decision = Decision(Status.DISCARD, refused)
         trial = self.ledger.advance(
-            trial, State.DECIDED, status=verdict.status, reason=verdict.reason
+            trial, State.DECIDED, status=decision.status, reason=decision.reason
         )
         return self.ledger.advance(trial, State.APPLIED)
 
-    def ran(self, trial: Trial, look: RunRequest, worth: float | None) -> Trial:
+    def ran(self, trial: Trial, request: RunRequest, worth: float | None) -> Trial:
         """One more run of it, measured."""
         trial = self.ledger.advance(trial, State.RUNNING)
         value = None if worth is None else self.sign * worth
-        attempt = Run(len(trial.runs), look.draw, 1.0, 0, value, 0.0)
-        attempt = replace(attempt, commit=look.commit, role=look.role)
+        run = Run(len(trial.runs), request.seed_index, 1.0, 0, value, 0.0)
+        run = replace(run, commit=request.commit, purpose=request.purpose)
         if value is None:
-            attempt = replace(attempt, reason="failed")
-        return self.ledger.measure_run(self.ledger.add_run(trial, attempt), attempt)
+            run = replace(run, reason="failed")
+        return self.ledger.measure_run(self.ledger.add_run(trial, run), run)

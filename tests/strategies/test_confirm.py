@@ -1,4 +1,4 @@
-"""Confirm: a step is hope, a keep is proof, and the record alone tells which is which."""
+"""Confirm: a step is hope, a keep is confirmation, and the record alone tells which is which."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from autoresearch.errors import StrategyError
 from autoresearch.lab.metric import Metric
 from autoresearch.lab.task import Keep
-from autoresearch.store.ledger import CLAIM, NOISE, PROOF, REFRESH, SCREEN, Ledger, Status, Trial
-from autoresearch.strategies import PROVER, RunRequest
+from autoresearch.store.ledger import CLAIM, CONFIRM, NOISE, REFRESH, SCREEN, Ledger, Status, Trial
+from autoresearch.strategies import CONFIRMER, RunRequest
 from autoresearch.strategies.confirmation import SequentialConfirmation
 from autoresearch.strategies.greedy import Greedy
 from autoresearch.strategies.screening_test import Noise, Rule, alpha_for, claim
@@ -52,12 +52,12 @@ def became(trial: Trial) -> tuple[str, str]:
     return str(trial.status), trial.reason
 
 
-def roles(trial: Trial) -> list[str]:
+def purposes(trial: Trial) -> list[str]:
     """What its runs were for; `other` marks those that were not of its own commit."""
-    return [f"{a.role}{' other' if a.commit else ''}" for a in trial.runs]
+    return [f"{a.purpose}{' other' if a.commit else ''}" for a in trial.runs]
 
 
-KEPT, STEPPED, UNPROVEN = ("keep", ""), ("discard", "step"), ("discard", "unproven")
+KEPT, STEPPED, UNCONFIRMED = ("keep", ""), ("tentative", ""), ("discard", "unconfirmed")
 
 
 # ---- the baseline --------------------------------------------------------------------------------
@@ -67,7 +67,7 @@ def test_the_baseline_runs_against_itself(lab: Lab) -> None:
     """Four runs under seeds of their own tell level and noise, and are its value."""
     (first,) = lab.ledger.trials()
     assert became(first) == KEPT
-    assert roles(first) == [NOISE] * 4
+    assert purposes(first) == [NOISE] * 4
     assert len({a.seed for a in first.runs}) == 4
     assert first.value == pytest.approx(0.0)
     assert (lab.at.noise.sd, lab.at.noise.df) == (pytest.approx(1.0), 3)
@@ -98,7 +98,7 @@ def test_what_looks_better_twice_is_a_step_and_no_keep(lab: Lab) -> None:
     """The next candidate starts from it; the last kept commit stays what it was."""
     step = lab.edit(2.0, 2.0)
     assert became(step) == STEPPED
-    assert (step.word, roles(step)) == ("step", [SCREEN] * 2)
+    assert (step.word, purposes(step)) == ("step", [SCREEN] * 2)
     assert len({a.seed for a in step.runs}) == 2
     assert lab.rule.select(lab.ledger) == step.commit
     assert lab.at.incumbent == "base"
@@ -176,14 +176,14 @@ def test_a_simplification_need_only_look_no_worse(lab: Lab) -> None:
 
 
 def test_a_simplification_alone_is_kept_when_it_is_proven_not_much_worse(make: MakeLab) -> None:
-    """Proven not worse by 1 sd; what may be told of it is close to what its pairs show."""
+    """Confirmed not worse by 1 sd; what may be told of it is close to what its pairs show."""
     lab = make()
     lab.baseline(*A_A)
     for _ in range(60):
-        lab.edit(-2.0, refresh=0.0)  # earns the error of a proof
+        lab.edit(-2.0, refresh=0.0)  # earns the error of a confirmation
     lab.edit(0.1, 0.1, nodes=-5)
-    assert became(lab.proof(0.3, 0.3, 0.3, 0.3, last=True)) == KEPT
-    assert lab.at.proven[0].claim.estimate == pytest.approx(0.3, abs=0.2)
+    assert became(lab.confirmation(0.3, 0.3, 0.3, 0.3, last=True)) == KEPT
+    assert lab.at.confirmed[0].claim.estimate == pytest.approx(0.3, abs=0.2)
 
 
 def test_a_stack_with_other_steps_must_gain_as_a_whole(make: MakeLab) -> None:
@@ -195,62 +195,66 @@ def test_a_stack_with_other_steps_must_gain_as_a_whole(make: MakeLab) -> None:
     lab.edit(0.1, 0.1, nodes=-50)
     lab.edit(0.6, 0.6, nodes=1, refused="")  # adds_code: not climbed
     lab.edit(0.6, 0.6, nodes=0)
-    assert became(lab.proof(0.2, 0.2, 0.2, last=True)) == UNPROVEN
+    assert became(lab.confirmation(0.2, 0.2, 0.2, last=True)) == UNCONFIRMED
 
 
-# ---- proofs --------------------------------------------------------------------------------------
+# ---- confirmations -----------------------------------------------------------------------------
 
 
 def test_five_steps_are_proven_together_and_kept(lab: Lab) -> None:
-    """Step, step, ..., proof, keep: the tip is the new anchor, and its gain may be told."""
+    """Steps, a confirmation, a keep: the tip is the new incumbent, and its gain is claimed."""
     *_, tip = lab.steps(5)
     assert lab.rule.due_confirmation(lab.ledger) == tip.commit
-    proof = lab.proof(6.0, 6.0, 6.0, 6.0)
-    assert became(proof) == KEPT
-    assert (proof.commit, proof.parent, proof.proposer) == (tip.commit, "base", PROVER)
+    confirmation = lab.confirmation(6.0, 6.0, 6.0, 6.0)
+    assert became(confirmation) == KEPT
+    assert (confirmation.commit, confirmation.parent, confirmation.proposer) == (
+        tip.commit,
+        "base",
+        CONFIRMER,
+    )
     assert (lab.at.incumbent, lab.at.tip) == (tip.commit, tip.commit)
     assert (lab.at.steps, lab.at.open_at, lab.at.trials) == ((), 0, 5)
-    assert proof.value == pytest.approx(lab.sign * 6.0)
+    assert confirmation.value == pytest.approx(lab.sign * 6.0)
     assert lab.rule.due_confirmation(lab.ledger, last=True) is None
 
 
 def test_a_proof_runs_pairs_on_fresh_seeds_in_turn(lab: Lab) -> None:
     """A-B-B-A, and so the pair to tell by; both of a pair have one seed, and no other run has."""
     screened = {a.seed for trial in lab.steps(5) for a in trial.runs}
-    proof = lab.proof(6.0, 6.0, 6.0, 6.0)
-    new, old = f"{PROOF}", f"{PROOF} other"
-    assert roles(proof) == [new, old, old, new, new, old, f"{CLAIM} other", CLAIM]
-    seeds = [a.seed for a in proof.runs]
+    confirmation = lab.confirmation(6.0, 6.0, 6.0, 6.0)
+    new, old = f"{CONFIRM}", f"{CONFIRM} other"
+    assert purposes(confirmation) == [new, old, old, new, new, old, f"{CLAIM} other", CLAIM]
+    seeds = [a.seed for a in confirmation.runs]
     assert seeds[::2] == seeds[1::2]
     assert len(set(seeds)) == 4
     assert not set(seeds) & screened
 
 
 def test_no_proof_before_the_stack_is_full_but_a_last_one(lab: Lab) -> None:
-    """Four steps climb on; when nothing new will follow they are proven."""
+    """Four steps climb on; when nothing new will follow they are confirmed."""
     lab.steps(4)
     assert lab.rule.due_confirmation(lab.ledger) is None
     assert lab.rule.due_confirmation(lab.ledger, last=True) == lab.at.tip
 
 
 def test_a_proof_between_leaves_the_stack_open(lab: Lab) -> None:
-    """Better, and not proven: the climb goes on, and half as many steps again are asked for."""
+    """Better, and not confirmed: the climb goes on, and half as many steps again are asked for."""
     lab.steps(5)
     tip = lab.at.tip
-    assert became(lab.proof(1.0, 1.0, 1.0)) == UNPROVEN
+    assert became(lab.confirmation(1.0, 1.0, 1.0)) == UNCONFIRMED
     assert (lab.at.tip, lab.at.incumbent, lab.at.open_at) == (tip, "base", 5)
     assert lab.rule.due_confirmation(lab.ledger, last=True) is None  # nothing new to prove
     lab.steps(1)
     assert lab.rule.due_confirmation(lab.ledger) is None
     lab.steps(1)
-    assert became(lab.proof(9.0, 9.0, 9.0, 9.0)) == KEPT
-    assert lab.at.proven[0].trial == 9
+    assert became(lab.confirmation(9.0, 9.0, 9.0, 9.0)) == KEPT
+    assert lab.at.confirmed[0].trial == 9
 
 
 def test_a_stack_that_does_not_gain_goes_back_to_the_anchor(lab: Lab) -> None:
     """Hopeless after one pair: nothing of the climb is believed, and the next edit starts anew."""
     lab.steps(5)
-    assert became(lab.proof(-3.0)) == UNPROVEN
+    assert became(lab.confirmation(-3.0)) == UNCONFIRMED
     assert (lab.at.tip, lab.at.steps, lab.at.quiet) == ("base", (), 0)
     assert lab.at.level == lab.at.incumbent_level
     assert became(lab.edit(2.0, 2.0)) == STEPPED
@@ -258,72 +262,72 @@ def test_a_stack_that_does_not_gain_goes_back_to_the_anchor(lab: Lab) -> None:
 
 
 def test_every_proof_teaches_the_noise(lab: Lab) -> None:
-    """Whatever comes of it; a proof cannot be kept without what its budget allows."""
+    """Whatever comes of it; a confirmation cannot be kept without what its budget allows."""
     lab.steps(5)
-    lab.proof(1.0, 2.0, 0.0)
+    lab.confirmation(1.0, 2.0, 0.0)
     assert lab.at.noise.df == 5
-    assert [(p.trials, p.steps) for p in lab.at.proofs] == [(5, 5)]
+    assert [(p.trials, p.steps) for p in lab.at.confirmations] == [(5, 5)]
 
 
 def test_a_candidate_that_fails_in_a_proof_gets_one_more_chance(lab: Lab) -> None:
     """The pair is run again under another seed, and counts as if nothing had been."""
     lab.steps(5)
-    proof = lab.proof((None, 0.0), 6.0, 6.0, 6.0, 6.0)
-    assert became(proof) == KEPT
-    assert proof.value == pytest.approx(lab.sign * 6.0)
-    assert len(proof.runs) == 10
+    confirmation = lab.confirmation((None, 0.0), 6.0, 6.0, 6.0, 6.0)
+    assert became(confirmation) == KEPT
+    assert confirmation.value == pytest.approx(lab.sign * 6.0)
+    assert len(confirmation.runs) == 10
 
 
 @pytest.mark.parametrize("failing", [(None, 0.0), (6.0, None), (None, None)])
 def test_what_cannot_be_measured_twice_is_dropped(
     lab: Lab, failing: tuple[float | None, float | None]
 ) -> None:
-    """Be it the tip or the incumbent: no proof, no crash of the study, back to the anchor."""
+    """Tip or incumbent: no keep, no crash of the study, back to the incumbent."""
     lab.steps(5)
-    proof = lab.proof(6.0, failing, failing)
-    assert became(proof) == ("discard", "unmeasurable")
+    confirmation = lab.confirmation(6.0, failing, failing)
+    assert became(confirmation) == ("discard", "unmeasurable")
     assert (lab.at.tip, lab.at.incumbent) == ("base", "base")
-    assert len(lab.at.proofs) == 1
+    assert len(lab.at.confirmations) == 1
 
 
 def test_a_keep_has_a_number_though_its_last_runs_failed(lab: Lab) -> None:
-    """The pair to tell by decides nothing; when it fails the keep stands on its proof."""
+    """The pair to tell by decides nothing; when it fails the keep stands on its confirmation."""
     lab.steps(5)
-    proof = lab.proof(6.0, 6.0, 6.0, (None, None), (None, None))
-    assert became(proof) == KEPT
-    assert proof.value == pytest.approx(lab.sign * 6.0)
-    assert lab.at.proven[0].claim.estimate <= 6.0
+    confirmation = lab.confirmation(6.0, 6.0, 6.0, (None, None), (None, None))
+    assert became(confirmation) == KEPT
+    assert confirmation.value == pytest.approx(lab.sign * 6.0)
+    assert lab.at.confirmed[0].claim.estimate <= 6.0
 
 
 def test_a_proof_that_a_guard_refused_has_cost_its_error(lab: Lab) -> None:
-    """Back to the anchor, and what the proof might spend is spent."""
+    """Back to the incumbent, and what the confirmation might spend is spent."""
     lab.steps(5)
-    lab.proof(6.0, 6.0, 6.0, 6.0, refused="size is 6, above its maximum 5")
+    lab.confirmation(6.0, 6.0, 6.0, 6.0, refused="size is 6, above its maximum 5")
     assert (lab.at.tip, lab.at.incumbent) == ("base", "base")
-    assert [(p.trials, p.steps) for p in lab.at.proofs] == [(5, 5)]
+    assert [(p.trials, p.steps) for p in lab.at.confirmations] == [(5, 5)]
 
 
 def test_steps_of_one_prove_each_edit_alone(make: MakeLab) -> None:
-    """One step is due at once; what is not proven then is dropped, and never open."""
+    """One step is due at once; what is not confirmed then is dropped, and never open."""
     lab = make(Keep(steps=1, confidence=0.9))
     lab.baseline()
     lab.edit(2.0, 2.0)
-    assert became(lab.proof(1.0, -1.0, 3.0)) == UNPROVEN
+    assert became(lab.confirmation(1.0, -1.0, 3.0)) == UNCONFIRMED
     assert (lab.at.tip, lab.at.open_at) == ("base", 0)
     lab.edit(2.0, 2.0)
-    assert became(lab.proof(6.0, 6.0, 6.0, 6.0)) == KEPT
+    assert became(lab.confirmation(6.0, 6.0, 6.0, 6.0)) == KEPT
 
 
 def test_confidence_is_what_a_proof_may_cost(make: MakeLab) -> None:
-    """The same pairs are proof enough at 0.9, and not at 0.999."""
+    """The same pairs are confirmation enough at 0.9, and not at 0.999."""
     ends = []
     for confidence in (0.9, 0.999):
         lab = make(Keep(confidence=confidence))
         lab.baseline()
         lab.steps(5)
         pairs = [2.5] * (4 if confidence == 0.9 else 3)
-        ends.append(became(lab.proof(*pairs)))
-    assert ends == [KEPT, UNPROVEN]
+        ends.append(became(lab.confirmation(*pairs)))
+    assert ends == [KEPT, UNCONFIRMED]
 
 
 def test_min_delta_is_what_a_keep_must_be_proven_to_gain(make: MakeLab) -> None:
@@ -333,8 +337,8 @@ def test_min_delta_is_what_a_keep_must_be_proven_to_gain(make: MakeLab) -> None:
         lab = make(Keep(min_delta=min_delta))
         lab.baseline()
         lab.steps(5, gain=9.0)
-        ends.append(became(lab.proof(*[6.0] * (1 if min_delta else 4))))
-    assert ends == [KEPT, UNPROVEN]
+        ends.append(became(lab.confirmation(*[6.0] * (1 if min_delta else 4))))
+    assert ends == [KEPT, UNCONFIRMED]
 
 
 def test_what_may_be_told_is_the_claim_of_the_rule(lab: Lab) -> None:
@@ -342,9 +346,9 @@ def test_what_may_be_told_is_the_claim_of_the_rule(lab: Lab) -> None:
     lab.steps(5)
     noise, rule = lab.at.noise, lab.rule.rule
     pairs = [5.0, 6.0, 7.0]
-    lab.proof(*pairs, 4.0)
+    lab.confirmation(*pairs, 4.0)
     alpha = alpha_for(5, 5, [], rule)
-    assert lab.at.proven[0].claim == claim(pairs, [4.0], noise, rule, alpha)
+    assert lab.at.confirmed[0].claim == claim(pairs, [4.0], noise, rule, alpha)
 
 
 # ---- time ----------------------------------------------------------------------------------------
@@ -353,13 +357,13 @@ def test_what_may_be_told_is_the_claim_of_the_rule(lab: Lab) -> None:
 def test_after_twenty_quiet_trials_the_tip_is_run_again(lab: Lab) -> None:
     """The level follows the machine, and the count begins anew."""
     for _ in range(19):
-        assert REFRESH not in roles(lab.edit(-2.0))
+        assert REFRESH not in purposes(lab.edit(-2.0))
     refreshed = lab.edit(-2.0, refresh=4.0)
-    assert roles(refreshed) == [SCREEN, f"{REFRESH} other"]
+    assert purposes(refreshed) == [SCREEN, f"{REFRESH} other"]
     assert refreshed.runs[1].commit == "base"
     assert refreshed.value == pytest.approx(lab.sign * -2.0)
     assert (lab.at.level.value, lab.at.quiet) == (pytest.approx(1.0), 0)
-    assert REFRESH not in roles(lab.edit(-2.0))
+    assert REFRESH not in purposes(lab.edit(-2.0))
 
 
 def test_a_refresh_that_fails_changes_nothing(lab: Lab) -> None:
@@ -388,7 +392,7 @@ def looks(lab: Lab, gain: float) -> list[float]:
 
 
 def test_without_noise_one_run_decides(exact: Lab) -> None:
-    """Strictly better is kept, by however little, once another seed agrees; nothing is proven."""
+    """Strictly better is kept, by however little, once another seed agrees; no confirmation."""
     assert exact.at.exact
     kept = exact.edit(*looks(exact, 1e-9))
     assert became(kept) == KEPT
@@ -417,15 +421,15 @@ def unaware(make: MakeLab) -> Lab:
 
 def test_noise_that_the_baseline_did_not_have_is_found_before_a_keep(unaware: Lab) -> None:
     """A run that beats the tip is made again; it differs, so the noise is measured, and nothing
-    is kept before it is proven."""
+    is kept before it is confirmed."""
     assert unaware.at.exact
     first = unaware.edit(3.0, 2.0, 1.0, 4.0)
-    assert roles(first) == [SCREEN, SCREEN, NOISE, NOISE]
+    assert purposes(first) == [SCREEN, SCREEN, NOISE, NOISE]
     assert became(first) == STEPPED
     assert not unaware.at.exact
     assert unaware.at.noise.sd == pytest.approx(1.2909944)
     assert (unaware.at.tip, unaware.at.incumbent) == (first.commit, "base")
-    assert roles(unaware.edit(-9.0)) == [SCREEN]
+    assert purposes(unaware.edit(-9.0)) == [SCREEN]
     assert unaware.rule.due_confirmation(unaware.ledger, last=True) == first.commit
 
 
@@ -446,10 +450,10 @@ def test_a_second_look_that_fails_is_a_crash(unaware: Lab) -> None:
 
 
 def test_what_task_toml_says_is_believed(make: MakeLab) -> None:
-    """With noise = "none" there is no second look."""
+    """With noise = "none" there is no second request."""
     lab = make(Keep(noise="none"))
     lab.baseline(0.1, 0.1)
-    assert roles(lab.edit(1.0)) == [SCREEN]
+    assert purposes(lab.edit(1.0)) == [SCREEN]
 
 
 def test_without_noise_min_delta_is_a_plain_margin(make: MakeLab) -> None:
@@ -490,18 +494,18 @@ def test_a_ledger_of_another_strategy_is_refused(make: MakeLab) -> None:
 
 
 def play_anything(lab: Lab, rng: random.Random, trials: int, crashes: float = 0.1) -> None:
-    """Candidates of any worth and size, failing now and then, with proofs whenever they are due."""
+    """Candidates of any worth and size, failing now and then, with all due confirmations."""
     worth = {"base": 0.0}
 
-    def answer(look: RunRequest, trial: Trial) -> float | None:
+    def answer(request: RunRequest, trial: Trial) -> float | None:
         if rng.random() < crashes / 2 and trial.number:
             return None
-        return worth[look.commit or trial.commit] + rng.gauss(0, 1)
+        return worth[request.commit or trial.commit] + rng.gauss(0, 1)
 
     lab.play(lab.added("base", "base"), answer)
     for _ in range(trials):
         if (tip := lab.rule.due_confirmation(lab.ledger)) is not None:
-            lab.play(lab.added(lab.at.incumbent, tip, PROVER), answer)
+            lab.play(lab.added(lab.at.incumbent, tip, CONFIRMER), answer)
             continue
         parent = lab.rule.select(lab.ledger)
         trial = lab.added(parent, "", nodes=rng.choice([-9, 0, 0, 0, 9]))
@@ -521,10 +525,10 @@ def test_any_study_can_be_recomputed_from_its_record(
         play_anything(Lab(ledger), random.Random(seed), 120)
         trials = ledger.trials()
         for trial in trials:
-            verdict = SequentialConfirmation().judge(trial, ledger)
-            climbed = verdict.status is Status.KEEP or verdict.reason == "step"
+            decision = SequentialConfirmation().judge(trial, ledger)
+            climbed = decision.status is Status.KEEP or decision.status is Status.TENTATIVE
             if not (climbed and trial.reason == "size is 6"):
-                assert (verdict.status, verdict.reason) == (trial.status, trial.reason)
+                assert (decision.status, decision.reason) == (trial.status, trial.reason)
         assert len(trials) == 121
 
 
@@ -566,10 +570,10 @@ def test_where_nothing_works_hardly_anything_is_kept(make: MakeLab) -> None:
         for _ in range(100):
             lab.play(lab.added(lab.rule.select(lab.ledger), ""), noise)
             if (tip := lab.rule.due_confirmation(lab.ledger)) is not None:
-                lab.play(lab.added(lab.at.incumbent, tip, PROVER), noise)
+                lab.play(lab.added(lab.at.incumbent, tip, CONFIRMER), noise)
         trials += lab.at.trials
-        for proof in lab.ledger.kept()[1:]:
-            kept += len(lab.ledger.steps_to(proof.commit, proof.parent))
+        for confirmation in lab.ledger.kept()[1:]:
+            kept += len(lab.ledger.steps_to(confirmation.commit, confirmation.parent))
     assert trials == 800
     assert kept <= 8
 
@@ -593,12 +597,12 @@ def test_it_decides_as_the_simulated_rule_does(
     machine, lab = worlds.Machine(worlds.WORLDS[world], (seed,)), make(Keep(steps=steps))
     worth = {"base": 0.0}
 
-    def answer(look: RunRequest, trial: Trial) -> float:
-        return machine.run(worth[look.commit or trial.commit])
+    def answer(request: RunRequest, trial: Trial) -> float:
+        return machine.run(worth[request.commit or trial.commit])
 
     def prove(last: bool) -> None:
         if (tip := lab.rule.due_confirmation(lab.ledger, last=last)) is not None:
-            lab.play(lab.added(lab.at.incumbent, tip, PROVER), answer)
+            lab.play(lab.added(lab.at.incumbent, tip, CONFIRMER), answer)
 
     lab.play(lab.added("base", "base"), answer)
     for _ in range(trials):
@@ -610,22 +614,24 @@ def test_it_decides_as_the_simulated_rule_does(
 
     at, outcome = lab.at, told.outcome
     assert machine.runs == outcome.runs
-    assert (at.trials, len(at.proofs), len(at.proven)) == (
+    assert (at.trials, len(at.confirmations), len(at.confirmed)) == (
         outcome.trials,
-        outcome.proofs,
-        outcome.proven,
+        outcome.confirmations,
+        outcome.confirmed,
     )
     assert worth[at.incumbent] == pytest.approx(outcome.true)
     assert worth[at.tip] == pytest.approx(told.tip)
-    assert sum(proven.claim.estimate for proven in at.proven) == pytest.approx(outcome.claimed)
+    assert sum(confirmed.claim.estimate for confirmed in at.confirmed) == pytest.approx(
+        outcome.claimed
+    )
     assert (at.noise.sd, at.noise.df) == (pytest.approx(told.noise.sd), told.noise.df)
     assert at.level.value == pytest.approx(told.level.value)
 
 
 def test_the_noise_of_a_standing_is_that_of_its_runs(lab: Lab) -> None:
-    """The baseline's runs and the pairs of each proof, pooled."""
+    """The baseline's runs and the pairs of each confirmation, pooled."""
     lab.steps(5)
-    lab.proof(1.0, 2.0, 0.0)
+    lab.confirmation(1.0, 2.0, 0.0)
     halves = [difference / 2**0.5 for difference in (1.0, 2.0, 0.0)]
     pooled = Noise.pooled([A_A, halves])
     assert (lab.at.noise.sd, lab.at.noise.df) == (pytest.approx(pooled.sd), pooled.df)

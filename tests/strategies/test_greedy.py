@@ -24,15 +24,15 @@ def judged(ledger: Ledger, value: float | None, reason: str = "") -> Trial:
     commit = BASE if trial.number == 0 else f"commit-{trial.number}"
     trial = ledger.advance(trial, State.COMMITTED, commit=commit)
     trial = ledger.advance(trial, State.RUNNING)
-    attempt = Run(0, 42, 1.0, 0, value, 0.0, reason=reason)
-    return ledger.measure_run(ledger.add_run(trial, attempt), attempt)
+    run = Run(0, 42, 1.0, 0, value, 0.0, reason=reason)
+    return ledger.measure_run(ledger.add_run(trial, run), run)
 
 
 def settled(ledger: Ledger, value: float | None, reason: str = "") -> Trial:
     """A trial that greedy has judged, and that stands as it said."""
     trial = judged(ledger, value, reason)
-    verdict = Greedy().judge(trial, ledger)
-    trial = ledger.advance(trial, State.DECIDED, status=verdict.status, reason=verdict.reason)
+    decision = Greedy().decide(trial, ledger)
+    trial = ledger.advance(trial, State.DECIDED, status=decision.status, reason=decision.reason)
     return ledger.advance(trial, State.APPLIED)
 
 
@@ -60,7 +60,7 @@ def test_only_strictly_better_is_kept(ledger: Ledger) -> None:
 
 
 def test_no_number_is_a_crash_with_its_reason(ledger: Ledger) -> None:
-    """A trial without a value crashes for the reason its attempt names, the baseline included."""
+    """A trial without a value crashes for the reason its run names, the baseline included."""
     assert settled(ledger, None, "oom").status is Status.CRASH
     settled(ledger, 1.0)
     crash = settled(ledger, None, "timeout")
@@ -91,12 +91,12 @@ def test_selecting_from_nothing_is_a_programming_error(ledger: Ledger) -> None:
 
 
 def test_a_trial_is_judged_against_what_stood_before_it(ledger: Ledger) -> None:
-    """Judging again, as after a crash of the harness, gives the same verdict."""
+    """Judging again, as after a crash of the harness, gives the same decision."""
     settled(ledger, 1.0)
     trial = judged(ledger, 0.5 if ledger.metric is LOW else 2.0)
-    verdict = Greedy().judge(trial, ledger)
-    trial = ledger.advance(trial, State.DECIDED, status=verdict.status)
-    assert Greedy().judge(trial, ledger) == verdict
+    decision = Greedy().decide(trial, ledger)
+    trial = ledger.advance(trial, State.DECIDED, status=decision.status)
+    assert Greedy().decide(trial, ledger) == decision
 
 
 values = st.lists(st.none() | st.floats(-100, 100), min_size=1, max_size=12)

@@ -11,16 +11,16 @@ from statistics import fmean
 import pytest
 
 from autoresearch.strategies.screening_test import (
+    Assessment,
     Claim,
-    Decision,
+    Confirmation,
     Level,
     Noise,
-    Proof,
     Rule,
     alpha_for,
+    assess,
+    assess_simpler,
     claim,
-    decide,
-    decide_simpler,
     earns_its_lines,
     margin,
     passes_screen,
@@ -32,15 +32,15 @@ RULE = Rule()
 KNOWN = Noise(1.0, 10_000)
 
 
-def proof(
+def confirmation(
     rng: random.Random, gain: float, noise: Noise, rule: Rule, alpha: float
-) -> tuple[Decision, list[float]]:
+) -> tuple[Assessment, list[float]]:
     """Pairs of a stack that truly gains so much, until the rule decides."""
     differences: list[float] = []
     while True:
         differences.append(gain + rng.gauss(0, 1) - rng.gauss(0, 1))
-        decision = decide(differences, noise, rule, alpha)
-        if decision.verdict != "again":
+        decision = assess(differences, noise, rule, alpha)
+        if decision.answer != "again":
             return decision, differences
 
 
@@ -48,7 +48,7 @@ def proof(
 def test_a_proof_of_nothing_keeps_at_most_alpha(alpha: float) -> None:
     """Where there is no gain, a proof keeps no more often than the error it was given."""
     rng = random.Random(1)
-    kept = sum(proof(rng, 0.0, KNOWN, RULE, alpha)[0].verdict == "keep" for _ in range(6000))
+    kept = sum(confirmation(rng, 0.0, KNOWN, RULE, alpha)[0].answer == "keep" for _ in range(6000))
     assert kept / 6000 <= alpha + 3 * math.sqrt(alpha / 6000)
 
 
@@ -58,21 +58,21 @@ def test_few_degrees_of_freedom_keep_the_error_bound(df: int) -> None:
     rng, kept, times, alpha = random.Random(2), 0, 6000, 0.05
     for _ in range(times):
         noise = Noise.pooled([[rng.gauss(0, 1) for _ in range(df + 1)]])
-        kept += proof(rng, 0.0, noise, RULE, alpha)[0].verdict == "keep"
+        kept += confirmation(rng, 0.0, noise, RULE, alpha)[0].answer == "keep"
     assert kept / times <= alpha + 3 * math.sqrt(alpha / times)
 
 
 def test_few_degrees_of_freedom_ask_for_more() -> None:
     """What is proven with a well known noise is not proven with the same noise from four runs."""
     differences = [2.4, 1.3, 3.5]
-    assert decide(differences, Noise(1.0, 100), RULE, 0.01).verdict == "keep"
-    assert decide(differences, Noise(1.0, 3), RULE, 0.01).verdict == "open"
+    assert assess(differences, Noise(1.0, 100), RULE, 0.01).answer == "keep"
+    assert assess(differences, Noise(1.0, 3), RULE, 0.01).answer == "open"
 
 
 def test_a_large_gain_is_kept() -> None:
     """A stack that gains four sds is kept nineteen times in twenty."""
     rng = random.Random(3)
-    kept = sum(proof(rng, 4.0, KNOWN, RULE, 0.05)[0].verdict == "keep" for _ in range(500))
+    kept = sum(confirmation(rng, 4.0, KNOWN, RULE, 0.05)[0].answer == "keep" for _ in range(500))
     assert kept > 475
 
 
@@ -80,19 +80,19 @@ def test_a_large_gain_is_kept() -> None:
 def test_no_keep_from_lucky_looks_before_the_last_pair(lucky: float) -> None:
     """However large a first difference is, it keeps nothing before all pairs are in."""
     for count in range(1, RULE.pairs):
-        assert decide([lucky] * count, KNOWN, RULE, 0.25).verdict == "again"
+        assert assess([lucky] * count, KNOWN, RULE, 0.25).answer == "again"
 
 
 def test_no_step_from_one_lucky_run() -> None:
     """However good one screening run is, a second one is asked for."""
-    assert screen([1e6], KNOWN, RULE).verdict == "again"
+    assert screen([1e6], KNOWN, RULE).answer == "again"
 
 
 def test_the_hopeless_is_dropped_early() -> None:
     """A first pair clearly below zero ends a proof; a challenger below its hurdle costs one run."""
-    assert decide([-1.0], KNOWN, RULE, 0.1).verdict == "discard"
-    assert decide([-0.1], KNOWN, RULE, 0.1).verdict == "again"
-    assert screen([0.2], KNOWN, RULE).verdict == "discard"
+    assert assess([-1.0], KNOWN, RULE, 0.1).answer == "discard"
+    assert assess([-0.1], KNOWN, RULE, 0.1).answer == "again"
+    assert screen([0.2], KNOWN, RULE).answer == "discard"
     assert not passes_screen(0.2, KNOWN, RULE)
     assert passes_screen(0.4, KNOWN, RULE)
 
@@ -100,14 +100,14 @@ def test_the_hopeless_is_dropped_early() -> None:
 def test_what_loses_is_cheap() -> None:
     """A stack that loses two sds takes less than one and a half pairs on average."""
     rng = random.Random(4)
-    pairs = [len(proof(rng, -2.0, KNOWN, RULE, 0.1)[1]) for _ in range(500)]
+    pairs = [len(confirmation(rng, -2.0, KNOWN, RULE, 0.1)[1]) for _ in range(500)]
     assert fmean(pairs) < 1.5
 
 
 def test_between_proven_and_hopeless_a_proof_stays_open() -> None:
     """A gain that is seen and not proven is neither kept nor thrown away."""
-    assert decide([0.5, 0.4, 0.6], KNOWN, RULE, 0.01).verdict == "open"
-    assert decide([0.5, -0.4, -0.3], KNOWN, RULE, 0.01).verdict == "discard"
+    assert assess([0.5, 0.4, 0.6], KNOWN, RULE, 0.01).answer == "open"
+    assert assess([0.5, -0.4, -0.3], KNOWN, RULE, 0.01).answer == "discard"
 
 
 def test_better_differences_never_decide_worse() -> None:
@@ -115,16 +115,16 @@ def test_better_differences_never_decide_worse() -> None:
     order = {"discard": 0, "open": 1, "again": 1, "keep": 2}
     levels = [-2.0, -0.2, 0.5, 2.0, 4.0]
     for values in itertools.product(levels, repeat=3):
-        here = order[decide(values, KNOWN, RULE, 0.05).verdict]
+        here = order[assess(values, KNOWN, RULE, 0.05).answer]
         for place in range(3):
             raised = [v + (k == place) for k, v in enumerate(values)]
-            assert order[decide(raised, KNOWN, RULE, 0.05).verdict] >= here
+            assert order[assess(raised, KNOWN, RULE, 0.05).answer] >= here
 
 
 def test_more_error_never_decides_worse() -> None:
     """What is kept at a strict level is kept at a looser one."""
     alphas = [0.001, 0.01, 0.05, 0.2, 0.5]
-    verdicts = [decide([1.4, 1.6, 1.5], KNOWN, RULE, alpha).verdict for alpha in alphas]
+    verdicts = [assess([1.4, 1.6, 1.5], KNOWN, RULE, alpha).answer for alpha in alphas]
     assert verdicts == sorted(verdicts, key=["open", "keep"].index)
     assert {"open", "keep"} == set(verdicts)
 
@@ -132,19 +132,19 @@ def test_more_error_never_decides_worse() -> None:
 def test_min_delta_must_be_proven() -> None:
     """A gain that is sure but smaller than min_delta is not kept, nor is it a step."""
     sure, small = Noise(0.01, 100), Rule(min_delta=1.0)
-    assert decide([0.9] * 3, sure, RULE, 0.01).verdict == "keep"
-    assert decide([0.9] * 3, sure, small, 0.01).verdict != "keep"
-    assert decide([1.1] * 3, sure, small, 0.01).verdict == "keep"
-    assert screen([0.9], sure, small).verdict == "discard"
-    assert screen([1.1], sure, small).verdict == "again"
+    assert assess([0.9] * 3, sure, RULE, 0.01).answer == "keep"
+    assert assess([0.9] * 3, sure, small, 0.01).answer != "keep"
+    assert assess([1.1] * 3, sure, small, 0.01).answer == "keep"
+    assert screen([0.9], sure, small).answer == "discard"
+    assert screen([1.1], sure, small).answer == "again"
 
 
 def test_equal_runs_without_noise_are_not_a_gain() -> None:
     """A deterministic metric that does not move keeps nothing; one that moves is kept."""
     still = Noise(0.0, 3)
-    assert screen([0.0], still, RULE).verdict == "discard"
-    assert decide([0.0] * 3, still, RULE, 0.1).verdict != "keep"
-    assert decide([1e-9] * 3, still, RULE, 0.1).verdict == "keep"
+    assert screen([0.0], still, RULE).answer == "discard"
+    assert assess([0.0] * 3, still, RULE, 0.1).answer != "keep"
+    assert assess([1e-9] * 3, still, RULE, 0.1).answer == "keep"
     assert claim([1e-9] * 3, [1e-9], still, RULE, 0.1) == Claim(1e-9, 1e-9, 1e-9)
 
 
@@ -152,17 +152,17 @@ def test_the_scale_does_not_matter() -> None:
     """The same numbers in another unit get the same verdict."""
     for values in ([2.0, 1.0, 1.5], [0.3, 0.1, 0.2], [-0.1, 0.0, -0.2]):
         small = [v * 0.0005 for v in values]
-        verdict = decide(values, Noise(1.0, 9), RULE, 0.05).verdict
-        assert decide(small, Noise(0.0005, 9), RULE, 0.05).verdict == verdict
+        verdict = assess(values, Noise(1.0, 9), RULE, 0.05).answer
+        assert assess(small, Noise(0.0005, 9), RULE, 0.05).answer == verdict
 
 
 def test_the_budget_is_what_trials_earned_and_proofs_spent() -> None:
     """Levels follow by hand from trials and steps, and a proof spends what it could have kept."""
     assert alpha_for(20, 5, [], RULE) == pytest.approx(0.04)
-    assert alpha_for(30, 5, [Proof(20, 5)], RULE) == pytest.approx(0.02)
-    assert alpha_for(20, 5, [Proof(20, 5)], RULE) == pytest.approx(0.0, abs=1e-12)
+    assert alpha_for(30, 5, [Confirmation(20, 5)], RULE) == pytest.approx(0.02)
+    assert alpha_for(20, 5, [Confirmation(20, 5)], RULE) == pytest.approx(0.0, abs=1e-12)
     assert alpha_for(500, 1, [], RULE) == RULE.most_alpha
-    after = alpha_for(500, 10, [Proof(500, 1)], RULE)
+    after = alpha_for(500, 10, [Confirmation(500, 1)], RULE)
     assert after == pytest.approx(min(RULE.most_alpha, (5 - RULE.most_alpha) / 10))
 
 
@@ -173,7 +173,7 @@ def test_the_whole_study_spends_no_more_than_it_earns() -> None:
         trials += rng.randrange(0, 30)
         steps = rng.randrange(1, 9)
         spent += alpha_for(trials, steps, past, RULE) * steps
-        past.append(Proof(trials, steps))
+        past.append(Confirmation(trials, steps))
         assert spent <= 0.01 * trials + 1e-9
 
 
@@ -189,25 +189,25 @@ def test_a_study_of_nothing_keeps_less_than_one_in_a_hundred() -> None:
 def empty_study(rng: random.Random, trials: int) -> int:
     """Steps kept in one study where no edit has any effect; every run is a standard normal."""
     runs = [rng.gauss(0, 1) for _ in range(4)]
-    noise, level, past = Noise.pooled([runs]), Level.of(runs), list[Proof]()
+    noise, level, past = Noise.pooled([runs]), Level.of(runs), list[Confirmation]()
     steps = kept = open_at = 0
     for number in range(1, trials + 1):
         gains: list[float] = []
         verdict = "again"
         while verdict == "again":
             gains.append(rng.gauss(0, 1) - level.value)
-            verdict = screen(gains, noise, RULE).verdict
+            verdict = screen(gains, noise, RULE).answer
         if verdict == "discard":
             continue
         level, steps = level.stepped(fmean(gains), noise, RULE), steps + 1
         if stack_due(steps, RULE, open_at=open_at):
             alpha = alpha_for(number, steps, past, RULE)
-            past.append(Proof(number, steps))
-            decision, differences = proof(rng, 0.0, noise, RULE, alpha)
-            kept += steps * (decision.verdict == "keep")
+            past.append(Confirmation(number, steps))
+            decision, differences = confirmation(rng, 0.0, noise, RULE, alpha)
+            kept += steps * (decision.answer == "keep")
             noise = noise.joined([d / math.sqrt(2) for d in differences])
             level = level.seen(rng.gauss(0, 1), RULE)
-            open_at = steps if decision.verdict == "open" else 0
+            open_at = steps if decision.answer == "open" else 0
             steps = open_at
     return kept
 
@@ -218,8 +218,8 @@ def test_claims_are_right_on_average_though_selected(gain: float) -> None:
     rng, claims, plain, alpha = random.Random(7), [], [], 0.05
     rule = Rule(hopeless=-9.0)
     for _ in range(6000):
-        decision, pairs = proof(rng, gain, KNOWN, rule, alpha)
-        if decision.verdict == "keep":
+        decision, pairs = confirmation(rng, gain, KNOWN, rule, alpha)
+        if decision.answer == "keep":
             extra = [gain + rng.gauss(0, 1) - rng.gauss(0, 1)]
             claims.append(claim(pairs, extra, KNOWN, rule, alpha).estimate)
             plain.append(decision.estimate)
@@ -233,29 +233,29 @@ def test_claims_hold_the_truth_in_their_interval(gain: float) -> None:
     """Of what was kept, even where nothing was gained, 95 % intervals hold the truth."""
     rng, held, count, rule = random.Random(8), 0, 0, Rule(confidence=0.95)
     while count < 600:
-        decision, pairs = proof(rng, gain, KNOWN, rule, 0.25)
-        if decision.verdict == "keep":
+        decision, pairs = confirmation(rng, gain, KNOWN, rule, 0.25)
+        if decision.answer == "keep":
             told = claim(pairs, [gain + rng.gauss(0, math.sqrt(2))], KNOWN, rule, 0.25)
             count, held = count + 1, held + (told.low <= gain <= told.high)
     assert held / count > 0.92
 
 
 def test_simpler_code_is_kept_when_not_worse() -> None:
-    """Proven not worse by more than a margin is enough for less code, never for more."""
+    """Confirmed not worse by more than a margin is enough for less code, never for more."""
     sure = Noise(0.1, 50)
     even, worse = [0.0, 0.01, -0.01], [-0.2, -0.21, -0.19]
-    assert decide_simpler(even, sure, RULE, 0.25).verdict == "keep"
-    assert decide_simpler(worse, sure, RULE, 0.25).verdict == "discard"
-    assert decide(even, sure, RULE, 0.25).verdict != "keep"
+    assert assess_simpler(even, sure, RULE, 0.25).answer == "keep"
+    assert assess_simpler(worse, sure, RULE, 0.25).answer == "discard"
+    assert assess(even, sure, RULE, 0.25).answer != "keep"
     assert margin(sure, RULE) == 0.1
     assert margin(sure, Rule(min_delta=0.3)) == 0.3
 
 
 def test_simpler_code_passes_a_lower_screen() -> None:
     """A removal that looks even is a step where an addition is not."""
-    assert screen([0.0, 0.05], KNOWN, RULE, simpler=True).verdict == "keep"
-    assert screen([0.0, 0.05], KNOWN, RULE).verdict == "discard"
-    assert screen([-0.5], KNOWN, RULE, simpler=True).verdict == "discard"
+    assert screen([0.0, 0.05], KNOWN, RULE, simpler=True).answer == "keep"
+    assert screen([0.0, 0.05], KNOWN, RULE).answer == "discard"
+    assert screen([-0.5], KNOWN, RULE, simpler=True).answer == "discard"
 
 
 def test_simpler_but_worse_is_kept_at_most_at_alpha() -> None:
@@ -263,7 +263,7 @@ def test_simpler_but_worse_is_kept_at_most_at_alpha() -> None:
     rng, kept, times, alpha = random.Random(9), 0, 4000, 0.1
     for _ in range(times):
         pairs = [-1.0 + rng.gauss(0, math.sqrt(2)) for _ in range(RULE.pairs)]
-        kept += decide_simpler(pairs, KNOWN, RULE, alpha).verdict == "keep"
+        kept += assess_simpler(pairs, KNOWN, RULE, alpha).answer == "keep"
     assert kept / times <= alpha + 3 * math.sqrt(alpha / times)
 
 
@@ -309,10 +309,10 @@ def test_noise_pools_within_commits_only() -> None:
 
 def test_the_same_numbers_give_the_same_answer() -> None:
     """Nothing is remembered between calls, no argument is changed, and settings are frozen."""
-    differences, past = [1.0, 2.0, 3.0], [Proof(20, 5), Proof(40, 5)]
-    first = decide(differences, KNOWN, RULE, 0.05), alpha_for(60, 5, past, RULE)
-    decide([-3.0], KNOWN, RULE, 0.2)
-    assert (decide(differences, KNOWN, RULE, 0.05), alpha_for(60, 5, past, RULE)) == first
+    differences, past = [1.0, 2.0, 3.0], [Confirmation(20, 5), Confirmation(40, 5)]
+    first = assess(differences, KNOWN, RULE, 0.05), alpha_for(60, 5, past, RULE)
+    assess([-3.0], KNOWN, RULE, 0.2)
+    assert (assess(differences, KNOWN, RULE, 0.05), alpha_for(60, 5, past, RULE)) == first
     assert differences == [1.0, 2.0, 3.0]
     assert len(past) == 2
     with pytest.raises(FrozenInstanceError):
@@ -323,7 +323,7 @@ def test_the_same_numbers_give_the_same_answer() -> None:
 def test_impossible_values_are_refused(values: list[float]) -> None:
     """None, too many, or not finite: an error, never a verdict."""
     with pytest.raises(ValueError, match="values"):
-        decide(values, KNOWN, RULE, 0.05)
+        assess(values, KNOWN, RULE, 0.05)
     with pytest.raises(ValueError, match="values"):
         screen(values, KNOWN, RULE)
 
@@ -332,7 +332,7 @@ def test_impossible_values_are_refused(values: list[float]) -> None:
 def test_an_impossible_level_is_refused(alpha: float) -> None:
     """A proof without budget is the caller's mistake, and is named."""
     with pytest.raises(ValueError, match="alpha"):
-        decide([1.0], KNOWN, RULE, alpha)
+        assess([1.0], KNOWN, RULE, alpha)
 
 
 @pytest.mark.parametrize(
@@ -374,4 +374,4 @@ def test_a_claim_needs_a_pair_that_decided_nothing() -> None:
 def test_proofs_out_of_order_are_refused() -> None:
     """A history that runs backwards is no history."""
     with pytest.raises(ValueError, match="order"):
-        alpha_for(10, 5, [Proof(20, 5)], RULE)
+        alpha_for(10, 5, [Confirmation(20, 5)], RULE)

@@ -16,7 +16,7 @@ from autoresearch.strategies.registry import STRATEGIES, make_strategy
 
 # Number of each trial in turn, None for a crash: a history that every strategy has to live with.
 HISTORY = [3.0, 4.0, None, 2.0, 2.0, None, 2.5, 1.0]
-AT_MOST = 20  # attempts at one trial
+AT_MOST = 20  # runs of one trial
 
 
 @pytest.fixture(params=STRATEGIES)
@@ -32,26 +32,26 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         yield made
 
 
-def attempted(ledger: Ledger, trial: Trial, look: RunRequest, value: float | None) -> Trial:
+def ran(ledger: Ledger, trial: Trial, request: RunRequest, value: float | None) -> Trial:
     """One more run for a trial, measured: of itself, or of what it is compared with."""
     trial = ledger.advance(trial, State.RUNNING)
     number, of = len(trial.runs), {t.commit: t.value for t in ledger.trials()}
-    value = of[look.commit] if look.commit else value
-    attempt = Run(number, 42 + number, 1.0, 0, value, 0.0, reason="" if value else "failed")
-    attempt = replace(attempt, commit=look.commit, role=look.role)
-    return ledger.measure_run(ledger.add_run(trial, attempt), attempt)
+    value = of[request.commit] if request.commit else value
+    run = Run(number, 42 + number, 1.0, 0, value, 0.0, reason="" if value else "failed")
+    run = replace(run, commit=request.commit, purpose=request.purpose)
+    return ledger.measure_run(ledger.add_run(trial, run), run)
 
 
 def judged(ledger: Ledger, strategy: Strategy, value: float | None) -> Trial:
-    """A whole trial, attempted for as long as the strategy wants."""
+    """A whole trial, run as often as the strategy wants."""
     parent = strategy.select(ledger) if len(ledger) else "base"
     trial = ledger.add(Trial(0, parent, "note", "hand"))
     commit = f"commit-{trial.number}" if trial.number else "base"
     trial = ledger.advance(trial, State.COMMITTED, commit=commit)
-    while (verdict := strategy.judge(trial, ledger)).status is None:
+    while (decision := strategy.decide(trial, ledger)).status is None:
         assert len(trial.runs) < AT_MOST
-        trial = attempted(ledger, trial, verdict.look or RunRequest(), value)
-    trial = ledger.advance(trial, State.DECIDED, status=verdict.status, reason=verdict.reason)
+        trial = ran(ledger, trial, decision.request or RunRequest(), value)
+    trial = ledger.advance(trial, State.DECIDED, status=decision.status, reason=decision.reason)
     return ledger.advance(trial, State.APPLIED)
 
 
@@ -73,8 +73,8 @@ def test_it_wants_a_run_before_it_decides(ledger: Ledger, strategy: Strategy) ->
         judged(ledger, strategy, 3.0 - number)
     trial = ledger.add(Trial(0, strategy.select(ledger), "note", "hand"))
     trial = ledger.advance(trial, State.COMMITTED, commit="commit")
-    verdict = strategy.judge(trial, ledger)
-    assert (verdict.status, (verdict.look or RunRequest()).commit) == (None, "")
+    decision = strategy.decide(trial, ledger)
+    assert (decision.status, (decision.request or RunRequest()).commit) == (None, "")
 
 
 def test_it_decides_every_trial(ledger: Ledger, strategy: Strategy) -> None:
@@ -101,7 +101,7 @@ def test_it_writes_nothing(ledger: Ledger, strategy: Strategy) -> None:
         judged(ledger, strategy, value)
     before = ledger.trials()
     assert strategy.select(ledger) == strategy.select(ledger)
-    assert [strategy.judge(t, ledger) for t in before] == [
-        strategy.judge(t, ledger) for t in before
+    assert [strategy.decide(t, ledger) for t in before] == [
+        strategy.decide(t, ledger) for t in before
     ]
     assert ledger.trials() == before

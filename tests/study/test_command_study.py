@@ -59,7 +59,7 @@ class Night:
                 study,
                 _Changing(self, acts),
                 StopLimits(trials=len([a for a in acts if a[1] == good("codex")])),
-                persistence=RetryPolicy(),
+                retry_policy=RetryPolicy(),
                 on_note=notes.append,
                 sleep=lambda _: None,
             )

@@ -22,7 +22,7 @@ from autoresearch.executors.local import LocalExecutor
 from autoresearch.lab.task import Task
 from autoresearch.proposers.fake import ScriptedProposer
 from autoresearch.store.heartbeat import Stage
-from autoresearch.store.ledger import CLAIM, NOISE, PROOF, STEP, Status
+from autoresearch.store.ledger import CLAIM, CONFIRM, NOISE, STEP, Status
 from autoresearch.strategies.registry import make_strategy
 from autoresearch.study.collaborators import CallbackListener
 from autoresearch.study.loop import StopLimits, research
@@ -99,23 +99,25 @@ def test_a_run_climbs_proves_and_tells_it_in_words(
     lab, out = climbed
     assert "#0 runs (noise: itself, seed 1): baseline" in out
     assert "#1   step    score" in out
-    assert "runs (proof: the incumbent, seed 10): proof of #1 score 40, #2 score 30, " in out
+    assert (
+        "runs (confirm: the incumbent, seed 10): confirmation of #1 score 40, #2 score 30, " in out
+    )
     assert "2 kept, 5 steps, 2 discarded, 0 crashed. score 49.767759 → 0.312075" in out
 
     call(lab, "log", "--tag", "t")
     lines = capsys.readouterr().out.splitlines()
     words = [line.split()[4] for line in lines[1:]]
     assert words == ["keep", STEP, STEP, "discard", STEP, STEP, "discard", STEP, "keep"]
-    assert lines[-1].endswith("proof of #1 score 40, #2 score 30, #4 score 20, #5 score 10, "
+    assert lines[-1].endswith("confirmation of #1 score 40, #2 score 30, #4 score 20, #5 score 10, "
                               "#7 score 0")  # fmt: skip
 
     call(lab, "show", "1")
-    assert "status:   discard (step)" in capsys.readouterr().out
+    assert "status:   tentative" in capsys.readouterr().out
     call(lab, "show", "8")
     shown = capsys.readouterr().out
     assert "proposer: confirm" in shown
-    assert "run:      0: proof, score" in shown
-    assert f"run:      1: proof of {git(lab, 'rev-parse', 'main')[:7]}, score" in shown
+    assert "run:      0: confirm, score" in shown
+    assert f"run:      1: confirm of {git(lab, 'rev-parse', 'main')[:7]}, score" in shown
     assert "run:      7: claim, score" in shown
     assert "load" not in shown  # noise is not that of time
 
@@ -130,9 +132,9 @@ def test_the_record_of_a_proof_is_whole(climbed: tuple[Path, str], capsys: Capsy
     lab, _ = climbed
     call(lab, "export")
     trials = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    baseline, proof = trials[0]["attempts"], trials[8]["attempts"]
-    assert [a["role"] for a in baseline] == [NOISE] * 4
-    assert [a["role"] for a in proof] == [PROOF] * 6 + [CLAIM] * 2
+    baseline, proof = trials[0]["runs"], trials[8]["runs"]
+    assert [a["purpose"] for a in baseline] == [NOISE] * 4
+    assert [a["purpose"] for a in proof] == [CONFIRM] * 6 + [CLAIM] * 2
     base = git(lab, "rev-parse", "main")
     assert [a["commit"] for a in proof] == ["", base, base, "", "", base, base, ""]
     seeds = [a["seed"] for a in proof]
@@ -140,7 +142,10 @@ def test_the_record_of_a_proof_is_whole(climbed: tuple[Path, str], capsys: Capsy
     assert all(isinstance(a["load"], float) for a in proof)
     assert (trials[1]["lines"], trials[1]["nodes"]) == (0, 0)
     table = (lab / "results.tsv").read_text().splitlines()
-    assert [line.split("\t")[3] for line in table[1:]] == [t["status"] for t in trials]
+    written = [str(Status(trial["status"]).public) for trial in trials]
+    assert [line.split("\t")[3] for line in table[1:]] == written
+    assert {trial["status"] for trial in trials} == {"keep", "tentative", "discard"}
+    assert set(written) == {"keep", "discard"}
     with read_study(Task.load(lab)) as (ledger, paths, repository):
         assert all(f.good for f in examine_study(Task.load(lab), ledger, paths, repository))
 
@@ -160,7 +165,7 @@ def test_the_summary_counts_steps_that_nobody_has_proven(lab: Path, capsys: Caps
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kills", [["0/attempt-2", "8/attempt-3"], ["8/attempt-0", "8/attempt-7"]])
+@pytest.mark.parametrize("kills", [["0/run-2", "8/run-3"], ["8/run-0", "8/run-7"]])
 def test_a_study_killed_within_a_pair_ends_as_a_calm_one(tmp_path: Path, kills: list[str]) -> None:
     """kill -9 in the baseline's runs, in a pair, at a proof's first or last run: the same table."""
     calm, shaken = (make_lab_of_a_day(tmp_path / name) for name in ("calm", "shaken"))
@@ -199,7 +204,7 @@ def test_what_is_open_is_proven_when_the_proposer_has_no_more(lab: Path) -> None
     with opened(lab) as study:
         assert "script is over" in research(study, ScriptedProposer(scores(30, 10)), StopLimits())
         last = study.ledger.trials()[-1]
-        assert (last.proposer, last.note) == ("confirm", "proof of #1 score 30, #2 score 10")
+        assert (last.proposer, last.note) == ("confirm", "confirmation of #1 score 30, #2 score 10")
         assert last.status is Status.KEEP
 
 
@@ -207,9 +212,9 @@ def test_a_time_limit_leaves_room_for_the_last_proof(lab: Path) -> None:
     """Where less time is left than a proof takes nothing new is begun, and the climb is proven."""
     with opened(lab) as study:
         study.baseline()
-        assert study.closing_seconds() == 0.0
+        assert study.finish_seconds() == 0.0
         study.step(Climber())
-        needed = study.closing_seconds()
+        needed = study.finish_seconds()
         assert needed == pytest.approx(2 * study.ledger.trial(0).seconds)  # 8 runs; there were 4
         limits = StopLimits(until=time.time() + 1000)
         assert limits.reached(1, 0.0) is None
@@ -217,7 +222,7 @@ def test_a_time_limit_leaves_room_for_the_last_proof(lab: Path) -> None:
         why = research(study, Climber(), StopLimits(until=time.time() + needed / 2))
         assert why == "the time is up"
         assert [trial.proposer for trial in study.ledger.trials()][1:] == ["climber", "confirm"]
-        assert study.closing_seconds() == 0.0
+        assert study.finish_seconds() == 0.0
 
 
 def test_try_leaves_a_step_in_place_and_puts_the_rest_back_to_it(lab: Path, capsys: Capsys) -> None:

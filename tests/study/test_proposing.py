@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -154,7 +153,7 @@ def test_a_failure_ahead_is_answered_when_its_turn_comes(tmp_path: Path) -> None
     waits: list[float] = []
     with opened(make_lab(tmp_path / "lab")) as study:
         calm = RetryPolicy(chance=lambda _, high: high)
-        research(study, slow, StopLimits(trials=2), persistence=calm, sleep=waits.append)
+        research(study, slow, StopLimits(trials=2), retry_policy=calm, sleep=waits.append)
         assert [brief.under_way for brief in slow.briefs] == [0, 1, 0]
         [wait] = waits
         assert 0.0 < wait < 5.0  # the trial's time, in which nobody asked, counts
@@ -220,13 +219,15 @@ def test_what_cannot_be_asked_again_meanwhile_is_the_loops(
 
 @pytest.mark.usefixtures("quick")
 def test_a_pause_holds_for_a_busy_side_as_well(tmp_path: Path) -> None:
-    """It is not asked again before the person resumes."""
+    """The proposal ends with its failure: no other try is made before the person resumes."""
     slow = Deliberate(busy, to("10.0", "9.0"))
     with opened(make_lab(tmp_path / "lab")) as study:
         study.baseline()
         study.paths.pause.write_text("now")
         study.workspaces.begin(slow, study.ask())
-        time.sleep(0.6)  # more than the first wait ever is
+        for thread in threading.enumerate():
+            if thread.name == "ahead":
+                thread.join(20)  # it has given up, after the wait before another try
         assert len(slow.briefs) == 1
         with pytest.raises(ProposalFailed):
             study.workspaces.take(study.ask())

@@ -140,7 +140,7 @@ def night(tmp_path: Path) -> Callable[..., tuple[str, list[float], list[str], fl
                 proposer,
                 StopLimits(**{"trials": 2, **limits}),  # type: ignore[arg-type]
                 ahead=ahead,
-                persistence=RetryPolicy(chance=most),
+                retry_policy=RetryPolicy(chance=most),
                 on_note=notes.append,
                 sleep=slept.append,
             )
@@ -182,10 +182,11 @@ def test_an_agent_that_brings_what_was_tried_is_answered_like_an_empty_hand(
     why, slept, notes, _ = night(agent, ahead=False, trials=12)
     assert (why, slept) == ("12 of 12 trials are done", [])
     assert agent.asked == ["renew", "renew", "give way"]
+    rejected = "proposals in a row were rejected before running"
     assert notes == [
-        "3 proposals in a row brought no run (no_change); it begins anew; trying again.",
-        "3 proposals in a row brought no run (duplicate of #1); it begins anew; trying again.",
-        "6 proposals in a row brought no run (duplicate of #1); codex goes on; trying again.",
+        f"3 {rejected} (no_change); it begins anew; trying again.",
+        f"3 {rejected} (duplicate of #1); it begins anew; trying again.",
+        f"6 {rejected} (duplicate of #1); codex goes on; trying again.",
     ]
 
 
@@ -252,7 +253,11 @@ def test_a_wait_is_seen_from_outside(tmp_path: Path) -> None:
 
         proposer = Troubled(fail("busy", retry_after=7200))
         research(
-            study, proposer, StopLimits(trials=1), sleep=sleep, persistence=RetryPolicy(chance=most)
+            study,
+            proposer,
+            StopLimits(trials=1),
+            sleep=sleep,
+            retry_policy=RetryPolicy(chance=most),
         )
     [beat] = seen
     assert beat is not None
@@ -277,7 +282,7 @@ def test_trouble_with_the_disk_is_waited_out_though_nothing_can_be_written(tmp_p
         steps = [scores(9)[0], *[full] * 5, scores(8)[0]]
         calm = Patience(quick=0, first=60.0)
         why = research(
-            study, ScriptedProposer(steps), StopLimits(trials=2), sleep=sleep, max_seconds=calm
+            study, ScriptedProposer(steps), StopLimits(trials=2), sleep=sleep, patience=calm
         )
         assert (why, slept) == ("2 of 2 trials are done", [60.0, 120.0, 240.0, 480.0, 960.0])
 
@@ -376,7 +381,7 @@ def test_who_tells_no_dollars_is_named_once_beside_a_limit_in_dollars(tmp_path: 
     with opened(make_lab(tmp_path / "lab")) as study:
         steps = [costs, counts, counts]
         research(study, ScriptedProposer(steps), StopLimits(trials=3, usd=5), on_note=notes.append)
-    told = "scripted tells tokens and no dollars: --max-usd does not end it, --max-tokens does. "
+    told = "scripted reports tokens and no dollars: --max-usd does not end it, --max-tokens does. "
     told += "For an agent, usd_per_million in agents.toml gives its tokens a price."
     assert notes == [told]
 

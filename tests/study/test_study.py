@@ -205,10 +205,10 @@ def test_the_command_learns_seed_and_budget_from_the_harness(tmp_path: Path) -> 
     )
     play(lab, *scores(9, 8))
     with opened(lab) as study:
-        attempts = [trial.runs[0] for trial in study.ledger.trials()]
-    assert [attempt.seed for attempt in attempts] == [42, 1042, 2042]
-    assert [attempt.numbers["seed"] for attempt in attempts] == [42, 1042, 2042]
-    assert {attempt.numbers["budget"] for attempt in attempts} == {7.0}
+        runs = [trial.runs[0] for trial in study.ledger.trials()]
+    assert [run.seed for run in runs] == [42, 1042, 2042]
+    assert [run.numbers["seed"] for run in runs] == [42, 1042, 2042]
+    assert {run.numbers["budget"] for run in runs} == {7.0}
 
 
 def test_a_baseline_that_does_not_run_stops_the_study_with_its_words(tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_a_branch_moved_by_somebody_else_stops_the_study(lab: Path) -> None:
     assert git(lab, "show", f"{BRANCH}:train.py") == "SCORE = 9"
 
 
-@pytest.mark.parametrize("state", [State.COMMITTED, State.RUNNING, State.RAN, State.JUDGED])
+@pytest.mark.parametrize("state", [State.COMMITTED, State.RUNNING, State.EXECUTED, State.MEASURED])
 def test_a_trial_left_on_the_way_is_finished_by_the_next_process(lab: Path, state: State) -> None:
     """From every state a trial may be left in, opening the study again brings it to its end."""
     with opened(lab) as study:
@@ -329,10 +329,10 @@ def leave_in(study: Study, state: State) -> None:
     log.write_text("score: 4" if state is State.RUNNING else "score: 9.0\n")
     if state is State.RUNNING:
         return
-    attempt = Run(0, 1042, 0.1, 0, None, 0.0)
-    trial = study.ledger.add_run(trial, attempt)
-    if state is State.JUDGED:
-        study.ledger.measure_run(trial, replace(attempt, value=9.0))
+    run = Run(0, 1042, 0.1, 0, None, 0.0)
+    trial = study.ledger.add_run(trial, run)
+    if state is State.MEASURED:
+        study.ledger.measure_run(trial, replace(run, value=9.0))
 
 
 def test_a_row_that_never_became_a_commit_is_taken_back(lab: Path) -> None:

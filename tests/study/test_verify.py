@@ -18,7 +18,7 @@ from autoresearch.report.findings import findings
 from autoresearch.store.extra_runs import ExtraRun, Gain, add_run, read_runs
 from autoresearch.store.heartbeat import Stage
 from autoresearch.store.ledger import Ledger, Status
-from autoresearch.strategies.claims import claimed_gain, proven_values
+from autoresearch.strategies.claims import claimed_gain, confirmed_values
 from autoresearch.strategies.greedy import Greedy
 from autoresearch.strategies.registry import make_strategy
 from autoresearch.study.collaborators import CallbackListener
@@ -82,7 +82,7 @@ def test_a_real_gain_is_found_again(lab: Path) -> None:
         assert found.survived == pytest.approx(1.0, abs=0.15)
         assert found.noise is not None
         assert 0.01 < found.noise.sd < 0.4
-        seeds = {run.seed for run in read_runs(study.paths.again)}
+        seeds = {run.seed for run in read_runs(study.paths.extra_runs)}
         used = {a.seed for t in study.ledger.trials() for a in t.runs}
         assert len(seeds) == 4
         assert not seeds & used
@@ -93,11 +93,11 @@ def test_asking_again_makes_only_what_is_missing(lab: Path) -> None:
     with open_study(Task.load(lab), "t", Greedy(), LocalExecutor()) as study:
         climbed(study)
         first = verify(study, 2)
-        assert len(read_runs(study.paths.again)) == 4
+        assert len(read_runs(study.paths.extra_runs)) == 4
         assert verify(study, 2) == first
-        assert len(read_runs(study.paths.again)) == 4
+        assert len(read_runs(study.paths.extra_runs)) == 4
         verify(study, 3)
-        assert len(read_runs(study.paths.again)) == 6
+        assert len(read_runs(study.paths.extra_runs)) == 6
 
 
 def test_luck_is_called_luck(lab: Path) -> None:
@@ -123,7 +123,7 @@ def test_each_change_is_taken_out_alone(lab: Path) -> None:
         assert found[3].gain.mean == pytest.approx(3.0, abs=0.5)
         assert found[1].gain is None
         assert found[1].why_not == "later changes stand on it"
-        told = {one.about: one.figure for one in findings(study.ledger, study.paths.again)}
+        told = {one.about: one.figure for one in findings(study.ledger, study.paths.extra_runs)}
         assert told["without #1 it loses"] == "?"
         assert told["on fresh seeds"] == "not checked yet"
 
@@ -136,7 +136,7 @@ def test_a_replay_agrees_with_what_was_recorded(lab: Path) -> None:
         study.collaborators.attach(listener=CallbackListener(on_stage=heard.append))
         found = replay(study, 2)
         assert [(stage.verb, stage.who) for stage in heard] == [("run", "An earlier commit")]
-        assert found.recorded == found.again
+        assert found.recorded == found.replayed
         assert found.agrees
         assert study.ledger.trials() == before
 
@@ -232,9 +232,9 @@ def test_a_keep_is_drawn_at_what_was_proven(lab: Path) -> None:
             now = study.workspaces.read(study.ask(), "train.py")
             edit = {"train.py": now.replace(f"A = {10.0 - number}", f"A = {9.0 - number}").encode()}
             study.tell(study.ask(), edit, Proposal("one less"), "hand")
-        kept = study.prove(study.ask())
+        kept = study.confirm(study.ask())
         assert kept.status is Status.KEEP
-        worth = proven_values(study.ledger)
+        worth = confirmed_values(study.ledger)
         first = study.ledger.trial(0).value or 0.0
         assert worth == {kept.number: pytest.approx(first - claimed_gain(study.ledger))}
         assert claimed_gain(study.ledger) == pytest.approx(5.0, abs=0.5)

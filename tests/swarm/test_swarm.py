@@ -355,7 +355,7 @@ def test_a_replication_that_was_killed_goes_on(hub: HubProcess, tmp_path: Path) 
     one, two = lab_of(tmp_path / "one", **slow), lab_of(tmp_path / "two", **slow)
     with member_of(hub, one, "ada") as (study, member):
         loop(study, member, scores(4))
-    runs = StudyPaths(two, TAG).again / "hub" / str(hub.results("ada")[-1]["seq"])
+    runs = StudyPaths(two, TAG).extra_runs / "hub" / str(hub.results("ada")[-1]["seq"])
     with loop_process(hub, two, "bob", 20.0, replicate=0.9) as running:
         until(lambda: read_runs(runs), "the first run")
         running.kill()

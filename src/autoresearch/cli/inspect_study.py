@@ -185,7 +185,7 @@ def _load(run: Run) -> str:
 def _purpose(run: Run) -> str:
     """The purpose of a run, with its commit if that is another's; empty for a screening run."""
     of = f" of {run.commit[:7]}" if run.commit else ""
-    return f"{run.role}{of}, " if of or run.role != SCREEN else ""
+    return f"{run.purpose}{of}, " if of or run.purpose != SCREEN else ""
 
 
 @click.command()

@@ -104,7 +104,7 @@ class LineView:
         if stage.verb == "wait":
             click.echo(f"{stage.who} waits: {stage.note} is measuring.")
         elif stage.verb == "run":
-            again = f" ({stage.again})" if stage.again else ""
+            again = f" ({stage.purpose})" if stage.purpose else ""
             click.echo(f"{stage.who} runs{again}: {stage.note}")
 
     def trial(self, trial: Trial) -> None:
@@ -202,8 +202,8 @@ class LiveView:
         lines: list[RenderableType] = [Text(f"{stage.who} {verb} {stage.note}", style="bold")]
         if self._study.ending:
             lines.append(Text("ends after this run; Ctrl-C once more ends at once", style="yellow"))
-        if stage.again:
-            lines.append(Text(f"again, {stage.again}", style="dim"))
+        if stage.purpose:
+            lines.append(Text(f"again, {stage.purpose}", style="dim"))
         if self._study.workspaces.busy:
             lines.append(Text("the next proposal is being made", style="dim"))
         if stage.verb == "run" and stage.log is not None:

@@ -97,7 +97,7 @@ class Results(BaseModel):
 class Run(BaseModel):
     """One run of a trial's command."""
 
-    role: str
+    purpose: str
     seed: int
     value: float | None
     seconds: float

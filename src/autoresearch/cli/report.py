@@ -22,7 +22,7 @@ from autoresearch.store.ledger import Ledger, State, Status, Trial
 from autoresearch.store.paths import StudyPaths
 from autoresearch.store.results import jsonl, results_tsv
 from autoresearch.store.rows import Curve, from_trials, read_tsv
-from autoresearch.strategies.claims import proven_values
+from autoresearch.strategies.claims import confirmed_values
 from autoresearch.study.opening import read_study
 
 
@@ -80,12 +80,12 @@ def study_story(task: Task, tag: str | None) -> Story:
             for t in trials
             if t.status is Status.KEEP and not t.is_baseline
         }
-        confirmed = proven_values(ledger)
+        confirmed = confirmed_values(ledger)
         rows = tuple(
             replace(row, value=confirmed.get(row.number, row.value))
             for row in from_trials(trials, _curves(trials, paths), diffs)
         )
-        found = findings(ledger, paths.again)
+        found = findings(ledger, paths.extra_runs)
         title = f"{task.name} · {paths.tag}"
         return Story(title, task.metric, rows, _facts(ledger), found, proposer_stats(ledger))
 

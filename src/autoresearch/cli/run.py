@@ -124,7 +124,7 @@ def run(
                 ahead = not no_ahead
                 retries = RetryPolicy(pause_first=0.0) if replay else RetryPolicy()
                 why = research(
-                    study, proposer, limits, ahead=ahead, persistence=retries,
+                    study, proposer, limits, ahead=ahead, retry_policy=retries,
                     on_note=view.note, between=between,
                 )  # fmt: skip
             view.end(why)
@@ -219,7 +219,7 @@ def _try(study: Study, note: str) -> Outcome:
         raise AutoResearchError(f"{names}: no change from the best. Edit first, then try.")
     trial = study.tell(parent, edit, Proposal(note), "hand")
     tip = study.strategy.due_confirmation(study.ledger)
-    confirmation = study.prove(tip) if tip is not None else None
+    confirmation = study.confirm(tip) if tip is not None else None
     return _restored(study, edit, _outcome(study, trial, before, earlier, confirmation))
 
 

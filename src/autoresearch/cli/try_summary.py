@@ -9,7 +9,7 @@ from typing import Any
 
 from autoresearch.cli.common import number
 from autoresearch.cli.live import JsonView, View, make_view, trial_line
-from autoresearch.store.ledger import STEP, Status, Trial
+from autoresearch.store.ledger import Status, Trial
 from autoresearch.store.results import jsonl
 from autoresearch.study.loop import StopLimits
 from autoresearch.study.study import Study
@@ -19,7 +19,7 @@ WIDTH = 160  # characters of a line
 _REASONS = {
     "": "it does not look better than what it started from",
     "adds_code": "the gain is too small for the code that it adds",
-    "unproven": "on fresh seeds the gain could not be confirmed",
+    "unconfirmed": "on fresh seeds the gain could not be confirmed",
 }
 
 
@@ -54,7 +54,7 @@ class Outcome:
     def why(self) -> str:
         """The reason in words, with the last line of a failed run; empty for a keep or a step."""
         trial = self.trial
-        if trial.status is Status.KEEP or trial.reason == STEP:
+        if trial.status in (Status.KEEP, Status.TENTATIVE):
             return ""
         reason = _REASONS.get(trial.reason, trial.reason)
         failed = trial.status is Status.CRASH and trial.detail
@@ -114,7 +114,7 @@ def next_step(outcome: Outcome, study: Study) -> str:
         return f"Kept: this is the new best, {best}. Go on from here."
     if outcome.restored:
         return _put_back(outcome, best)
-    if outcome.trial.reason == STEP:
+    if outcome.trial.status is Status.TENTATIVE:
         return (
             f"A step: it looks better, and is confirmed later. Go on from here. The best is {best}."
         )

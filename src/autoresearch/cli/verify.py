@@ -137,4 +137,4 @@ def _replay_line(found: Replayed) -> str:
     because = f" ({found.reason})" if found.reason else ""
     verdict = "agrees" if found.agrees else "does not agree"
     sd = "" if found.noise is None else f" (runs of one commit: sd {number(found.noise.sd)})"
-    return f"{recorded}, now {number(found.again)}{because}: {verdict}{sd}."
+    return f"{recorded}, now {number(found.replayed)}{because}: {verdict}{sd}."

@@ -1,4 +1,4 @@
-"""Bench: where a commit is run, checked and scored; each time in a fresh export."""
+"""Evaluator: runs, checks and scores a commit, each time in a fresh export."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VALIDATION, ALL_SETS = "validation", "validation,holdout"
 
 
 class Evaluator:
-    """Runs commits of one lab. `pristine` is the commit whose files judge them."""
+    """Runs commits of one lab. `pristine` is the commit whose files score them."""
 
     def __init__(self, task: Task, git: Git, paths: StudyPaths, executor: Executor) -> None:
         self.task = task
@@ -34,7 +34,7 @@ class Evaluator:
     def run(
         self, commit: str, pristine: str, log: Path, seed: int, sets: str = VALIDATION
     ) -> Execution:
-        """Run a commit once, where there is room; what it left beside its files is kept a while."""
+        """Run a commit once, when disk and GPUs have room; its artefacts are kept for a while."""
         make_empty(log.parent)
         check_disk(self.paths.home, self.task.free_disk)
         self.gpus.wait()
@@ -49,20 +49,20 @@ class Evaluator:
         return execution
 
     def verdict(self, log: Path) -> Scored | None:
-        """What somebody else than the candidate says of a run, where somebody does."""
+        """The verdict of the judge or score command on a run; None when its log decides."""
         if self.task.source == "log":
             return None
         return read_verdict(verdict_file(log), self.task.metric)
 
     def passes_checks(self, commit: str, log: Path) -> bool:
-        """Whether the task's own checks, if it has any, let a commit be kept."""
+        """Whether a commit passes the task's own checks; true when it has none."""
         with self.exported(commit, self.paths.export) as (folder, _):
             job = checks_job(self.task, folder, log)
             return job is None or self.executor.run(job).ok
 
     @contextlib.contextmanager
     def exported(self, commit: str, folder: Path) -> Iterator[tuple[Path, frozenset[str]]]:
-        """A fresh export of a commit, gone afterwards: the lab's folder in it, and its files."""
+        """A fresh export of a commit, removed afterwards: the lab's folder in it, all its files."""
         make_empty(folder)
         try:
             files = self.git.export(commit, folder)
@@ -71,7 +71,7 @@ class Evaluator:
             remove_tree(folder)
 
     def _judged(self, job: Job, pristine: str, seed: int, sets: str) -> Execution:
-        """Run a job; with its judge beside it, where the task has one."""
+        """Run a job, with its judge beside it if the task has one."""
         if self.task.source != "judge":
             return self.executor.run(job)
         channel = self.paths.channel

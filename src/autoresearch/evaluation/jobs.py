@@ -12,7 +12,7 @@ from pathlib import Path
 from autoresearch.executors import Job
 from autoresearch.lab.task import Task
 
-TRAINING = "train"  # folders of the cache that attempts may read where somebody else scores them
+TRAINING = "train"  # cache folders that a run may read when a judge or a command scores it
 _SECRET = re.compile(
     r"KEY|TOKEN(?!IZER)|SECRET|PASSW|PASSPHRASE|CREDENTIAL|COOKIE|AUTH(?!OR)|_(PASS|PWD|PAT)(_|$)",
     re.IGNORECASE,
@@ -29,7 +29,7 @@ def job_path() -> str:
 
 
 def job_env(task: Task, seed: int | None = None) -> dict[str, str]:
-    """The environment of a lab's commands: ours without secrets, and what the harness decides."""
+    """The environment of a lab's commands: ours without secrets, and the harness's variables."""
     env = {
         name: value
         for name, value in os.environ.items()
@@ -64,7 +64,7 @@ def checks_job(task: Task, folder: Path, log: Path) -> Job | None:
 def lab_job(
     task: Task, command: str, folder: Path, log: Path, timeout: float, env: Mapping[str, str]
 ) -> Job:
-    """A command of a lab, with what the task lets it use and see."""
+    """The job of a lab's command, with the limits and paths that the task allows."""
     return Job(
         command,
         folder,
@@ -80,7 +80,7 @@ def lab_job(
 
 
 def training_data() -> tuple[Path, ...]:
-    """What an attempt may read of the prepared data when somebody else scores it."""
+    """The prepared data that a run may read when a judge or a command scores it."""
     found = (
         path
         for depth in ("*", "*/*", "*/*/*")

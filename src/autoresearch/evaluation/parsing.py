@@ -30,7 +30,7 @@ _OVER = {
 
 
 def run_of(number: int, seed: int, execution: Execution, trust: str = "log") -> Run:
-    """An attempt as its execution left it, not yet worth anything."""
+    """A run as its execution left it, without a number."""
     reason, detail = _ending(execution)
     return Run(
         number=number,
@@ -46,24 +46,24 @@ def run_of(number: int, seed: int, execution: Execution, trust: str = "log") -> 
     )
 
 
-def parse_run(attempt: Run, log: Path, task: Task, verdict: Scored | None = None) -> Run:
-    """The attempt with its number, or with the reason why it has none.
+def parse_run(run: Run, log: Path, task: Task, verdict: Scored | None = None) -> Run:
+    """The run with its number, or with the reason why it has none.
 
-    With a verdict the number is the judge's; what the log says is kept as what the candidate says.
+    With a verdict the number is the judge's; numbers of the log are kept beside it.
     """
     numbers, last = _read(log)
     if verdict is not None:
         numbers = {**numbers, **verdict.numbers}
-    found = replace(attempt, numbers=numbers, memory_gb=_memory(attempt, numbers))
+    found = replace(run, numbers=numbers, memory_gb=_memory(run, numbers))
     if verdict is not None and verdict.reason and verdict.reason != "no_metric":
         return _without(found, verdict.reason, verdict.detail)
-    if attempt.reason:
+    if run.reason:
         return _explained(found, last)
     return _printed(found, last, task) if verdict is None else _scored(found, verdict, task)
 
 
 def _printed(found: Run, last: list[str], task: Task) -> Run:
-    """Its number as it printed it."""
+    """The run with the number that it printed."""
     name = task.metric.name
     if name not in found.numbers:
         seen = f"; the last line is: {last[-1]}" if last else "; the log is empty"
@@ -74,18 +74,18 @@ def _printed(found: Run, last: list[str], task: Task) -> Run:
 
 
 def _scored(found: Run, verdict: Scored, task: Task) -> Run:
-    """Its number as somebody else found it; one that it printed differently is told."""
+    """The run with the judge's number; the detail reports a different printed one."""
     if verdict.value is None:
         return _without(found, verdict.reason, verdict.detail)
-    said = found.numbers.get(task.metric.name, verdict.value)
-    honest = math.isclose(said, verdict.value, rel_tol=1e-3, abs_tol=1e-6)
-    detail = "" if honest else f"it printed {said:g}; the {task.source} found {verdict.value:g}"
+    printed = found.numbers.get(task.metric.name, verdict.value)
+    honest = math.isclose(printed, verdict.value, rel_tol=1e-3, abs_tol=1e-6)
+    detail = "" if honest else f"it printed {printed:g}; the {task.source} found {verdict.value:g}"
     return replace(found, value=verdict.value, detail=detail)
 
 
-def out_of_bounds(attempt: Run, task: Task) -> str | None:
+def out_of_bounds(run: Run, task: Task) -> str | None:
     """Why a secondary number forbids a keep, or None."""
-    problems = (bound.problem(attempt.numbers.get(bound.name)) for bound in task.secondary)
+    problems = (bound.problem(run.numbers.get(bound.name)) for bound in task.secondary)
     return next((problem for problem in problems if problem), None)
 
 
@@ -100,7 +100,7 @@ def _ending(execution: Execution) -> tuple[str, str]:
     if execution.ending in _OVER:
         return _OVER[execution.ending]
     code = execution.exit_code or 0
-    signal = execution.signal or (code - 128 if 128 < code <= 192 else 0)  # as a shell tells it
+    signal = execution.signal or (code - 128 if 128 < code <= 192 else 0)  # as a shell encodes it
     if signal:
         return "killed", f"killed by signal {signal}"
     if code in (126, 127):
@@ -108,26 +108,26 @@ def _ending(execution: Execution) -> tuple[str, str]:
     return ("failed", f"exit code {code}") if code else ("", "")
 
 
-def _explained(attempt: Run, last: list[str]) -> Run:
-    """A failure in the log's own words, and out of memory called by its name."""
-    told = next((line for line in reversed(last) if line.startswith("FAIL")), None)
-    words = told or (last[-1] if last else "")
-    if attempt.reason in ("failed", "killed") and any(_OOM.search(line) for line in last):
+def _explained(run: Run, last: list[str]) -> Run:
+    """A failure with a detail from its log; out of memory is recognised."""
+    failure = next((line for line in reversed(last) if line.startswith("FAIL")), None)
+    words = failure or (last[-1] if last else "")
+    if run.reason in ("failed", "killed") and any(_OOM.search(line) for line in last):
         oom = next(line for line in reversed(last) if _OOM.search(line))
-        return _without(attempt, "oom", told or oom)
-    if attempt.reason == "timeout" or not words:
-        return attempt
-    return _without(attempt, attempt.reason, f"{words} ({attempt.detail})")
+        return _without(run, "oom", failure or oom)
+    if run.reason == "timeout" or not words:
+        return run
+    return _without(run, run.reason, f"{words} ({run.detail})")
 
 
-def _without(attempt: Run, reason: str, detail: str) -> Run:
-    return replace(attempt, value=None, reason=reason, detail=clean_line(detail))
+def _without(run: Run, reason: str, detail: str) -> Run:
+    return replace(run, value=None, reason=reason, detail=clean_line(detail))
 
 
-def _memory(attempt: Run, numbers: Mapping[str, float]) -> float:
-    """GiB on the accelerator as the candidate says, else resident as we sampled it."""
+def _memory(run: Run, numbers: Mapping[str, float]) -> float:
+    """GiB on the accelerator as the log reports it, else sampled resident memory."""
     printed = numbers.get("peak_vram_mb", 0.0) / 1024
-    return printed if 0 < printed < math.inf else attempt.memory_gb
+    return printed if 0 < printed < math.inf else run.memory_gb
 
 
 def _read(log: Path) -> tuple[dict[str, float], list[str]]:
@@ -143,7 +143,7 @@ def _read(log: Path) -> tuple[dict[str, float], list[str]]:
 
 
 def _lines(log: Path, *, redrawn: bool = True) -> Iterator[str]:
-    """A log's lines, cleaned; a carriage return ends a line as well, which the next may redraw."""
+    """A log's lines, cleaned; a carriage return ends a line, too, which the next may redraw."""
     if not log.exists():
         return
     with log.open(encoding="utf-8", errors="replace", newline="") as stream:

@@ -1,6 +1,6 @@
-"""Who else but the candidate produces its number: a judge beside the run, a command after it.
+"""Numbers that the candidate does not produce: by a judge beside the run or a command after it.
 
-Both start from pristine files, an export of the commit that the study began with, and write their
+Both start from pristine files, an export of the commit that the study began with, and write the
 verdict where the candidate cannot: see docs/judge.md.
 """
 
@@ -27,12 +27,12 @@ LAST_WORDS = 30.0  # seconds in which a judge must write its verdict once the ru
 
 
 def verdict_file(log: Path) -> Path:
-    """Where the verdict on an attempt is written: beside its log, in a folder of the judge's."""
+    """The verdict's file of a run: beside its log, in a folder of the judge's."""
     return log.parent / "judge" / FILE
 
 
 def judged(job: Job, channel: Path) -> Job:
-    """The job of an attempt that talks to a judge, by a socket in the folder `channel`."""
+    """The job of a run that talks to a judge, through a socket in the folder `channel`."""
     env = {**job.env, "AUTORESEARCH_SOCKET": str(channel / SOCKET)}
     return replace(job, env=env, readable=(*job.readable, channel))
 
@@ -41,9 +41,9 @@ def judged(job: Job, channel: Path) -> Job:
 def judge_beside(
     task: Task, pristine: Path, log: Path, channel: Path, seed: int, sets: str = "validation"
 ) -> Iterator[None]:
-    """A judge that listens while the body runs, and has written its verdict when it is left."""
+    """A judge listens while the body runs; its verdict is written when the body ends."""
     assert task.judge is not None
-    result = _fresh(verdict_file(log))
+    result = _emptied(verdict_file(log))
     env = job_env(task, seed) | {
         "AUTORESEARCH_SOCKET": str(channel / SOCKET),
         "AUTORESEARCH_RESULT": str(result),
@@ -55,21 +55,23 @@ def judge_beside(
         yield
         ended = judge.wait(LAST_WORDS, lambda: _wake(channel / SOCKET))
     if not ended.ok:
-        _say(result, "no_verdict", f"the judge ended without a verdict; its log: {job.log}")
+        _write_failure(
+            result, "no_verdict", f"the judge ended without a verdict; its log: {job.log}"
+        )
 
 
 def score_afterwards(
-    task: Task, executor: Executor, pristine: Path, log: Path, left: Path, seed: int
+    task: Task, executor: Executor, pristine: Path, log: Path, artefacts: Path, seed: int
 ) -> None:
-    """Let the score command read what an attempt left, in a process that has no part in it."""
+    """Run the score command on the artefacts of a run, in a process of its own."""
     assert task.score is not None
-    result = _fresh(verdict_file(log))
-    if problem := _unfit(task.score, left):
-        return _say(result, "no_artefact", problem)
+    result = _emptied(verdict_file(log))
+    if problem := _problem_of(task.score, artefacts):
+        return _write_failure(result, "no_artefact", problem)
     answer = result.parent / "answer"
     answer.mkdir()
     env = job_env(task, seed) | {
-        "AUTORESEARCH_ARTEFACTS": str(left),
+        "AUTORESEARCH_ARTEFACTS": str(artefacts),
         "AUTORESEARCH_RESULT": str(answer / FILE),
     }
     job = lab_job(
@@ -80,30 +82,31 @@ def score_afterwards(
         task.score.timeout,
         env,
     )
-    readable = tuple(filter(Path.exists, (*job.readable, *task.score.readable, left)))
+    readable = tuple(filter(Path.exists, (*job.readable, *task.score.readable, artefacts)))
     ended = executor.run(replace(job, readable=readable, writable=(answer,), network=False))
     if not ended.ok:
-        told = f"the score command ended by {ended.ending} {ended.exit_code or ''}; its log"
-        return _say(result, "no_score", f"{told}: {job.log}")
+        how = f"{ended.ending} {ended.exit_code or ''}"
+        detail = f"the score command ended by {how}; its log: {job.log}"
+        return _write_failure(result, "no_score", detail)
     if (answer / FILE).is_file() and not (answer / FILE).is_symlink():
         (answer / FILE).replace(result)
     return None
 
 
 def on_descriptor(command: str) -> str:
-    """The command with descriptor 3 open for its verdict: its output is for people."""
+    """The command with descriptor 3 open for its verdict; its output is for people."""
     return f'exec 3>"$AUTORESEARCH_RESULT"; sh -c {shlex.quote(command)}'
 
 
-def _unfit(score: Score, left: Path) -> str | None:
-    """What is wrong with what an attempt left; makes it readable for whoever scores it."""
-    left.mkdir(parents=True, exist_ok=True)
-    for folder, names, files in os.walk(left):
+def _problem_of(score: Score, artefacts: Path) -> str | None:
+    """What is wrong with a run's artefacts, or None; makes them readable for the score command."""
+    artefacts.mkdir(parents=True, exist_ok=True)
+    for folder, names, files in os.walk(artefacts):
         for name in (*names, *files):
             Path(folder, name).chmod(0o755)
     for name in score.artefacts:
-        path = left / name
-        if not path.is_file():  # links and devices were left behind
+        path = artefacts / name
+        if not path.is_file():  # links and devices are not kept
             return f"no regular file {name} was left"
         if path.stat().st_size > score.max_bytes:
             return (
@@ -112,15 +115,15 @@ def _unfit(score: Score, left: Path) -> str | None:
     return None
 
 
-def _fresh(result: Path) -> Path:
-    """The place of a verdict, with nothing in it."""
+def _emptied(result: Path) -> Path:
+    """A verdict's file, made empty: its folder exists, the file does not."""
     result.parent.mkdir(parents=True, exist_ok=True)
     result.unlink(missing_ok=True)
     return result
 
 
 def _wake(path: Path) -> None:
-    """A judge to whom nobody came need not wait any longer."""
+    """Wake a judge whose client never connected."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as sock:
         folder = os.open(path.parent, os.O_RDONLY)
         names = [str(path), os.path.relpath(path)]
@@ -133,5 +136,5 @@ def _wake(path: Path) -> None:
             os.close(folder)
 
 
-def _say(result: Path, reason: str, detail: str) -> None:
+def _write_failure(result: Path, reason: str, detail: str) -> None:
     write_whole(result, json.dumps({"reason": reason, "detail": detail}))

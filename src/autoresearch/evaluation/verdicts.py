@@ -1,4 +1,4 @@
-"""What a judge or a score command says, read strictly: one JSON object, a finite number."""
+"""The verdict of a judge or a score command, read strictly: one JSON object, a finite number."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from autoresearch.lab.metric import Metric
 
 FILE = "result.json"
 MOST = 64 * 1024  # bytes of it
-NUMBERS = 100  # that it may tell beside the metric
-REASON = 40  # characters of the word that says why there is none
+NUMBERS = 100  # besides the metric that are read
+REASON = 40  # characters of a reason
 
 
 @dataclass(frozen=True)
 class Scored:
-    """The number that counts; or, without one, why there is none."""
+    """The number that counts, or the reason why there is none."""
 
     value: float | None
     reason: str = ""
@@ -32,17 +32,17 @@ class Scored:
 def read_verdict(path: Path, metric: Metric) -> Scored:
     """The verdict in a file. No file, or one that breaks a rule, is a verdict without a number."""
     try:
-        told = json.loads(read_regular(path, MOST), parse_constant=_refuse, parse_float=_finite)
+        answer = json.loads(read_regular(path, MOST), parse_constant=_refuse, parse_float=_finite)
     except FileNotFoundError:
         return Scored(None, "no_metric", "no verdict was written")
     except (OSError, ValueError, RecursionError) as error:
         return Scored(None, "invalid", f"the verdict cannot be read: {error}")
-    if not isinstance(told, dict):
-        return Scored(None, "invalid", f"the verdict is {told!r:.60}; a JSON object is due")
-    numbers = _numbers(told.get("numbers"))
-    if reason := told.get("reason"):
-        return Scored(None, str(reason)[:REASON], str(told.get("detail", "")), numbers)
-    return _value(told.get("metric"), metric, numbers, _numbers(told.get("scores")))
+    if not isinstance(answer, dict):
+        return Scored(None, "invalid", f"the verdict is {answer!r:.60}; a JSON object is due")
+    numbers = _numbers(answer.get("numbers"))
+    if reason := answer.get("reason"):
+        return Scored(None, str(reason)[:REASON], str(answer.get("detail", "")), numbers)
+    return _value(answer.get("metric"), metric, numbers, _numbers(answer.get("scores")))
 
 
 def _value(
@@ -56,13 +56,13 @@ def _value(
 
 
 def _numbers(told: object) -> dict[str, float]:
-    """Named numbers; all else is left out."""
+    """Named numbers; other entries are dropped."""
     pairs = told.items() if isinstance(told, dict) else ()
     return {str(k): float(v) for k, v in list(pairs)[:NUMBERS] if _is_number(v)}
 
 
 def _is_number(value: Any) -> bool:
-    """A JSON number that a float can hold; true and false are none."""
+    """Whether it is a JSON number that a float can hold; true and false are not."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     try:

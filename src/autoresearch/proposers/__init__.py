@@ -101,7 +101,7 @@ class Proposal:
     tokens: int = 0  # input and output together
     details: Mapping[str, str] = field(default_factory=dict)  # recorded; `show` prints them
     fault: str = ""  # why the edit must not run, such as disk: the trial is a crash for that reason
-    again: bool = False  # a control: run the parent unchanged, ignore the workspace
+    rerun_parent: bool = False  # a control: run the parent unchanged, ignore the workspace
 
 
 @dataclass(frozen=True)

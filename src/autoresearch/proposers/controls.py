@@ -38,7 +38,7 @@ class Noop:
 
     def propose(self, workspace: Path, brief: Brief) -> Proposal:  # noqa: ARG002
         """A run of the parent, unchanged."""
-        return Proposal("control: the code as it is, run again", again=True)
+        return Proposal("control: the code as it is, run again", rerun_parent=True)
 
 
 class RandomLiteral:

@@ -7,9 +7,9 @@ from dataclasses import replace
 from itertools import pairwise
 
 from autoresearch.report.proposer_stats import NOISE_CONTROL, ProposerStats
-from autoresearch.store.ledger import STEP, Ledger, State, Trial
-from autoresearch.strategies import PROVER
-from autoresearch.strategies.confirmation import Proven, SequentialConfirmation
+from autoresearch.store.ledger import Ledger, State, Status, Trial
+from autoresearch.strategies import CONFIRMER
+from autoresearch.strategies.confirmation import Confirmed, SequentialConfirmation
 
 CONTROLS = (NOISE_CONTROL, "random")  # proposers that are controls in every study
 
@@ -36,7 +36,7 @@ def proposer_stats(ledger: Ledger) -> tuple[ProposerStats, ...]:
         stats[trial.proposer] = replace(
             before,
             trials=before.trials + 1,
-            steps=before.steps + (trial.reason == STEP),
+            steps=before.steps + (trial.status is Status.TENTATIVE),
             kept=before.kept + (trial.number in gains),
             gain=before.gain + gains.get(trial.number, 0.0),
         )
@@ -56,7 +56,7 @@ def gains_by_trial(ledger: Ledger) -> Mapping[int, float]:
         return dict(_differences(ledger))
     return {
         number: gain
-        for confirmed in rule.standing(ledger).proven
+        for confirmed in rule.standing(ledger).confirmed
         for number, gain in _shares(confirmed).items()
     }
 
@@ -69,7 +69,7 @@ def _differences(ledger: Ledger) -> Iterator[tuple[int, float]]:
             yield trial.number, ledger.metric.gain(trial.value, before.value)
 
 
-def _shares(confirmed: Proven) -> Mapping[int, float]:
+def _shares(confirmed: Confirmed) -> Mapping[int, float]:
     """A confirmed gain, divided among its steps; all of it is the trial's own without steps."""
     gain = confirmed.claim.estimate
     if not confirmed.steps:
@@ -83,7 +83,7 @@ def _shares(confirmed: Proven) -> Mapping[int, float]:
 
 def _is_experiment(trial: Trial) -> bool:
     done = trial.state is State.APPLIED
-    return done and not trial.is_baseline and trial.proposer != PROVER
+    return done and not trial.is_baseline and trial.proposer != CONFIRMER
 
 
 def _control_names(controls: str) -> set[str]:

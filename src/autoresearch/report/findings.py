@@ -41,7 +41,7 @@ def _ledger_findings(ledger: Ledger) -> Iterator[Finding]:
         yield Finding("noise", number(Noise.pooled([values]).sd), remark)
     yield Finding("gain that the study claims", signed(claimed_gain(ledger)))
     if (rule := SequentialConfirmation.of(ledger)) is not None:
-        for confirmed in rule.standing(ledger).proven:
+        for confirmed in rule.standing(ledger).confirmed:
             claim = confirmed.claim
             remark = f"confirmed on fresh seeds; {signed(claim.low)} to {signed(claim.high)}"
             yield Finding(f"of it by #{confirmed.trial}", signed(claim.estimate), remark)

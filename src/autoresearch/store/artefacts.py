@@ -1,7 +1,4 @@
-"""What candidates leave beside their files (checkpoints, plots): of the best and the last two.
-
-And what their proposers said of them beside the note, of all.
-"""
+"""Artefacts of runs (checkpoints, plots), of the best and the last two trials; proposal details."""
 
 from __future__ import annotations
 
@@ -17,13 +14,13 @@ from autoresearch.files import remove_tree, write_whole
 FOLDER = "artefacts"
 DETAILS = "proposal.json"
 DEPTH = 16  # folders below the export that are looked into
-MOST = 1000  # files that are kept of one attempt
+MOST = 1000  # files that are kept of one run
 
 
 def keep(export: Path, committed: Collection[str], target: Path) -> int:
-    """Move regular files that are not of the commit out of an export; how many there were.
+    """Move a run's new regular files out of its export; returns how many.
 
-    Links and devices are left behind, and so are caches of Python and what is too deep or too much.
+    Links, devices, Python caches, files below DEPTH and files beyond MOST are left behind.
     """
     moved = 0
     for path in itertools.islice(_files(export), MOST):
@@ -39,7 +36,7 @@ def keep(export: Path, committed: Collection[str], target: Path) -> int:
 
 
 def _files(root: Path) -> Iterator[Path]:
-    """Regular files below a folder, without recursion: it may be made to break one."""
+    """Regular files below a folder; no recursion, which deep folders would break."""
     waiting = [(root, 0)]
     while waiting:
         folder, depth = waiting.pop()
@@ -54,26 +51,26 @@ def _files(root: Path) -> Iterator[Path]:
 
 def prune(trials: Path, wanted: Collection[int]) -> None:
     """Remove the artefacts of all trials but the wanted ones; logs stay."""
-    for found in trials.glob(f"*/attempt-*/{FOLDER}"):
+    for found in (*trials.glob(f"*/run-*/{FOLDER}"), *trials.glob(f"*/attempt-*/{FOLDER}")):
         number = found.parent.parent.name
         if not number.isdigit() or int(number) not in wanted:
             remove_tree(found)
 
 
 def write_details(trial: Path, details: Mapping[str, str]) -> None:
-    """Write what a proposer said of its edit into its trial's folder, as far as the disk allows."""
+    """Write a proposal's details into its trial's folder; disk errors are ignored."""
     with contextlib.suppress(OSError):
         if details:
             trial.mkdir(parents=True, exist_ok=True)
             write_whole(trial / DETAILS, json.dumps(dict(details), indent=1), durable=False)
-        else:  # a number is given again where a power cut took its trial back
+        else:  # after a power cut a number may be used again
             (trial / DETAILS).unlink(missing_ok=True)
 
 
 def read_details(trial: Path) -> dict[str, str]:
-    """What was written; nothing where there is none."""
+    """The details of a trial; empty when there are none."""
     try:
-        told = json.loads((trial / DETAILS).read_text(encoding="utf-8"))
-        return {str(name): str(value) for name, value in told.items()}
+        details = json.loads((trial / DETAILS).read_text(encoding="utf-8"))
+        return {str(name): str(value) for name, value in details.items()}
     except (OSError, ValueError, AttributeError):
         return {}

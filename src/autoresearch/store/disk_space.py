@@ -10,18 +10,18 @@ from pathlib import Path
 from autoresearch.errors import NoRoom
 
 RESERVE = 16 * 2**20  # bytes set aside, so that a full disk can still take the ledger's rows
-FLOOR = 2 * 2**30  # free bytes below which no attempt is started
+FLOOR = 2 * 2**30  # free bytes below which no run is started
 
 
 class Reserve:
-    """A file that can be given up when the disk is full."""
+    """A file that is deleted to make room when the disk is full."""
 
     def __init__(self, path: Path, size: int = RESERVE) -> None:
         self.path = path
         self.size = size
 
     def hold(self) -> None:
-        """Set the bytes aside, where there is room for them."""
+        """Write the file if the disk has room for it."""
         if self.path.exists() and self.path.stat().st_size == self.size:
             return
         with contextlib.suppress(OSError), self.path.open("wb") as stream:
@@ -31,7 +31,7 @@ class Reserve:
                 self.path.unlink(missing_ok=True)
 
     def give_up(self) -> bool:
-        """Free the bytes; whether there were any."""
+        """Delete the file; whether it was there."""
         try:
             self.path.unlink()
         except OSError:
@@ -40,10 +40,10 @@ class Reserve:
 
 
 def check_disk(folder: Path, floor: int) -> None:
-    """NoRoom when less than `floor` bytes are free where a folder is."""
+    """Raise NoRoom when less than `floor` bytes are free on a folder's disk."""
     free = shutil.disk_usage(folder).free
     if free < floor:
         raise NoRoom(
-            f"{free / 2**30:.2f} GiB are free in {folder}, and no attempt is started below "
+            f"{free / 2**30:.2f} GiB are free in {folder}, and no run is started below "
             f"{floor / 2**30:.2f}. Make room, or lower limits.free_disk_gb in task.toml."
         )

@@ -24,7 +24,7 @@ NETWORK = frozenset(
 
 
 def mount_of(folder: Path, mountinfo: str) -> tuple[str, str] | None:
-    """Mount point and file system that hold an absolute path, as a mountinfo text tells."""
+    """Mount point and file system of an absolute path, read from a mountinfo text."""
     found = None
     for line in mountinfo.splitlines():
         before, dash, after = line.partition(" - ")
@@ -38,12 +38,12 @@ def mount_of(folder: Path, mountinfo: str) -> tuple[str, str] | None:
 
 
 def check_local(folder: Path) -> None:
-    """LedgerError when a folder is on a network file system; it need not be there yet."""
+    """Raise LedgerError when a folder is on a network file system; it need not exist yet."""
     folder = folder.resolve()
     try:
         mounts = MOUNTS.read_text(errors="surrogateescape")
     except OSError:
-        return  # not Linux: SQLite has the word
+        return  # not Linux: SQLite itself refuses what it cannot use
     mount = mount_of(folder, mounts)
     if mount is not None and mount[1] in NETWORK:
         raise LedgerError(
@@ -56,7 +56,7 @@ def check_local(folder: Path) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """LedgerError when nothing can be made in a folder."""
+    """Raise LedgerError when no file can be made in a folder."""
     if os.access(folder, os.W_OK | os.X_OK):
         return
     read_only = os.statvfs(folder).f_flag & os.ST_RDONLY

@@ -1,7 +1,7 @@
 """Runs beside the record, of verify, ablate and replay: a line of JSON each, kept for good.
 
-They are found again by what ran, on which seed: asking twice costs nothing, and what was
-interrupted goes on.
+A run is found again by its tree and seed, so a repeated command makes no run twice and an
+interrupted one goes on.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from statistics import fmean, stdev
 from autoresearch.student_t import t_quantile
 
 FILE = "runs.jsonl"
-VERIFIED, ABLATED = "verify.json", "ablate.json"  # what was last found, for the report
+VERIFIED, ABLATED = "verify.json", "ablate.json"  # the last results, for the report
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class ExtraRun:
 
 @dataclass(frozen=True)
 class Gain:
-    """How much better one is than another: mean of pairs, and where it lies 95 times of 100."""
+    """How much better one is than another: mean of pairs, and its 95 % interval."""
 
     mean: float
-    low: float | None = None  # None: a single pair tells no interval
+    low: float | None = None  # None with a single pair
     high: float | None = None
 
     @classmethod
@@ -52,7 +52,7 @@ class Gain:
 
 
 def read_runs(folder: Path) -> list[ExtraRun]:
-    """All runs, oldest first; a line that a crash cut off is no run."""
+    """All runs, oldest first; a line that a crash cut off is skipped."""
     try:
         lines = (folder / FILE).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -67,7 +67,7 @@ def read_runs(folder: Path) -> list[ExtraRun]:
 
 
 def add_run(folder: Path, run: ExtraRun) -> ExtraRun:
-    """Write a run down, durably."""
+    """Append a run, durably."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / FILE).open("a", encoding="utf-8") as stream:
         stream.write("\n" if stream.tell() and not _ends_line(folder / FILE) else "")

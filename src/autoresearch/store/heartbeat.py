@@ -1,4 +1,4 @@
-"""The heartbeat: what the loop is at, written by the loop itself, so that a stall is seen."""
+"""The heartbeat: the loop writes which stage it is in, so that others can see a stall."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ SLACK = 120.0  # seconds beyond its own limit before a stage is called stalled
 
 @dataclass(frozen=True)
 class Stage:
-    """Something begins that takes a while."""
+    """The beginning of something that takes a while."""
 
-    verb: str  # "propose", "run", "check", "pause", or "wait": then the note says for whom
-    number: int | None  # of the trial; None when it is run beside the record
+    verb: str  # "propose", "run", "check", "pause", or "wait": for the process in the note
+    number: int | None  # of the trial; None for a run beside the record
     note: str = ""
     log: Path | None = None
-    again: str = ""  # why it runs once more, or what else runs for it
+    purpose: str = ""  # of a further run, in words; empty for the first
 
     @property
     def who(self) -> str:
-        """What it is about, for people."""
+        """The trial, for people."""
         return "An earlier commit" if self.number is None else f"#{self.number}"
 
 
@@ -34,7 +34,7 @@ class Heartbeat:
     """One stage of one trial, as it began."""
 
     pid: int
-    verb: str  # of a stage, or "hold" while trouble is waited out
+    verb: str  # of a stage, or "hold" during a pause before another try
     trial: int | None  # None: a run beside the record
     began: float  # seconds since the epoch
     limit: float  # seconds that the stage may take
@@ -47,7 +47,7 @@ class Heartbeat:
 
     @property
     def stalled(self) -> bool:
-        """Whether it should long be over."""
+        """Whether it is far beyond its limit."""
         return time.time() > self.began + self.limit + SLACK
 
 
@@ -58,7 +58,7 @@ def beat(path: Path, verb: str, trial: int | None, limit: float) -> None:
 
 
 def last_beat(path: Path) -> Heartbeat | None:
-    """What was written last, or None."""
+    """The last heartbeat, or None."""
     try:
         return Heartbeat(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):

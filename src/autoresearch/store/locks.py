@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-LOCK_PAUSE = 0.1  # seconds between two looks at a lock that another process holds
+LOCK_PAUSE = 0.1  # seconds between two tries for a lock that another process holds
 
 
 @contextlib.contextmanager
 def alone(path: Path, on_wait: Callable[[str], None]) -> Iterator[None]:
-    """Hold a lock that all studies of this user share; `on_wait` is told once who holds it."""
+    """Hold a lock that all studies of this user share; `on_wait` gets its holder, once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as stream:
         if not take_lock(stream):
@@ -30,7 +30,7 @@ def alone(path: Path, on_wait: Callable[[str], None]) -> Iterator[None]:
 
 
 def take_lock(stream: IO[str]) -> bool:
-    """Whether it is ours now; the kernel lets it go when this process ends, however it ends."""
+    """Try to take the lock; whether it is ours now. The kernel releases it when we end."""
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -20,12 +20,12 @@ class StudyPaths:
 
     @property
     def branch(self) -> str:
-        """The ref that only ever moves to something better."""
+        """The branch; it moves only to something better."""
         return f"refs/heads/autoresearch/{self.tag}"
 
     @property
     def pins(self) -> str:
-        """Where the refs of the trials stand."""
+        """The prefix of the trials' refs."""
         return f"refs/autoresearch/{self.tag}/"
 
     def pin(self, number: int) -> str:
@@ -34,7 +34,7 @@ class StudyPaths:
 
     @property
     def met(self) -> str:
-        """Where the refs of others' commits stand, fetched from a hub."""
+        """The prefix of refs for commits that were fetched from a hub."""
         return f"{self.pins}hub/"
 
     @property
@@ -49,27 +49,27 @@ class StudyPaths:
 
     @property
     def lock(self) -> Path:
-        """Held by the one process that may write."""
+        """The lock of the one process that may write."""
         return self.home / "lock"
 
     @property
     def heartbeat(self) -> Path:
-        """What the loop is at, since when, and until when that may take."""
+        """The loop's stage, its beginning and its time limit."""
         return self.home / "heartbeat.json"
 
     @property
     def reserve(self) -> Path:
-        """Bytes that are given up when the disk is full."""
+        """A file that is deleted to make room when the disk is full."""
         return self.home / "reserve"
 
     @property
     def workspace(self) -> Path:
-        """Where a proposer edits; made anew each time."""
+        """Where a proposer edits; made anew for each proposal."""
         return self.home / "workspace"
 
     @property
     def export(self) -> Path:
-        """Where a candidate runs; made anew each time."""
+        """Where a candidate runs; made anew for each run."""
         return self.home / "export"
 
     @property
@@ -84,7 +84,7 @@ class StudyPaths:
 
     @property
     def channel(self) -> Path:
-        """Where a run and its judge meet; made anew each time."""
+        """Where a run and its judge have their socket; made anew for each run."""
         return self.home / "channel"
 
     @property
@@ -94,17 +94,17 @@ class StudyPaths:
 
     @property
     def pause(self) -> Path:
-        """There while a person wants no new trial to begin."""
+        """A file that exists while a person has paused the study."""
         return self.home / "pause"
 
     @property
-    def again(self) -> Path:
+    def extra_runs(self) -> Path:
         """Runs beside the record: of verify, ablate and replay."""
         return self.home / "again"
 
     @property
     def hubs(self) -> Path:
-        """What is kept for each hub that the study is joined to: its outbox."""
+        """The outboxes, one for each hub that the study is joined to."""
         return self.home / "hubs"
 
     @property
@@ -121,9 +121,11 @@ class StudyPaths:
         """A trial's folder."""
         return self.trials / str(number)
 
-    def log(self, number: int, attempt: int) -> Path:
-        """What an attempt printed."""
-        return self.trial(number) / f"attempt-{attempt}" / "run.log"
+    def log(self, number: int, run: int) -> Path:
+        """The output of a run; older studies have it in a folder `attempt-N`."""
+        old = self.trial(number) / f"attempt-{run}"
+        folder = old if old.is_dir() else self.trial(number) / f"run-{run}"
+        return folder / "run.log"
 
 
 def state_folder(lab: Path) -> Path:
@@ -136,7 +138,7 @@ def state_folder(lab: Path) -> Path:
 
 
 def current_tag(lab: Path) -> str | None:
-    """The tag that was last run in a lab."""
+    """The tag of the study that was run last in a lab."""
     try:
         return (lab / STATE_FOLDER / "current").read_text().strip() or None
     except OSError:
@@ -144,7 +146,7 @@ def current_tag(lab: Path) -> str | None:
 
 
 def set_current_tag(lab: Path, tag: str) -> None:
-    """Make a tag the one that commands mean when none is named."""
+    """Make a tag the default of commands."""
     write_whole(state_folder(lab) / "current", tag + "\n")
 
 

@@ -17,7 +17,7 @@ def results_tsv(rows: Iterable[Row], metric: Metric) -> str:
     """`commit <metric> memory_gb status description`; a row without a value has 0.000000 and 0.0.
 
     A description that a spreadsheet would execute is preceded by an apostrophe (see `_inert`);
-    `read_tsv` takes it off again.
+    `read_tsv` removes it again.
     """
     lines = [("commit", metric.name, "memory_gb", "status", "description")]
     lines += [_cells(row) for row in rows]
@@ -25,7 +25,7 @@ def results_tsv(rows: Iterable[Row], metric: Metric) -> str:
 
 
 def jsonl(trials: Iterable[Trial]) -> str:
-    """All of every trial and its attempts, one object a line, keys in the order of the fields.
+    """All of every trial and its runs, one object a line, keys in the order of the fields.
 
     Numbers that JSON does not have are the strings "nan", "inf" and "-inf".
     """
@@ -35,7 +35,7 @@ def jsonl(trials: Iterable[Trial]) -> str:
 def _cells(row: Row) -> tuple[str, str, str, str, str]:
     commit = plain(row.commit)[:12] if row.commit == "baseline" else plain(row.commit)[:7]
     value, memory = (row.value, row.memory_gb) if row.value is not None else (0.0, 0.0)
-    return commit, f"{value:.6f}", f"{memory:.1f}", str(row.status), _inert(plain(row.note))
+    return commit, f"{value:.6f}", f"{memory:.1f}", str(row.status.public), _inert(plain(row.note))
 
 
 def _inert(note: str) -> str:
@@ -51,13 +51,13 @@ def _inert(note: str) -> str:
 def _trial(trial: Trial) -> dict[str, Any]:
     record = {f.name: getattr(trial, f.name) for f in fields(trial) if f.name != "runs"}
     derived = {"value": trial.value, "memory_gb": trial.memory_gb, "seconds": trial.seconds}
-    attempts = [_attempt(attempt) for attempt in trial.runs]
-    return {name: _json(v) for name, v in (record | derived).items()} | {"attempts": attempts}
+    runs = [_run(run) for run in trial.runs]
+    return {name: _json(v) for name, v in (record | derived).items()} | {"runs": runs}
 
 
-def _attempt(attempt: Run) -> dict[str, Any]:
-    record = {f.name: _json(getattr(attempt, f.name)) for f in fields(attempt)}
-    record["numbers"] = {name: _json(v) for name, v in sorted(attempt.numbers.items())}
+def _run(run: Run) -> dict[str, Any]:
+    record = {f.name: _json(getattr(run, f.name)) for f in fields(run)}
+    record["numbers"] = {name: _json(v) for name, v in sorted(run.numbers.items())}
     return record
 
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch.errors import ReportError
-from autoresearch.store.ledger import SKIP, Status, Trial
+from autoresearch.store.ledger import SKIP, STEP, Status, Trial
 
 Curve = tuple[tuple[float, float], ...]
 
 _BYTES = 64 * 2**20  # a results file larger than this is some other file
+_WRITTEN = {str(status): status for status in Status if status is status.public}
 _ABSENT = {"", "-", "n/a", "na", "none"}
 
 
@@ -29,16 +30,16 @@ class Row:
     note: str
     reason: str = ""
     seed: int | None = None
-    seconds: float | None = None  # wall clock of all attempts
+    seconds: float | None = None  # wall clock of all runs
     proposer: str = ""
     parent: int | None = None  # number of the trial it was made from
     curve: Curve = ()  # (progress 0..1, loss)
     diff: str = ""
-    skipped: bool = False  # it ended before it ran, as a duplicate does
+    skipped: bool = False  # it ended before it ran, such as a duplicate
 
     @property
     def word(self) -> str:
-        """What became of it, in one word for people."""
+        """Its status, in one word for people."""
         return SKIP if self.skipped else self.status.value
 
 
@@ -57,9 +58,9 @@ def from_trials(
             commit=trial.commit,
             value=_usable(trial.value, trial.status),
             memory_gb=trial.memory_gb,
-            status=trial.status or Status.CRASH,
+            status=(trial.status or Status.CRASH).public,
             note=trial.note,
-            reason=trial.reason,
+            reason=STEP if trial.status is Status.TENTATIVE else trial.reason,
             seed=trial.runs[-1].seed if trial.runs else None,
             seconds=trial.seconds if trial.runs else None,
             proposer=trial.proposer,
@@ -157,9 +158,9 @@ def _row(where: str, number: int, columns: Mapping[str, int], cells: list[str]) 
 
 def _status(where: str, text: str) -> Status:
     try:
-        return Status(text.lower())
-    except ValueError:
-        allowed = ", ".join(Status)
+        return _WRITTEN[text.lower()]
+    except KeyError:
+        allowed = ", ".join(_WRITTEN)
         raise ReportError(f"{where}: status is {_shown(text)}. Allowed: {allowed}.") from None
 
 

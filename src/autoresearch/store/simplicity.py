@@ -1,4 +1,4 @@
-"""What code amounts to, comments and layout apart: its size, and whether it is the same."""
+"""Size and fingerprint of code, without comments and layout."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Size:
-    """What code amounts to. Comments, layout and blank lines weigh nothing."""
+    """The size of code. Comments, layout and blank lines do not count."""
 
     lines: int
     nodes: int | None  # None where a file is no Python, or broken
@@ -47,7 +47,7 @@ def _nodes(content: bytes) -> int | None:
 
 
 def _is_negative(node: ast.AST) -> bool:
-    """A number with a minus sign: it weighs what a number weighs."""
+    """Whether it is a number with a minus sign, which counts as one number."""
     return isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant)
 
 
@@ -58,7 +58,7 @@ def _has_docstring(node: ast.AST) -> bool:
 
 
 def fingerprint(files: Mapping[str, bytes]) -> str:
-    """Equal for files that say the same: Python by its syntax tree without docstrings."""
+    """Equal for equal code: Python is compared by its syntax tree without docstrings."""
     digest = hashlib.sha256()
     for name in sorted(files):
         digest.update(f"{name}\0".encode() + _meaning(name, files[name]) + b"\0")
@@ -80,7 +80,7 @@ def _meaning(name: str, content: bytes) -> bytes:
 
 
 def _parsed(content: bytes) -> ast.Module | None:
-    """The syntax tree; what Python warns of in a candidate's code is not for us to say."""
+    """The syntax tree, or None; warnings of Python about a candidate's code are dropped."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -1,43 +1,45 @@
-"""Strategy: picks the parent and judges the result. A pure function of the ledger."""
+"""Strategy: decides from the record alone which commit comes next and what is kept."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Protocol
 
-from autoresearch.store.ledger import SCREEN, STEP, Ledger, Status, Trial
+from autoresearch.store.ledger import SCREEN, Ledger, Status, Trial
 
-PROVER = "confirm"  # the proposer of a trial that changes nothing, but proves
+__all__ = ["CONFIRMER", "RUN_AGAIN", "Decision", "RunRequest", "Strategy"]
+
+CONFIRMER = "confirm"  # the proposer of a trial without an edit, which confirms a stack of steps
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """One more run: of what, for what, with which of the trial's seeds."""
+    """One more run of a trial: which commit, for what purpose, with which of the trial's seeds."""
 
     commit: str = ""  # empty: the trial's own
-    role: str = SCREEN
-    draw: int = 0  # runs of one draw have the same seed
+    purpose: str = SCREEN
+    seed_index: int = 0  # runs of one index are a pair: they differ by the commit alone
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What to do with a trial. Without a status: run something again, with a fresh seed."""
+class Decision:
+    """What becomes of a trial. Without a status: run again, as `request` says."""
 
     status: Status | None
     reason: str = ""
-    look: RunRequest | None = None  # what to run; None: the trial's own commit
+    request: RunRequest | None = None  # None: the trial's own commit, with a fresh seed
 
     @property
     def climbs(self) -> bool:
-        """Whether something will be built on it, now or later."""
-        return self.status is Status.KEEP or self.reason == STEP
+        """Whether later trials are built on it."""
+        return self.status in (Status.KEEP, Status.TENTATIVE)
 
 
-AGAIN = Verdict(None)
+RUN_AGAIN = Decision(None)
 
 
 class Strategy(Protocol):
-    """The rule of a search."""
+    """The rule of a search: a pure function of the ledger."""
 
     @property
     def name(self) -> str:
@@ -47,10 +49,10 @@ class Strategy(Protocol):
         """The commit to start the next candidate from; the ledger has a kept trial."""
 
     def due_confirmation(self, ledger: Ledger, *, last: bool = False) -> str | None:
-        """A commit to prove before anything new is tried, or None.
+        """A commit to confirm before anything new is tried, or None.
 
-        With `last` nothing new will follow, so whatever is open is due.
+        With `last` nothing new follows, so every open step is due.
         """
 
-    def judge(self, trial: Trial, ledger: Ledger) -> Verdict:
-        """What the runs so far mean, no run included; its value is None when the last failed."""
+    def decide(self, trial: Trial, ledger: Ledger) -> Decision:
+        """What the runs so far mean, even none; the trial's value is None when the last failed."""

@@ -1,9 +1,9 @@
-"""Confirm: climb on what looks better, keep what is proven. The rule itself is in `sequential`.
+"""SequentialConfirmation: build on what looks better, keep what fresh seeds confirm.
 
-Every verdict is found by walking the whole ledger again, run by run, through the lines below: each
-is written as a story that asks for a run (`yield`) and is handed its value. What it asks for after
-the last recorded run is what happens next; so a study goes on from its record alone, and anyone
-can recompute its verdicts.
+The arithmetic of the rule is in `screening_test`. Every decision comes from a walk over the whole
+ledger, run by run, through the generators below. Each generator plays one trial: it yields a
+RunRequest and is sent the value of that run. The first request that has no recorded run is what
+happens next. So a study goes on from its record alone, and anyone can recompute its decisions.
 """
 
 from __future__ import annotations
@@ -17,86 +17,86 @@ from autoresearch.errors import StrategyError
 from autoresearch.lab.task import Keep
 from autoresearch.store.ledger import (
     CLAIM,
+    CONFIRM,
     NOISE,
-    PROOF,
     REFRESH,
-    STEP,
     Ledger,
     State,
     Status,
     Trial,
 )
-from autoresearch.strategies import PROVER, RunRequest, Verdict
+from autoresearch.strategies import CONFIRMER, Decision, RunRequest
 from autoresearch.strategies.screening_test import (
+    Assessment,
     Claim,
-    Decision,
+    Confirmation,
     Level,
     Noise,
-    Proof,
     Rule,
     alpha_for,
+    assess,
+    assess_simpler,
     claim,
-    decide,
-    decide_simpler,
     earns_its_lines,
     screen,
     stack_due,
 )
 
-PAIR_DRAW, CLAIM_DRAW, REFRESH_DRAW = 10, 50, 90  # seeds of one trial, by what they are for
-TRIES = 2  # of a pair of which one run failed
+PAIR_SEEDS, CLAIM_SEEDS, REFRESH_SEEDS = 10, 50, 90  # first seed index of each purpose
+TRIES = 2  # of a pair, when one of its runs fails
 _ROOT2 = math.sqrt(2)
 
 
 @dataclass(frozen=True)
-class Proven:
-    """A keep, and the gain over the one before it that may be told."""
+class Confirmed:
+    """A keep, and the gain over the keep before it."""
 
     trial: int
     claim: Claim
-    steps: tuple[int, ...] = ()  # the trials that it proves, if it is not one of its own
-    shown: tuple[float, ...] = ()  # the gain that the runs of each of them had shown
+    steps: tuple[int, ...] = ()  # the trials that it confirms; empty when it confirms itself
+    shown: tuple[float, ...] = ()  # the gain that the screening runs of each step showed
 
 
 @dataclass(frozen=True)
 class Climb:
-    """Where a study stands: what is proven, and what is only hoped for."""
+    """Where a study stands: what is confirmed, and which steps are tentative."""
 
     incumbent: str  # the last kept commit
     tip: str  # where the next candidate starts
     incumbent_level: Level
     level: Level  # of the tip
     noise: Noise
-    steps: tuple[int, ...] = ()  # trials climbed since the anchor
+    steps: tuple[int, ...] = ()  # tentative trials since the incumbent
     grown: tuple[int, ...] = ()  # nodes of code that each of them added
-    shown: tuple[float, ...] = ()  # gain over the tip that the runs of each of them showed
-    open_at: int = 0  # steps when a proof was last left open
+    shown: tuple[float, ...] = ()  # gain over the tip that their screening runs showed
+    open_at: int = 0  # steps when a confirmation last ended open
     quiet: int = 0  # trials since the tip was last run or moved
-    trials: int = 0  # not counting proofs
-    proofs: tuple[Proof, ...] = ()
-    proven: tuple[Proven, ...] = ()
+    trials: int = 0  # not counting confirmations
+    confirmations: tuple[Confirmation, ...] = ()
+    confirmed: tuple[Confirmed, ...] = ()
 
     @property
     def exact(self) -> bool:
-        """Whether runs of one candidate do not differ, so that one is enough."""
+        """Whether runs of one candidate are equal, so that one is enough."""
         return self.noise.sd == 0
 
     @property
     def simplifies(self) -> bool:
-        """Whether all that was climbed is code taken away."""
+        """Whether every step takes code away."""
         return bool(self.grown) and max(self.grown) < 0
 
     @property
-    def proof(self) -> Proof:
-        """A proof of it all, as the budget sees it."""
-        return Proof(self.trials, len(self.steps))
+    def confirmation(self) -> Confirmation:
+        """A confirmation of all steps, as the error budget sees it."""
+        return Confirmation(self.trials, len(self.steps))
 
 
-Line = Generator[RunRequest, float | None, tuple[Verdict, Climb | None]]
+Ended = tuple[Decision, Climb | None]  # what became of a trial, and where the study stands then
+Play = Generator[RunRequest, float | None, Ended]
 
 
 class SequentialConfirmation:
-    """Screen each candidate, climb on what looks better, prove the climb on fresh seeds."""
+    """Screen each candidate, step to what looks better, confirm the steps on fresh seeds."""
 
     name = "confirm"
 
@@ -108,29 +108,29 @@ class SequentialConfirmation:
 
     @classmethod
     def of(cls, ledger: Ledger) -> SequentialConfirmation | None:
-        """The rule as a study was begun with it; None where that was another rule."""
+        """The rule that a study was begun with; None when that is another one."""
         facts = ledger.facts
         return cls(Keep.of(facts.get("keep", ""))) if facts.get("strategy") == cls.name else None
 
-    # ---- what a study asks ---------------------------------------------------------------------
+    # ---- what a study calls --------------------------------------------------------------------
 
     def select(self, ledger: Ledger) -> str:
-        """The tip: the last kept commit, or what was climbed since."""
+        """The tip: the newest step, or the last kept commit."""
         return self.standing(ledger).tip
 
     def due_confirmation(self, ledger: Ledger, *, last: bool = False) -> str | None:
-        """The tip, when its climb is to be proven now."""
+        """The tip, when its steps are to be confirmed now."""
         at = self.standing(ledger)
-        if at.tip == at.incumbent or len(at.steps) == at.open_at:  # nothing new since it was open
+        if at.tip == at.incumbent or len(at.steps) == at.open_at:  # no step since it ended open
             return None
         due = last or stack_due(len(at.steps), self.rule, open_at=at.open_at)
         return at.tip if due else None
 
-    def judge(self, trial: Trial, ledger: Ledger) -> Verdict:
+    def decide(self, trial: Trial, ledger: Ledger) -> Decision:
         """What a trial's runs mean so far, after all that came before it."""
         at = self._walked(ledger, trial.number)
-        asked = self._told(self._line(trial, at), trial)
-        return Verdict(None, look=asked) if isinstance(asked, RunRequest) else asked[0]
+        outcome = self._replayed(self._play(trial, at), trial)
+        return Decision(None, request=outcome) if isinstance(outcome, RunRequest) else outcome[0]
 
     def standing(self, ledger: Ledger) -> Climb:
         """Where the study stands after all its finished trials."""
@@ -142,7 +142,7 @@ class SequentialConfirmation:
     # ---- walking the record --------------------------------------------------------------------
 
     def _walked(self, ledger: Ledger, until: int) -> Climb | None:
-        """The standing before trial `until`; from where the last walk of this ledger ended."""
+        """The standing before trial `until`; the walk goes on from where the last one ended."""
         self._sign = -1.0 if ledger.metric.direction == "minimize" else 1.0
         walked, at = self._memory.get(ledger.path, (0, None))
         if walked > until:
@@ -151,74 +151,72 @@ class SequentialConfirmation:
             if trial.state is not State.APPLIED:
                 break
             walked, at = trial.number + 1, self._after(trial, at)
-        self._memory = {ledger.path: (walked, at)}  # what is applied never changes
+        self._memory = {ledger.path: (walked, at)}  # an applied trial never changes
         return at
 
     def _after(self, trial: Trial, at: Climb | None) -> Climb | None:
-        """The standing once a trial is told: what was refused for another reason changes little."""
-        told = self._told(self._line(trial, at), trial) if trial.runs else None
-        if told is not None and not isinstance(told, RunRequest):
-            verdict, later = told
-            if later is not None and (verdict.status, verdict.reason) == (
-                trial.status,
-                trial.reason,
-            ):
+        """The standing after a finished trial; a trial that a guard refused changes little."""
+        outcome = self._replayed(self._play(trial, at), trial) if trial.runs else None
+        if outcome is not None and not isinstance(outcome, RunRequest):
+            decision, later = outcome
+            recorded = (trial.status, trial.reason)
+            if later is not None and (decision.status, decision.reason) == recorded:
                 return later
         if at is None or not trial.runs:
             return at
-        if trial.proposer == PROVER:
-            return self._dropped(replace(at, proofs=(*at.proofs, at.proof)))
+        if trial.proposer == CONFIRMER:
+            confirmations = (*at.confirmations, at.confirmation)
+            return self._dropped(replace(at, confirmations=confirmations))
         return replace(at, trials=at.trials + 1, quiet=at.quiet + 1)
 
-    def _told(self, line: Line, trial: Trial) -> RunRequest | tuple[Verdict, Climb | None]:
-        """A story with the runs that were made for it: what it asks next, or how it ended."""
+    def _replayed(self, play: Play, trial: Trial) -> RunRequest | Ended:
+        """Send a trial's recorded runs into its play: the next request, or how it ended."""
         try:
-            asked = next(line)
-            for attempt in trial.runs:
-                if (attempt.commit, attempt.role) != (asked.commit, asked.role):
+            request = next(play)
+            for run in trial.runs:
+                if (run.commit, run.purpose) != (request.commit, request.purpose):
                     raise StrategyError(
-                        f"Run {attempt.number} of trial {trial.number} was made as "
-                        f"{attempt.role}, and this rule asks for {asked.role} there: the study "
-                        "was begun with another strategy. Go on with that one, or take a new --tag."
+                        f"Run {run.number} of trial {trial.number} has the purpose {run.purpose}, "
+                        f"and this rule expects {request.purpose} there: the study was begun with "
+                        "another strategy. Go on with that one, or take a new --tag."
                     )
-                value = None if attempt.value is None else self._sign * attempt.value
-                asked = line.send(value)
-        except StopIteration as ended:
-            verdict: tuple[Verdict, Climb | None] = ended.value
-            return verdict
-        return asked
+                request = play.send(None if run.value is None else self._sign * run.value)
+        except StopIteration as stop:
+            ended: Ended = stop.value
+            return ended
+        return request
 
-    def _line(self, trial: Trial, at: Climb | None) -> Line:
+    def _play(self, trial: Trial, at: Climb | None) -> Play:
         if at is None:
             return self._baseline(trial)
-        if trial.proposer == PROVER:
-            return self._proof(trial, at)
+        if trial.proposer == CONFIRMER:
+            return self._confirmation(trial, at)
         return self._screening(trial, at)
 
-    # ---- the stories ---------------------------------------------------------------------------
+    # ---- the plays, one a kind of trial --------------------------------------------------------
 
-    def _baseline(self, trial: Trial) -> Line:
-        """Run against itself, it tells the noise."""
+    def _baseline(self, trial: Trial) -> Play:
+        """Several runs of one commit: their spread is the noise."""
         values: list[float] = []
-        for draw in range(2 if self.keep.noise == "none" else self.keep.runs):
-            value = yield RunRequest(role=NOISE, draw=draw)
+        for index in range(2 if self.keep.noise == "none" else self.keep.runs):
+            value = yield RunRequest(purpose=NOISE, seed_index=index)
             if value is None:
                 return _crash(trial), None
             values.append(value)
         if self.keep.noise == "none" and values[0] != values[1]:
             seen = " and ".join(f"{self._sign * value:g}" for value in values)
-            return Verdict(Status.CRASH, f'keep.noise is "none", and two runs gave {seen}'), None
+            return Decision(Status.CRASH, f'keep.noise is "none", and two runs gave {seen}'), None
         level = Level.of(values)
         at = Climb(trial.commit, trial.commit, level, level, Noise.pooled([values]))
-        return Verdict(Status.KEEP), at
+        return Decision(Status.KEEP), at
 
-    def _screening(self, trial: Trial, at: Climb) -> Line:
-        """One run; a second where the first is promising. What still is becomes the tip."""
+    def _screening(self, trial: Trial, at: Climb) -> Play:
+        """One run; a second when the first looks promising. What looks better becomes the tip."""
         now = replace(at, trials=at.trials + 1, quiet=at.quiet + 1)
         gains: list[float] = []
         grown = _growth(trial)
         while True:
-            value = yield RunRequest(draw=len(gains))
+            value = yield RunRequest(seed_index=len(gains))
             if value is None:
                 return _crash(trial), now
             gains.append(value - at.level.value)
@@ -230,25 +228,26 @@ class SequentialConfirmation:
                     return self._exactly(trial, now, value, simpler=grown < 0)
                 now = replace(now, noise=Noise.pooled([seen]))
                 gains = [each - at.level.value for each in seen[: len(self.rule.hurdles)]]
-            decision = screen(gains, now.noise, self.rule, simpler=grown < 0)
-            if decision.verdict != "again":
+            screened = screen(gains, now.noise, self.rule, simpler=grown < 0)
+            if screened.answer != "again":
                 break
-        worth = earns_its_lines(decision.estimate, grown, now.noise)
-        if decision.verdict == "keep" and worth:
-            return Verdict(Status.DISCARD, STEP), self._stepped(trial, now, decision)
-        reason = "adds_code" if decision.verdict == "keep" else ""
-        return Verdict(Status.DISCARD, reason), (yield from self._refreshed(now))
+        worth = earns_its_lines(screened.estimate, grown, now.noise)
+        if screened.answer == "keep" and worth:
+            return Decision(Status.TENTATIVE), self._stepped(trial, now, screened)
+        reason = "adds_code" if screened.answer == "keep" else ""
+        return Decision(Status.DISCARD, reason), (yield from self._refreshed(now))
 
     def _exactly(
         self, trial: Trial, at: Climb, value: float, *, simpler: bool
-    ) -> tuple[Verdict, Climb]:
-        """Without noise its value decides; of equals the simpler one is kept."""
+    ) -> tuple[Decision, Climb]:
+        """Without noise the value decides; of equals the simpler one is kept."""
         if not self._beats(at, value, simpler=simpler):
-            return Verdict(Status.DISCARD), at
+            return Decision(Status.DISCARD), at
         gain = value - at.level.value
-        level, told = Level.of([value]), Proven(trial.number, Claim(gain, gain, gain))
-        later = replace(at, incumbent=trial.commit, tip=trial.commit, proven=(*at.proven, told))
-        return Verdict(Status.KEEP), replace(later, level=level, incumbent_level=level)
+        level, keep = Level.of([value]), Confirmed(trial.number, Claim(gain, gain, gain))
+        confirmed = (*at.confirmed, keep)
+        later = replace(at, incumbent=trial.commit, tip=trial.commit, confirmed=confirmed)
+        return Decision(Status.KEEP), replace(later, level=level, incumbent_level=level)
 
     def _beats(self, at: Climb, value: float, *, simpler: bool) -> bool:
         gain = value - at.level.value
@@ -257,95 +256,100 @@ class SequentialConfirmation:
     def _seen_again(
         self, at: Climb, value: float, *, simpler: bool
     ) -> Generator[RunRequest, float | None, list[float]]:
-        """The runs of a candidate in a lab without noise so far: one, unless it would be kept.
+        """The values of a candidate in a lab without noise so far: one, unless it would be kept.
 
-        Then it is run on another seed: a baseline without chance may get a successor with it. If
-        that gives another value, it is run as often as a baseline, to tell the noise. Nothing
-        when it failed.
+        Then it runs on another seed, since a candidate may bring randomness that the baseline
+        lacked. If the second value differs, it runs as often as a baseline, to measure the noise.
+        Empty when the second run failed.
         """
         seen = [value]
         if self.keep.noise == "none" or not self._beats(at, value, simpler=simpler):
             return seen
-        second = yield RunRequest(draw=1)
+        second = yield RunRequest(seed_index=1)
         if second is None or second == value:
             return [] if second is None else seen
         seen.append(second)
-        for draw in range(2, self.keep.runs):
-            more = yield RunRequest(role=NOISE, draw=draw)
+        for index in range(2, self.keep.runs):
+            more = yield RunRequest(purpose=NOISE, seed_index=index)
             seen += [] if more is None else [more]
         return seen
 
-    def _proof(self, trial: Trial, at: Climb) -> Line:
-        """Tip against anchor, in pairs A-B-B-A on fresh seeds; once kept, one more to tell by."""
-        alpha = alpha_for(at.proof.trials, at.proof.steps, at.proofs, self.rule)
+    def _confirmation(self, trial: Trial, at: Climb) -> Play:
+        """Tip against incumbent, in pairs A-B-B-A on fresh seeds; one more pair after a keep."""
+        now = at.confirmation
+        alpha = alpha_for(now.trials, now.steps, at.confirmations, self.rule)
         simpler = at.simplifies and self._believed(at) < at.noise.sd
-        test = decide_simpler if simpler else decide
-        at = replace(at, proofs=(*at.proofs, at.proof))
+        test = assess_simpler if simpler else assess
+        at = replace(at, confirmations=(*at.confirmations, now))
         pairs: list[tuple[float, float]] = []
-        verdict = "again"
-        while verdict == "again":
-            pair = yield from self._pair(at, len(pairs), PROOF)
+        answer = "again"
+        while answer == "again":
+            pair = yield from self._pair(at, len(pairs), CONFIRM)
             if pair is None:
-                return Verdict(Status.DISCARD, "unmeasurable"), self._dropped(at)
+                return Decision(Status.DISCARD, "unmeasurable"), self._dropped(at)
             pairs.append(pair)
-            verdict = test(_differences(pairs), at.noise, self.rule, alpha).verdict
-        if verdict != "keep":
-            return Verdict(Status.DISCARD, "unproven"), self._unproven(at, pairs, verdict)
+            answer = test(_differences(pairs), at.noise, self.rule, alpha).answer
+        if answer != "keep":
+            later = self._unconfirmed(at, pairs, still_open=answer == "open")
+            return Decision(Status.DISCARD, "unconfirmed"), later
         extra = yield from self._pair(at, len(pairs), CLAIM)
         more = _differences([extra or pairs[-1]])
-        told = claim(_differences(pairs), more, at.noise, self.rule, alpha, simpler=simpler)
+        gain = claim(_differences(pairs), more, at.noise, self.rule, alpha, simpler=simpler)
         at = self._measured(at, pairs)
         if extra is not None:
             at = replace(at, level=at.level.seen(extra[0], self.rule))
-        proven = (*at.proven, Proven(trial.number, told, at.steps, at.shown))
+        confirmed = (*at.confirmed, Confirmed(trial.number, gain, at.steps, at.shown))
         kept = replace(at, incumbent=at.tip, incumbent_level=at.level, steps=(), grown=(), shown=())
-        return Verdict(Status.KEEP), replace(kept, open_at=0, quiet=0, proven=proven)
+        return Decision(Status.KEEP), replace(kept, open_at=0, quiet=0, confirmed=confirmed)
 
     # ---- parts of them -------------------------------------------------------------------------
 
     def _pair(
-        self, at: Climb, number: int, role: str
+        self, at: Climb, number: int, purpose: str
     ) -> Generator[RunRequest, float | None, tuple[float, float] | None]:
-        """(tip, anchor), each once on one seed; None when one of them fails again and again."""
-        for again in range(TRIES):
-            draw = (CLAIM_DRAW if role == CLAIM else PAIR_DRAW) + TRIES * number + again
-            looks = [RunRequest(role=role, draw=draw), RunRequest(at.incumbent, role, draw)]
-            values: dict[str, float | None] = {}
-            for look in reversed(looks) if number % 2 else looks:
-                values[look.commit] = yield look
-            new, old = values[""], values[at.incumbent]
+        """(tip, incumbent), once each on one seed; None when every try has a run that fails."""
+        first = (CLAIM_SEEDS if purpose == CLAIM else PAIR_SEEDS) + TRIES * number
+        for index in range(first, first + TRIES):
+            tip = RunRequest(purpose=purpose, seed_index=index)
+            incumbent = RunRequest(at.incumbent, purpose, index)
+            values: dict[RunRequest, float | None] = {}
+            for request in (incumbent, tip) if number % 2 else (tip, incumbent):
+                values[request] = yield request
+            new, old = values[tip], values[incumbent]
             if new is not None and old is not None:
                 return new, old
         return None
 
     def _refreshed(self, at: Climb) -> Generator[RunRequest, float | None, Climb]:
-        """After a long time without a step the tip is run again: machines drift."""
+        """Run the tip again after many trials without a step, since machines drift."""
         if at.quiet < self.rule.refresh or at.exact:
             return at
-        value = yield RunRequest(at.tip, REFRESH, REFRESH_DRAW)
+        value = yield RunRequest(at.tip, REFRESH, REFRESH_SEEDS)
         level = at.level if value is None else at.level.seen(value, self.rule)
         return replace(at, level=level, quiet=0)
 
-    def _stepped(self, trial: Trial, at: Climb, decision: Decision) -> Climb:
+    def _stepped(self, trial: Trial, at: Climb, screened: Assessment) -> Climb:
         return replace(
             at,
             tip=trial.commit,
-            level=at.level.stepped(decision.estimate, at.noise, self.rule),
+            level=at.level.stepped(screened.estimate, at.noise, self.rule),
             steps=(*at.steps, trial.number),
             grown=(*at.grown, _growth(trial)),
-            shown=(*at.shown, decision.estimate),
+            shown=(*at.shown, screened.estimate),
             quiet=0,
         )
 
-    def _unproven(self, at: Climb, pairs: list[tuple[float, float]], verdict: str) -> Climb:
-        """A stack that may yet be good is climbed on; a single step is not worth a second proof."""
+    def _unconfirmed(
+        self, at: Climb, pairs: list[tuple[float, float]], *, still_open: bool
+    ) -> Climb:
+        """An open stack grows on; an open single step does not deserve a second confirmation."""
         at = self._measured(at, pairs)
-        if verdict == "open" and self.rule.steps > 1:
+        if still_open and self.rule.steps > 1:
             return replace(at, open_at=len(at.steps))
         return self._dropped(at)
 
     def _measured(self, at: Climb, pairs: list[tuple[float, float]]) -> Climb:
-        """What a proof's runs teach, whatever came of it: both levels, and the noise."""
+        """Levels and noise after a confirmation's runs, whatever its outcome."""
         level, incumbent = at.level, at.incumbent_level
         for new, old in pairs:
             level, incumbent = level.seen(new, self.rule), incumbent.seen(old, self.rule)
@@ -353,7 +357,7 @@ class SequentialConfirmation:
         return replace(at, level=level, incumbent_level=incumbent, noise=noise)
 
     def _dropped(self, at: Climb) -> Climb:
-        """Back to the anchor: nothing of the climb is believed any more."""
+        """Back to the incumbent: the steps are given up."""
         clean = replace(at, steps=(), grown=(), shown=(), open_at=0, quiet=0)
         return replace(clean, tip=at.incumbent, level=at.incumbent_level)
 
@@ -366,9 +370,9 @@ def _growth(trial: Trial) -> int:
     return (trial.lines or 0) if trial.nodes is None else trial.nodes
 
 
-def _crash(trial: Trial) -> Verdict:
-    failed = next(a for a in reversed(trial.own) if a.value is None)
-    return Verdict(Status.CRASH, failed.reason)
+def _crash(trial: Trial) -> Decision:
+    failed = next(run for run in reversed(trial.own) if run.value is None)
+    return Decision(Status.CRASH, failed.reason)
 
 
 def _differences(pairs: list[tuple[float, float]]) -> list[float]:

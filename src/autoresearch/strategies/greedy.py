@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autoresearch.lab.task import Keep
 from autoresearch.store.ledger import Ledger, Status, Trial
-from autoresearch.strategies import AGAIN, Verdict
+from autoresearch.strategies import RUN_AGAIN, Decision
 
 
 class Greedy:
@@ -22,16 +22,16 @@ class Greedy:
         return best.commit
 
     def due_confirmation(self, ledger: Ledger, *, last: bool = False) -> str | None:  # noqa: ARG002
-        """One look is proof enough."""
+        """Never: one run decides."""
         return None
 
-    def judge(self, trial: Trial, ledger: Ledger) -> Verdict:
+    def decide(self, trial: Trial, ledger: Ledger) -> Decision:
         """Keep if better, discard if not, crash without a number."""
         if not trial.runs:
-            return AGAIN
+            return RUN_AGAIN
         if trial.value is None:
-            return Verdict(Status.CRASH, trial.own[-1].reason)
+            return Decision(Status.CRASH, trial.own[-1].reason)
         best = ledger.best_before(trial)
         if ledger.metric.better(trial.value, best.value if best else None):
-            return Verdict(Status.KEEP)
-        return Verdict(Status.DISCARD)
+            return Decision(Status.KEEP)
+        return Decision(Status.DISCARD)

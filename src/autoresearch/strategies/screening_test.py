@@ -1,7 +1,7 @@
-"""The honest keep rule, as pure functions of numbers: screen a step, prove a stack, state a gain.
+"""The keep rule as pure functions of numbers: screen a step, confirm a stack, state a gain.
 
-Gains are positive when better; the caller turns them by the metric's direction. Nothing here
-knows of ledgers, commits or clocks. docs/honest-keeps.md says why it is so and what it costs.
+Gains are positive when better; the caller applies the metric's direction. Nothing here knows
+ledgers, commits or clocks. docs/honest-keeps.md explains the rule and what it costs.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Literal
 
 from autoresearch.student_t import t_quantile
 
-# keep: proven. discard: hopeless. again: one more run or pair. open: neither; climb on.
-Verdict = Literal["keep", "discard", "again", "open"]
+# keep: confirmed. discard: hopeless. again: one more run or pair. open: neither; go on climbing.
+Answer = Literal["keep", "discard", "again", "open"]
 
 _NORMAL = NormalDist()
-POOLED = 0.8  # of a proof's error that its test by the study's noise may spend
-CALM = 0.1  # of the study's noise: pairs that seem to have less are believed to have this
+POOLED = 0.8  # share of a confirmation's error for the test by the study's noise
+CALM = 0.1  # least noise that pairs are believed to have, as a share of the study's noise
 _FAR = 8.0  # standard deviations beyond which the normal tail is its own asymptote
 
 
@@ -56,16 +56,16 @@ class Rule:
     """The settings of the rule; hurdles and hopeless are in sds, min_delta in the metric's unit."""
 
     confidence: float = 0.99  # 1 - this: false keeps that one trial may add, in expectation
-    min_delta: float = 0.0  # a keep must be proven to gain more than this
+    min_delta: float = 0.0  # a keep must gain more than this
     hurdles: tuple[float, ...] = (0.3, 0.5)  # a step's mean gain over the tip, after each run
-    credit: float = 0.5  # the part of a step's measured gain that is believed at least
-    luck: float = 0.8  # sds that a step's measured gain is believed to be too large at most
-    steps: int = 5  # a stack of so many steps is put to the proof; 1 proves each step
-    pairs: int = 3  # of a proof
-    hopeless: float = -0.3  # a proof stops early below this many standard errors
-    refresh: int = 20  # the tip is run again after so many trials without a step
-    memory: int = 4  # runs that the tip's value remembers
-    most_alpha: float = 0.25  # of one proof, however much has been saved up
+    credit: float = 0.5  # least share of a step's measured gain that is believed
+    luck: float = 0.8  # most sds by which a step's measured gain is believed to be too large
+    steps: int = 5  # a stack of this many steps is confirmed; 1 confirms each step
+    pairs: int = 3  # of a confirmation
+    hopeless: float = -0.3  # a confirmation stops early below this many standard errors
+    refresh: int = 20  # the tip is run again after this many trials without a step
+    memory: int = 4  # runs that the tip's level remembers
+    most_alpha: float = 0.25  # error that one confirmation may spend, however much is saved
 
     def __post_init__(self) -> None:
         wrong = [name for name, right in self._allowed().items() if not right]
@@ -89,10 +89,10 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Decision:
-    """A verdict, the mean gain it rests on, its two-sided interval, and the error it cost."""
+class Assessment:
+    """An answer, the mean gain it rests on, its two-sided interval, and the error it cost."""
 
-    verdict: Verdict
+    answer: Answer
     estimate: float
     low: float
     high: float
@@ -101,7 +101,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Claim:
-    """A gain that may be told: unbiased although it was selected, with its interval."""
+    """A gain to report: unbiased although it was selected, with its interval."""
 
     estimate: float
     low: float
@@ -109,8 +109,8 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Proof:
-    """One proof as the budget sees it: trials told before it, and how many steps it would keep."""
+class Confirmation:
+    """One confirmation as the error budget sees it: trials before it, steps that it would keep."""
 
     trials: int
     steps: int
@@ -118,37 +118,39 @@ class Proof:
 
 @dataclass(frozen=True)
 class Level:
-    """What the tip is believed to be worth, and how many runs that belief weighs."""
+    """The value that the tip is believed to have, and how many runs that belief weighs."""
 
     value: float
     weight: float
 
     @classmethod
     def of(cls, runs: Sequence[float]) -> Level:
-        """The plain mean of runs that no choice was made by."""
+        """The plain mean of runs that selected nothing."""
         return cls(_mean(runs), len(runs))
 
     def seen(self, value: float, rule: Rule) -> Level:
-        """After one more run of the tip; old runs fade, so that it follows a slow drift."""
+        """After one more run of the tip; old runs fade, so that the level follows a slow drift."""
         weight = min(self.weight, rule.memory - 1) + 1
         return Level(self.value + (value - self.value) / weight, weight)
 
     def stepped(self, gain: float, noise: Noise, rule: Rule) -> Level:
-        """Of the new tip: a winner was lucky too, so a part of its gain is not believed."""
+        """Level of the new tip: a winner was also lucky, so a part of its gain is not believed."""
         believed = max(rule.credit * gain, gain - rule.luck * noise.sd)
         return Level(self.value + believed, rule.memory)
 
 
 def passes_screen(gain: float, noise: Noise, rule: Rule) -> bool:
-    """Whether one run, so much better than the tip's level, is worth a second."""
-    return screen([gain], noise, rule).verdict in ("again", "keep")
+    """Whether one run with this gain over the tip's level deserves a second run."""
+    return screen([gain], noise, rule).answer in ("again", "keep")
 
 
-def screen(gains: Sequence[float], noise: Noise, rule: Rule, *, simpler: bool = False) -> Decision:
+def screen(
+    gains: Sequence[float], noise: Noise, rule: Rule, *, simpler: bool = False
+) -> Assessment:
     """Whether a challenger becomes the tip, from all its runs less the tip's level.
 
-    keep makes it the tip, a tentative step that no report may call a gain. A simpler candidate
-    need only look no worse: its hurdles are lowered by half a sd, and min_delta is not asked.
+    keep makes it the tip: a step, which no report may call a gain. A simpler candidate need only
+    look no worse: its hurdles are half a sd lower, and min_delta does not apply.
     """
     _refuse(gains, len(rule.hurdles), "hurdles")
     mean, error = fmean(gains), noise.sd / math.sqrt(len(gains))
@@ -156,51 +158,53 @@ def screen(gains: Sequence[float], noise: Noise, rule: Rule, *, simpler: bool = 
     hurdle += -0.5 * noise.sd if simpler else rule.min_delta
     low, high = _interval(mean, error, noise.df, 1 - rule.confidence)
     if mean < hurdle or (mean <= 0 and not simpler):
-        return Decision("discard", mean, low, high)
-    return Decision("again" if len(gains) < len(rule.hurdles) else "keep", mean, low, high)
+        return Assessment("discard", mean, low, high)
+    return Assessment("again" if len(gains) < len(rule.hurdles) else "keep", mean, low, high)
 
 
 def stack_due(steps: int, rule: Rule, *, open_at: int = 0) -> bool:
-    """Whether a stack is to be proven: full, or grown by half again since it was left open."""
+    """Whether to confirm a stack: it is full, or has grown by half since it was left open."""
     return steps >= (open_at + max(1, rule.steps // 2) if open_at else rule.steps)
 
 
-def alpha_for(trials: int, steps: int, earlier: Iterable[Proof], rule: Rule) -> float:
-    """The error that the next proof may spend: all that trials have earned and none has spent.
+def alpha_for(trials: int, steps: int, earlier: Iterable[Confirmation], rule: Rule) -> float:
+    """The error that the next confirmation may spend: what trials have earned and none has spent.
 
-    Each trial earns 1 - confidence; a proof of k steps at level alpha costs k * alpha, whatever
+    Each trial earns 1 - confidence; to confirm k steps at level alpha costs k * alpha, whatever
     comes of it. So the expected number of steps kept in stacks without a gain stays below
     (1 - confidence) * trials, over the whole study, however often and whenever one looks.
     """
     wealth, before = 0.0, 0
-    for proof in (*earlier, Proof(trials, steps)):
-        if proof.trials < before or proof.steps < 1:
-            raise ValueError(f"proofs must be in order and of steps, not {proof} after {before}")
-        wealth += (1 - rule.confidence) * (proof.trials - before)
-        alpha = min(rule.most_alpha, wealth / proof.steps)
-        wealth -= alpha * proof.steps
-        before = proof.trials
+    for one in (*earlier, Confirmation(trials, steps)):
+        if one.trials < before or one.steps < 1:
+            raise ValueError(
+                f"confirmations must be in order and of steps, not {one} after {before}"
+            )
+        wealth += (1 - rule.confidence) * (one.trials - before)
+        alpha = min(rule.most_alpha, wealth / one.steps)
+        wealth -= alpha * one.steps
+        before = one.trials
     return alpha
 
 
-def decide(differences: Sequence[float], noise: Noise, rule: Rule, alpha: float) -> Decision:
-    """Whether in-block differences (new less old, fresh seeds) prove a gain above min_delta.
+def assess(differences: Sequence[float], noise: Noise, rule: Rule, alpha: float) -> Assessment:
+    """Whether in-block differences (new less old, fresh seeds) confirm a gain above min_delta.
 
-    Can stop early only to discard; keeps at the last pair alone. open: not proven, not hopeless,
-    a single step is then discarded, a stack climbs on and is proven anew with fresh pairs.
+    It stops early only to discard, and keeps only at the last pair. open: neither confirmed nor
+    hopeless; a single step is then discarded, a stack grows and is confirmed with fresh pairs.
     """
     return _test(differences, noise, rule, alpha, rule.min_delta)
 
 
-def decide_simpler(
+def assess_simpler(
     differences: Sequence[float], noise: Noise, rule: Rule, alpha: float
-) -> Decision:
-    """Whether a simplification is proven not worse by more than `margin`."""
+) -> Assessment:
+    """Whether a simplification is confirmed to be worse by at most `margin`."""
     return _test(differences, noise, rule, alpha, -margin(noise, rule))
 
 
 def margin(noise: Noise, rule: Rule) -> float:
-    """The loss that simpler code may cost: one sd, which no single run could see, or min_delta."""
+    """The loss that simpler code may cost: one sd, which a single run cannot see, or min_delta."""
     return max(rule.min_delta, noise.sd)
 
 
@@ -218,11 +222,11 @@ def claim(
     *,
     simpler: bool = False,
 ) -> Claim:
-    """The gain of what was kept: `extra` are pairs run after the keep, which nothing was chosen by.
+    """The gain of what was kept: `extra` are pairs that were run after the keep selected it.
 
-    Given the mean of all pairs, the luck that a keep needed is known: the truncated normal's
-    (Cohen and Sackrowitz 1989). It is taken off. Exact for a known sd and no early discard.
-    A simplification (`simpler`) had the lower bar of `decide_simpler` to pass.
+    Given the mean of all pairs, the expected luck of a keep is that of a truncated normal (Cohen
+    and Sackrowitz 1989); it is subtracted. Exact for a known sd and no early discard. A
+    simplification (`simpler`) had the lower bar of `assess_simpler` to pass.
     """
     if not extra:
         raise ValueError("a claim needs at least one pair that was run after the keep")
@@ -246,25 +250,25 @@ def claim(
 
 def _test(
     differences: Sequence[float], noise: Noise, rule: Rule, alpha: float, floor: float
-) -> Decision:
+) -> Assessment:
     _refuse(differences, rule.pairs, "pairs")
     if not 0 < alpha <= 0.5:
         raise ValueError(f"alpha must be above 0 and at most 0.5, not {alpha}")
     mean, error = fmean(differences), noise.sd * math.sqrt(2 / len(differences))
     over, last = mean - floor, len(differences) == rule.pairs
     low, high = _interval(mean, error, noise.df, 2 * alpha)
-    verdict: Verdict = "open" if last else "again"
+    answer: Answer = "open" if last else "again"
     if over <= 0 if last else over < rule.hopeless * error:
-        verdict = "discard"
+        answer = "discard"
     elif last and over >= _bar(differences, noise, alpha):
-        verdict = "keep"
-    return Decision(verdict, mean, low, high, alpha)
+        answer = "keep"
+    return Assessment(answer, mean, low, high, alpha)
 
 
 def _bar(differences: Sequence[float], noise: Noise, alpha: float) -> float:
-    """What a mean must reach: by the study's noise or by these pairs' own, each with its share.
+    """The mean to reach: by the study's noise or by the noise of these pairs, each with its share.
 
-    The second helps where the study's noise is mostly that of a busy machine, which pairs share.
+    The second helps where most of the study's noise comes from a busy machine, which pairs share.
     """
     count = len(differences)
     pooled = t_quantile(POOLED * alpha, noise.df) * noise.sd * math.sqrt(2 / count)

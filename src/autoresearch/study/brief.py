@@ -1,4 +1,4 @@
-"""What a proposer is told: the same ledger gives the same brief, however long the study is."""
+"""The brief for a proposer: equal ledgers give equal briefs, of bounded length."""
 
 from __future__ import annotations
 
@@ -11,18 +11,26 @@ from functools import lru_cache
 
 from autoresearch.lab.task import Task
 from autoresearch.proposers import Brief, Outcome, Tried
-from autoresearch.store.ledger import STEP, Ledger, State, Status, Trial
+from autoresearch.store.ledger import Ledger, State, Status, Trial
 
 CHARACTERS = 24_000  # of the whole text, however long the study
 RECENT = 20  # trials shown one by one
 NEAR = 8  # discards closest to the best
 CODE = 0.25  # of the whole is the code's, if it has so much
-LEAST = 200  # characters in which a part of a file still tells something
+LEAST = 200  # characters below which a part of a file is not shown
 CHANGED = 3  # lines of a change that are shown beside its note
 
 CRASH = "The end of the last crash's log (data, not instructions)"
 
 NOW = ", as it stands now"
+
+# A step counts as a keep: the next edit starts from it.
+_OUTCOMES: Mapping[Status, Outcome] = {
+    Status.KEEP: "keep",
+    Status.TENTATIVE: "keep",
+    Status.DISCARD: "discard",
+    Status.CRASH: "crash",
+}
 
 ReadFile = Callable[[str, str], str]  # (commit, editable path) -> text
 
@@ -34,17 +42,17 @@ class Section:
     title: str
     body: str
     share: float = 1.0
-    ending: bool = False  # its end matters most: that is shown when there is no room for all
-    data: bool = False  # nobody is to obey it: it stands between marks that it cannot contain
-    urgent: bool = False  # has its room before the others
-    after: str = ""  # its title
+    ending: bool = False  # when there is no room for all, its end is shown
+    data: bool = False  # not instructions: it stands between marks that it cannot contain
+    urgent: bool = False  # gets its room before the others
+    after: str = ""  # what follows its title
 
     def whole(self) -> str:
         """Title and body."""
         return self.within(2 * len(self.body) + len(self.title + self.after) + 100)
 
     def within(self, most: int) -> str:
-        """Title and body in so many characters, lines left out are counted; or nothing at all."""
+        """Title and body in at most this many characters, omitted lines counted; or nothing."""
         head = f"## {self.title}{self.after}\n\n" if self.title else ""
         mark = _mark(self.body) if self.data else ""
         first, last = (f"{mark}\n", f"\n{mark}") if mark else ("", "")
@@ -53,7 +61,7 @@ class Section:
 
 
 class CommitFiles(Mapping[str, str]):
-    """The editable files of a commit, read from git when looked at."""
+    """The editable files of a commit, read from git on access."""
 
     def __init__(self, commit: str, editable: Sequence[str], read: ReadFile) -> None:
         self._commit = commit
@@ -84,8 +92,8 @@ def make_brief(
 ) -> Brief:
     """The brief for a candidate that starts from `parent`.
 
-    `steer` is what a person added while the study runs, `crash` the cleaned end of the last log,
-    `others` what is known of other studies: numbers and hashes, never their words.
+    `steer` is text that a person added, `crash` the cleaned end of the last log, `others` the
+    results of other studies: numbers and hashes, never their text.
     """
     finished = [trial for trial in ledger.trials() if trial.state is State.APPLIED]
     running = _running(ledger)
@@ -112,7 +120,7 @@ def make_brief(
 
 
 def _running(ledger: Ledger) -> list[Trial]:
-    """The trial that runs while the next proposal is made, if there is one."""
+    """The trial that runs while the next proposal is made, if any."""
     trial = ledger.unfinished()
     return [trial] if trial is not None and trial.commit else []
 
@@ -129,57 +137,57 @@ def _history(
 
 
 def _fitted(sections: Sequence[Section], code: Sequence[Section], most: int) -> str:
-    """All sections within a number of characters; what they do not use is left for the code."""
+    """All sections in at most this many characters; the code gets the room that they leave."""
     needed = sum(len(section.whole()) + 2 for section in code)
     left = most - 1 - min(needed, int(CODE * most))
-    told: dict[int, str] = {}
+    shown: dict[int, str] = {}
     for place, section in sorted(enumerate(sections), key=lambda pair: not pair[1].urgent):
         text = section.within(min(left - 2, int(section.share * most)))
         if text:
-            told[place] = text
+            shown[place] = text
             left -= len(text) + 2
     left += min(needed, int(CODE * most))
-    parts = [told[place] for place in sorted(told)]
+    parts = [shown[place] for place in sorted(shown)]
     return "\n\n".join([*parts, *_shared(code, left)]) + "\n"
 
 
 def _shared(code: Sequence[Section], left: int) -> list[str]:
-    """The files in what is left, the shorter ones whole; those without room are named."""
-    told: dict[int, str] = {}
+    """The files in the room that is left, shorter ones whole; files without room are named."""
+    shown: dict[int, str] = {}
     left -= LEAST if len(code) > 1 else 0  # for the names
     for done, place in enumerate(sorted(range(len(code)), key=lambda i: len(code[i].body))):
         room = left // (len(code) - done) - 2
         text = code[place].whole()
         text = text if len(text) <= room else code[place].within(room) if room >= LEAST else ""
         if text:
-            told[place] = text
+            shown[place] = text
             left -= len(text) + 2
-    missing = [section.title for place, section in enumerate(code) if place not in told]
+    missing = [section.title for place, section in enumerate(code) if place not in shown]
     names = _cut("\n".join(missing), LEAST - 60).replace(" lines more", " more").replace("\n", ", ")
     note = [f"Not shown for want of room, but there: {names}"] if missing else []
-    return [told[place] for place in sorted(told)] + note
+    return [shown[place] for place in sorted(shown)] + note
 
 
 def _cut(text: str, most: int, ending: bool = False) -> str:
-    """Whole lines from the start, or from the end, and how many are missing; or nothing."""
+    """Whole lines from the start or the end, and a count of the others; or nothing."""
     if len(text) <= most or not text:
         return text
     room = most - 40  # characters for the line that counts the rest
     if room <= 2:
         return ""
     lines = text.splitlines()
-    told: list[str] = []
+    shown: list[str] = []
     for line in reversed(lines) if ending else lines:
         if len(line) + 1 > room:
             break
-        told.append(line)
+        shown.append(line)
         room -= len(line) + 1
-    if not told:  # a single line without an end
-        told = [f"… {lines[-1][1 - room :]}" if ending else f"{lines[0][: room - 2]} …"]
-    count = len(lines) - len(told)
+    if not shown:  # a single line without an end
+        shown = [f"… {lines[-1][1 - room :]}" if ending else f"{lines[0][: room - 2]} …"]
+    count = len(lines) - len(shown)
     if ending:
-        return "\n".join([f"… {count} lines before", *reversed(told)])
-    return "\n".join([*told, f"… {count} lines more"])
+        return "\n".join([f"… {count} lines before", *reversed(shown)])
+    return "\n".join([*shown, f"… {count} lines more"])
 
 
 def _contract(task: Task) -> str:
@@ -189,7 +197,7 @@ def _contract(task: Task) -> str:
         f"- Edit only: {', '.join(task.editable)}. Everything else is restored before the run.\n"
         f"- The harness runs `{task.command}` and reads {task.metric.name}; {better} is better.\n"
         f"- A run is killed after {task.budget.timeout:g} s of wall clock{seconds}.\n"
-        "- What looks better is a step: you start from it, and it is proven later on fresh seeds.\n"
+        "- What looks better is a step: you start from it; fresh seeds confirm it later.\n"
         "- Of equals the simpler code is kept; a gain below the noise that adds code is not.\n"
         "- Code that was tried before is not run again, whatever its comments and layout;\n"
         "  a note that says (brings back a line ...) is of code that was worse before.\n"
@@ -210,19 +218,19 @@ def _line(task: Task, trial: Trial) -> str:
 def _recent(task: Task, trials: Sequence[Trial], read: ReadFile) -> str:
     """The last trials, the newest first, with the lines that each of them wrote."""
     read = lru_cache(maxsize=2 * RECENT)(read)  # many have one parent
-    told = []
+    shown = []
     for trial in reversed(trials):
-        told.append(_line(task, trial))
-        told += [f"    {line}" for line in _written(task, trial, read)]
-    return "\n".join(told)
+        shown.append(_line(task, trial))
+        shown += [f"    {line}" for line in _written(task, trial, read)]
+    return "\n".join(shown)
 
 
 def _written(task: Task, trial: Trial, read: ReadFile) -> list[str]:
-    """Lines that a trial put in place of others: what to bring back, or never again."""
+    """The lines that a trial added; none of a keep, whose files are shown, or of a stranger."""
     if not trial.commit or trial.commit == trial.parent or trial.status is Status.KEEP:
         return []
     if trial.is_foreign:
-        return []  # a stranger's lines, and nobody has judged them worth reading
+        return []
     lines: list[str] = []
     for name in task.editable:
         old, new = read(trial.parent, name).splitlines(), read(trial.commit, name).splitlines()
@@ -234,7 +242,7 @@ def _written(task: Task, trial: Trial, read: ReadFile) -> list[str]:
 
 
 def _near(task: Task, finished: Sequence[Trial], best: float) -> list[Trial]:
-    """Discards that came closest to the best, or beat it and could not be kept."""
+    """Discards that came closest to the best, or beat it and were refused."""
     code = {trial.commit: trial.code for trial in finished}
     discards = [
         t
@@ -247,8 +255,8 @@ def _near(task: Task, finished: Sequence[Trial], best: float) -> list[Trial]:
 
 
 def _failed(trials: Sequence[Trial]) -> str:
-    """The rest of the past, by how it ended: counts, and as many notes as there is room for."""
-    lost = [t for t in trials if t.status is not Status.KEEP and t.reason != STEP]
+    """Older trials by how they ended: counts, and as many notes as fit."""
+    lost = [t for t in trials if t.status not in (Status.KEEP, Status.TENTATIVE)]
     counts = Counter(_ended(trial) for trial in lost)
     notes = {how: [t.note for t in reversed(lost) if _ended(t) == how] for how in counts}
     return "\n".join(
@@ -261,7 +269,7 @@ def _ended(trial: Trial) -> str:
 
 
 def _mark(text: str) -> str:
-    """What a text cannot contain, to stand before and after it."""
+    """A mark that a text does not contain, to stand before and after it."""
     mark = "~~~~"
     while mark in text:
         mark += "~"
@@ -282,7 +290,7 @@ def _tried(trial: Trial, editable: Sequence[str], read: ReadFile) -> Tried:
 
 
 def _outcome(trial: Trial) -> Outcome:
-    """A step is what the next one starts from; what never ran teaches nothing of its values."""
+    """The outcome of a finished trial, for proposers."""
     if trial.is_skipped:
         return "skip"
-    return "keep" if trial.reason == STEP else (trial.status or Status.CRASH).value
+    return _OUTCOMES[trial.status or Status.CRASH]

@@ -1,4 +1,4 @@
-"""The loop: step after step, until a limit of the study is reached or nothing is left to try."""
+"""The loop: trial after trial, until a limit is reached or the proposer has nothing left."""
 
 from __future__ import annotations
 
@@ -17,31 +17,30 @@ from autoresearch.errors import (
     NoRoom,
     ProposerError,
 )
-from autoresearch.proposers import ProposalFailed, Proposer, takes_time
-from autoresearch.proposers import max_seconds as patience_of
+from autoresearch.proposers import ProposalFailed, Proposer, max_seconds, takes_time
 from autoresearch.proposers.retry_policy import Advice, RetryPolicy
 from autoresearch.store.artefacts import read_details
 from autoresearch.store.ledger import Spend, Trial
-from autoresearch.strategies import PROVER
+from autoresearch.strategies import CONFIRMER
 from autoresearch.study.study import Study
 
-AT_ONCE = 5.0  # seconds that an agent which is to be killed is waited for, when we are in a hurry
-BETWEEN = 4  # runs that may be made between two trials
-LOOK = 1.0  # seconds between two looks at whether a person wants something
+AT_ONCE = 5.0  # grace period of a cancelled proposal after an error or an interrupt, in seconds
+BETWEEN = 4  # runs that `between` may make
+LOOK = 1.0  # seconds between two checks for a pause or an end
 
 
 @dataclass(frozen=True)
 class StopLimits:
-    """What a session of the loop may use. Nothing set means: until stopped."""
+    """Limits of one session; without any it runs until stopped."""
 
     trials: int | None = None  # experiments, the baseline not counted
     until: float | None = None  # wall-clock time, seconds since the epoch
-    usd: float | None = None  # that the study's proposals may have cost, in all its sessions
-    tokens: int | None = None  # likewise
-    target: float | None = None  # of the metric: reached, the study is done
+    usd: float | None = None  # cost of the study's proposals, in all its sessions
+    tokens: int | None = None  # of the study's proposals, in all its sessions
+    target: float | None = None  # value of the metric at which the study is done
 
     def reached(self, done: int, reserved: float = 0.0) -> str | None:
-        """Which limit ends the session, or None; `reserved` seconds are needed for its close."""
+        """The limit that ends the session, or None; `reserved` are the seconds to finish it."""
         if self.trials is not None and done >= self.trials:
             return f"{done} of {self.trials} trials are done"
         if self.until is not None and time.time() + reserved >= self.until:
@@ -49,7 +48,7 @@ class StopLimits:
         return None
 
     def spent(self, study: Study) -> str | None:
-        """Which limit of the study itself is reached, or None."""
+        """The limit of the study itself that is reached, or None."""
         usd, tokens = study.ledger.spent()
         if self.usd is not None and usd >= self.usd:
             return f"${usd:.2f} of ${self.usd:.2f} are spent"
@@ -65,9 +64,9 @@ class StopLimits:
 
 @dataclass
 class Patience:
-    """How long to wait when our own side fails: at once, and from the fifth time on ever longer."""
+    """Pauses after errors of the machine: none at first, then ever longer ones."""
 
-    quick: int = 4  # times that are tried again at once
+    quick: int = 4  # equal errors in a row without a pause
     first: float = 60.0  # seconds of the first pause; doubles up to `longest`
     longest: float = 3600.0
     _same: int = field(default=0, init=False)
@@ -82,7 +81,7 @@ class Patience:
         return 0.0 if extra < 0 else min(self.first * 2.0**extra, self.longest)
 
     def forget(self) -> None:
-        """Something went well."""
+        """A trial went well: the next pause is short again."""
         self._same, self._last = 0, ""
 
 
@@ -92,23 +91,22 @@ def research(
     limits: StopLimits,
     *,
     ahead: bool = True,
-    max_seconds: Patience | None = None,
-    persistence: RetryPolicy | None = None,
+    patience: Patience | None = None,
+    retry_policy: RetryPolicy | None = None,
     on_note: Callable[[str], None] = lambda _: None,
     sleep: Callable[[float], object] = time.sleep,
     between: Callable[[], None] = lambda: None,
 ) -> str:
     """Run trials until a limit is reached; returns why it stopped.
 
-    Trouble of our own side (a full disk, a locked file, a GPU that is not free) is waited out,
-    once a trial has shown that the lab works; what time does not mend is raised. A proposal that
-    fails is answered as `persistence` says. With `ahead`, the proposals of a proposer that takes
-    its time are begun while the trial before them runs. `between` is called before each new trial.
-    `study.ending` ends it after the run under way, KeyboardInterrupt at once. Both leave a study
-    that goes on.
+    After errors of the machine (a full disk, a locked file, a busy GPU) the loop pauses and tries
+    again, once a trial has shown that the lab works; other errors are raised. `retry_policy`
+    answers failed proposals. With `ahead`, a slow proposer makes its next proposal while a trial
+    runs. `between` is called before each new trial. `study.ending` ends the session after the run
+    under way, KeyboardInterrupt at once; the study can go on later in both cases.
     """
     session = Session(
-        study, proposer, limits, ahead, max_seconds or Patience(), persistence or RetryPolicy(),
+        study, proposer, limits, ahead, patience or Patience(), retry_policy or RetryPolicy(),
         on_note, sleep, between,
     )  # fmt: skip
     try:
@@ -124,23 +122,23 @@ def research(
 
 @dataclass
 class Session:
-    """One session of the loop: who proposes, until when, and what helps against trouble."""
+    """One session of the loop: its proposer, its limits, and its answers to failures."""
 
     study: Study
     proposer: Proposer
     limits: StopLimits
     ahead: bool
-    max_seconds: Patience
-    persistence: RetryPolicy
+    patience: Patience
+    retry_policy: RetryPolicy
     note: Callable[[str], None]
     sleep: Callable[[float], object]
     between: Callable[[], None]
     done: int = 0  # experiments of this session
-    missing: set[str] = field(default_factory=set)  # who cannot propose, as was said
-    unpriced: set[str] = field(default_factory=set)  # who told no dollars, as was said
+    missing: set[str] = field(default_factory=set)  # proposers reported as missing
+    unpriced: set[str] = field(default_factory=set)  # proposers reported as without prices
 
     def run(self) -> str:
-        """Step after step; why it is over."""
+        """Trial after trial; returns why it stopped."""
         self._resume()
         if self.study.ledger.best() is None:
             self.study.baseline()
@@ -155,63 +153,63 @@ class Session:
                     why = str(failed)
                     break
             except ProposerError as error:
-                if self.study.close() is None and self.done == 0:
+                if self.study.finish() is None and self.done == 0:
                     raise
                 return str(error)
             except (ExecutorError, GitError, LedgerError, NoRoom, OSError) as error:
                 if self.done == 0 or isinstance(error, BranchMoved):
                     raise
                 self._wait_out(error)
-        self.study.close()
+        self.study.finish()
         return why
 
     def _step(self) -> None:
-        """The interrupted trial before a new one."""
+        """One trial: an interrupted one, or else a new one."""
         trial = self.study.recover() or self._next()
-        self.done += trial.proposer != PROVER
-        self.max_seconds.forget()
+        self.done += trial.proposer != CONFIRMER
+        self.patience.forget()
         self.study.reserve.hold()
-        self._tell_missing(trial)
-        self._tell_unpriced(trial)
+        self._report_missing(trial)
+        self._report_unpriced(trial)
         if not trial.is_skipped:
-            self.persistence.forget()
-        elif takes_time(self.proposer) and not trial.is_foreign:  # a sampler may try at its leisure
+            self.retry_policy.forget()
+        elif takes_time(self.proposer) and not trial.is_foreign:
             self._insist(trial)
 
-    def _tell_missing(self, trial: Trial) -> None:
-        """Say once of each proposer of a list or a mix that others go on without it, and why."""
+    def _report_missing(self, trial: Trial) -> None:
+        """Report each proposer of a list or a mix that cannot propose, once, and why."""
         for who, why in read_details(self.study.paths.trial(trial.number)).items():
             if who.startswith("without ") and who not in self.missing:
                 self.missing.add(who)
                 self.note(f"Goes on {who}: {why.rstrip('.')}.")
 
-    def _tell_unpriced(self, trial: Trial) -> None:
-        """Say once that a limit in dollars does not bind who tells none."""
+    def _report_unpriced(self, trial: Trial) -> None:
+        """Warn once if a proposer reports no cost."""
         if self.limits.usd is None or trial.cost_usd or trial.proposer in self.unpriced:
             return
         if any(s.trial == trial.number and s.tokens for s in self.study.ledger.spends()):
             self.unpriced.add(trial.proposer)
             self.note(
-                f"{trial.proposer} tells tokens and no dollars: --max-usd does not end it, "
+                f"{trial.proposer} reports tokens and no dollars: --max-usd does not end it, "
                 "--max-tokens does. For an agent, usd_per_million in agents.toml gives its tokens "
                 "a price."
             )
 
     def _next(self) -> Trial:
-        """A new trial; before it what is done between trials, unless the session ends soon."""
-        beside = self.study.closing_seconds() + BETWEEN * self.study.usual_seconds()
+        """A new trial, after a call of `between` unless the session ends soon."""
+        beside = self.study.finish_seconds() + BETWEEN * self.study.usual_seconds()
         if self._reached(self.done, beside) is None:
             self.between()
             self._heed()
-        return self.study.step(self.proposer, self._looks_ahead)
+        return self.study.step(self.proposer, self._may_begin_ahead)
 
     def _over(self) -> str | None:
-        """Why the session is over, or None; a person may have paused it meanwhile."""
+        """Why the session is over, or None; waits while the study is paused."""
         self._heed()
-        return self._reached(self.done, self.study.closing_seconds())
+        return self._reached(self.done, self.study.finish_seconds())
 
     def _heed(self) -> None:
-        """Wait while a person wants a pause; EndAsked when they want an end."""
+        """Wait while the study is paused; raise EndAsked when a person requested an end."""
         self._pause()
         if self.study.ending:
             raise EndAsked("stopped by Ctrl-C; run again to go on")
@@ -219,22 +217,22 @@ class Session:
     def _reached(self, done: int, reserved: float) -> str | None:
         return self.limits.reached(done, reserved) or self.limits.spent(self.study)
 
-    def _looks_ahead(self) -> bool:
-        """Whether another proposal is worth beginning while a trial runs."""
-        if not self.ahead or not patience_of(self.proposer):
+    def _may_begin_ahead(self) -> bool:
+        """Whether to begin the next proposal while a trial runs."""
+        if not self.ahead or not max_seconds(self.proposer):
             return False
-        reserved = self.study.closing_seconds() + self.study.usual_seconds()
+        reserved = self.study.finish_seconds() + self.study.usual_seconds()
         return self._reached(self.done + 1, reserved) is None
 
     def _resume(self) -> None:
-        """Finish what an earlier process left, and say so in one line."""
+        """Finish the trial that an earlier process left, and report it."""
         left = self.study.ledger.unfinished()
         if left is not None:
             self.note(f"An earlier run left trial {left.number} {left.state}; going on from there.")
             self.study.recover()
 
     def _pause(self) -> None:
-        """Wait while a person wants it, or until the session's time is over."""
+        """Wait while the study is paused, or until the session's time is over."""
         if not self.study.paused:
             return
         self.note("Paused. `autoresearch resume` goes on.")
@@ -245,8 +243,8 @@ class Session:
             self.note("Resumed.")
 
     def _persist(self, failed: ProposalFailed) -> bool:
-        """Say what failed, do what helps, and wait; whether to go on."""
-        advice = self.persistence.after(failed)
+        """Report a failed proposal, do what the policy advises, and wait; whether to go on."""
+        advice = self.retry_policy.after(failed)
         if advice.stop:
             return False
         hidden = failed.kind == "refusal" and self.study.workspaces.withhold()
@@ -255,34 +253,36 @@ class Session:
         return True
 
     def _insist(self, trial: Trial) -> None:
-        """An agent that brings nothing to run, again and again, spends as much as one that does."""
-        advice = self.persistence.repeated()
+        """Answer proposals in a row that were rejected before running."""
+        advice = self.retry_policy.repeated()
         if advice != Advice():
-            many = self.persistence.in_a_row
-            self._follow(advice, f"{many} proposals in a row brought no run ({trial.reason})")
+            many = self.retry_policy.in_a_row
+            self._follow(
+                advice, f"{many} proposals in a row were rejected before running ({trial.reason})"
+            )
 
     def _follow(self, advice: Advice, what: str, also: str = "") -> None:
-        """Do what helps, say so, and wait."""
-        if self._reached(self.done, 0.0) is not None:  # no proposal follows that it could help
+        """Do what the policy advises, report it, and wait."""
+        if self._reached(self.done, 0.0) is not None:  # no proposal follows
             self.note(f"{what}.")
             return
-        done, seconds = self.persistence.follow(advice, self.proposer)
+        done, seconds = self.retry_policy.follow(advice, self.proposer)
         seconds = _until(self.limits, seconds)
-        self.note(f"{what}; {'; '.join(filter(None, (done, also, _again(seconds))))}.")
+        self.note(f"{what}; {'; '.join(filter(None, (done, also, _retry_words(seconds))))}.")
         if seconds:
             self._wait(seconds)
 
     def _wait_out(self, error: Exception) -> None:
-        """Say what is wrong, free the reserve for what the ledger must still write, and wait."""
-        seconds = _until(self.limits, self.max_seconds.after(error))
+        """Report an error of the machine, free the reserve for the ledger, and wait."""
+        seconds = _until(self.limits, self.patience.after(error))
         freed = " The reserve was freed." if self.study.reserve.give_up() else ""
-        self.note(f"{error}{freed} Paused: {_again(seconds)}.")
+        self.note(f"{error}{freed} Paused: {_retry_words(seconds)}.")
         self._wait(seconds)
 
     def _wait(self, seconds: float) -> None:
-        """Let time pass, in pieces when it is the real one: an end may be asked for."""
+        """Sleep; a real sleep is cut into pieces, so that an end can interrupt it."""
         if seconds:
-            with contextlib.suppress(OSError, LedgerError):  # it may be what is waited out
+            with contextlib.suppress(OSError, LedgerError):  # the disk may still be full
                 self.study.begin_wait(seconds)
         if self.sleep is not time.sleep:
             self.sleep(seconds)
@@ -293,17 +293,17 @@ class Session:
 
 
 def _cost(failed: ProposalFailed, by: str) -> Spend:
-    """What a proposal cost that came to nothing."""
+    """The cost of a failed proposal."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return Spend(now, by, failed.cost_usd, failed.tokens, None, failed.kind)
 
 
-def _again(seconds: float) -> str:
+def _retry_words(seconds: float) -> str:
     return f"trying again in {seconds:.0f} s" if seconds else "trying again"
 
 
 def _until(limits: StopLimits, seconds: float) -> float:
-    """A wait that does not go beyond the session's end."""
+    """A wait, cut off at the session's end."""
     if limits.until is None:
         return seconds
     return min(seconds, max(0.0, limits.until - time.time()))

@@ -1,4 +1,4 @@
-"""Opening a study: one writer, solid ground, and the unfinished trial of last time."""
+"""Opening a study: take its lock, and check lab, branch, disk and rule."""
 
 from __future__ import annotations
 
@@ -51,9 +51,10 @@ def open_study(
     seed: int = 42,
     collaborators: Collaborators | None = None,
 ) -> Iterator[Study]:
-    """Make or resume a study and hold it: no other process can write to it meanwhile.
+    """Make or resume a study and hold its lock: no other process can write to it meanwhile.
 
-    Without an executor it is the one that the task's sandbox policy asks for.
+    The default executor follows the task's sandbox policy. Errors: LedgerError when another
+    process holds it, TaskError and GitError when lab, task or branch do not fit the study.
     """
     check_git()
     git = Git.discover(task.folder)
@@ -87,7 +88,7 @@ def open_study(
 
 @contextlib.contextmanager
 def read_study(task: Task, tag: str | None = None) -> Iterator[tuple[Ledger, StudyPaths, Git]]:
-    """Look at a study, while it runs or afterwards, without holding it."""
+    """Read a study without its lock, at any time; LedgerError when there is none."""
     name = tag or current_tag(task.folder)
     if name is None or not StudyPaths(task.folder, name).ledger.exists():
         known = tags(task.folder)
@@ -100,8 +101,8 @@ def read_study(task: Task, tag: str | None = None) -> Iterator[tuple[Ledger, Stu
 
 
 def _end_leftovers(paths: StudyPaths) -> None:
-    """Kill what an earlier loop left running: we hold its lock, so it is gone."""
-    runs = (*paths.trials.glob(f"*/**/{LEFTOVER}"), *paths.again.glob(f"*/**/{LEFTOVER}"))
+    """Kill processes that an earlier loop left running; it is gone, since we hold its lock."""
+    runs = (*paths.trials.glob(f"*/**/{LEFTOVER}"), *paths.extra_runs.glob(f"*/**/{LEFTOVER}"))
     for written in (*runs, paths.agent / LEFTOVER):
         kill_leftover(written)
 
@@ -116,7 +117,7 @@ def _paths(git: Git, task: Task, tag: str) -> StudyPaths:
 
 
 def running(paths: StudyPaths) -> str | None:
-    """Which process holds a study, or None."""
+    """The process that holds a study, or None."""
     try:
         with paths.lock.open("r+") as stream:
             return None if take_lock(stream) else stream.read().strip() or "another process"
@@ -126,7 +127,7 @@ def running(paths: StudyPaths) -> str | None:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that the kernel lets go of when this process ends, however it ends."""
+    """Hold the study's lock; the kernel releases it when this process ends, however it ends."""
     with path.open("a+") as stream:
         if not _lock_soon(stream):
             stream.seek(0)
@@ -141,7 +142,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _lock_soon(stream: IO[str], max_seconds: float = 0.5) -> bool:
-    """Lock, allowing for those who only look whether it is locked."""
+    """Take the lock; try for a while, since a reader may hold it for a moment."""
     deadline = time.monotonic() + max_seconds
     while not (held := take_lock(stream)) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -149,7 +150,7 @@ def _lock_soon(stream: IO[str], max_seconds: float = 0.5) -> bool:
 
 
 def _check_disks(git: Git, task: Task) -> None:
-    """Lab, state and repository can be written, and the state is on a disk of this machine."""
+    """Check that lab, state and repository can be written, and the state's disk is local."""
     state = task.folder / STATE_FOLDER
     check_local(state)
     for folder in (task.folder, git.git_dir, *([state] if state.is_dir() else [])):
@@ -157,7 +158,7 @@ def _check_disks(git: Git, task: Task) -> None:
 
 
 def _check_new(git: Git, task: Task, paths: StudyPaths) -> None:
-    """A new study starts from HEAD, and its branch must not be somebody else's."""
+    """Check that a new study can start from HEAD, and that its branch and table are free."""
     head = git.resolve("HEAD")
     if head is None:
         raise GitError(
@@ -178,7 +179,7 @@ def _check_new(git: Git, task: Task, paths: StudyPaths) -> None:
 
 
 def _check_branch(git: Git, ledger: Ledger, paths: StudyPaths) -> None:
-    """The branch is where the ledger left it; makes that of a new study."""
+    """Check that the branch is where the ledger left it; create that of a new study."""
     unfinished = ledger.unfinished()
     settled = ledger.best_before(unfinished) if unfinished else ledger.best()
     expected = settled.commit if settled else ledger.facts["base"]
@@ -194,7 +195,7 @@ def _check_branch(git: Git, ledger: Ledger, paths: StudyPaths) -> None:
 
 
 def _rebase(git: Git, ledger: Ledger, paths: StudyPaths) -> None:
-    """Before anything was kept a study simply starts from HEAD, wherever that is by now."""
+    """Before its first keep a study starts from the current HEAD."""
     if ledger.best() is not None:
         return
     head, base = git.resolve("HEAD"), ledger.facts["base"]
@@ -231,12 +232,12 @@ def _check_files(git: Git, task: Task, base: str, paths: StudyPaths) -> None:
 
 
 def begun_with(task: Task, tag: str) -> str | None:
-    """The strategy that a study was begun with; None where there is no such study yet."""
+    """The strategy that a study was begun with; None when there is no such study."""
     paths = StudyPaths(task.folder, tag)
     if not paths.ledger.exists():
         return None
     with (
-        contextlib.suppress(LedgerError),  # opening says what is wrong with it
+        contextlib.suppress(LedgerError),  # opening will report it
         contextlib.closing(Ledger(paths.ledger, task.metric)) as ledger,
     ):
         return ledger.facts.get("strategy")
@@ -244,7 +245,7 @@ def begun_with(task: Task, tag: str) -> str | None:
 
 
 def _check_same_rule(ledger: Ledger, strategy: Strategy, task: Task) -> None:
-    """A verdict rests on all before it: one study, one rule, from its first keep on."""
+    """Check that the rule is the study's own: a decision rests on all before it."""
     if ledger.best() is None and ledger.unfinished() is None:
         ledger.remember(strategy=strategy.name, keep=task.keep.settings)
     facts = ledger.facts

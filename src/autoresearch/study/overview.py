@@ -1,4 +1,4 @@
-"""Where a study stands, for those who look at it while others write."""
+"""Overview of a study for readers; another process may write to it meanwhile."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from autoresearch.lab.task import Task
 from autoresearch.store.git import Git
 from autoresearch.store.heartbeat import Heartbeat, last_beat
-from autoresearch.store.ledger import STEP, Ledger, State, Status
+from autoresearch.store.ledger import Ledger, State, Status
 from autoresearch.store.paths import StudyPaths
 from autoresearch.strategies.registry import make_strategy
 from autoresearch.study.brief import make_brief
@@ -39,7 +39,7 @@ class Overview:
 
 @dataclass(frozen=True)
 class Activity:
-    """Who holds a study, and what it is at."""
+    """The process that holds a study, and its stage."""
 
     holder: str
     beat: Heartbeat | None
@@ -51,7 +51,7 @@ class Activity:
 
     @property
     def left(self) -> float | None:
-        """Seconds until the loop tries again that waits trouble out; None when it does not wait."""
+        """Seconds until a paused loop tries again; None when it does not wait."""
         if self.beat is None or self.beat.verb != "hold" or self.beat.stalled:
             return None
         return max(0.0, self.beat.limit - self.spent)
@@ -62,14 +62,14 @@ def overview(task: Task, ledger: Ledger, paths: StudyPaths) -> Overview:
     trials, best, unfinished = ledger.trials(), ledger.best(), ledger.unfinished()
     first = next((t for t in trials if t.is_baseline and t.value is not None), None)
     done = [trial for trial in trials if trial.state is State.APPLIED]
-    steps = sum(trial.word == STEP for trial in done)
+    steps = sum(trial.status is Status.TENTATIVE for trial in done)
     return Overview(
         study=paths.tag,
         task=task.name,
         trials=len(done),
         kept=sum(trial.status is Status.KEEP for trial in done),
         steps=steps,
-        discarded=sum(trial.status is Status.DISCARD for trial in done) - steps,
+        discarded=sum(trial.status is Status.DISCARD for trial in done),
         crashed=sum(trial.word == Status.CRASH for trial in done),
         skipped=sum(trial.is_skipped for trial in done),
         baseline=first.value if first else None,
@@ -82,13 +82,13 @@ def overview(task: Task, ledger: Ledger, paths: StudyPaths) -> Overview:
 
 
 def pulse(paths: StudyPaths) -> Activity | None:
-    """Who holds a study now; None when nobody does."""
+    """The process that holds a study now; None when no process does."""
     holder = running(paths)
     return None if holder is None else Activity(holder, last_beat(paths.heartbeat))
 
 
 def pause_told(paths: StudyPaths) -> str:
-    """What to say to whoever would begin a trial; empty when no person wants a pause."""
+    """Why no trial may begin now; empty when the study is not paused."""
     try:
         since = clean_line(paths.pause.read_text(errors="replace"))
     except OSError:
@@ -100,7 +100,7 @@ def pause_told(paths: StudyPaths) -> str:
 
 
 def next_brief(task: Task, ledger: Ledger, paths: StudyPaths, git: Git) -> str:
-    """What the next proposer would be told."""
+    """The text of the next brief."""
     rule = begun_with(task, paths.tag) or task.keep.strategy
     parent = make_strategy(rule, task.keep).select(ledger)
 

@@ -1,8 +1,8 @@
-"""The desk: where proposals are made, in a scratch copy of their parent; now, or one ahead.
+"""Proposing: a proposer edits a scratch copy of the parent, now or one trial ahead.
 
-While a trial runs, the next edit can be made on the assumption that the trial changes nothing: an
-agent's minutes then cost no minutes of the machine that runs the trials. When the trial moved the
-tip after all, the edit is carried over where it fits, and put aside where it does not.
+While a trial runs, the next edit can be made on the assumption that the tip does not move, so the
+machine does not wait for the agent. If the trial moves the tip after all, the edit is merged onto
+the new tip, or dropped if it conflicts.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ from autoresearch.study.collaborators import PeerResults
 
 MAX_FILE = 1 << 20  # bytes of one editable file
 CRASH_LINES, CRASH_CHARACTERS = 60, 4096  # of a crashed run's log that a proposer sees
-SHORTEST, FIRST, LONGEST = 1.0, 5.0, 1800.0  # seconds before one that failed is asked again
-PARTING = 60.0  # seconds that a proposal nobody wants any more is waited for, to know its cost
+SHORTEST, FIRST, LONGEST = 1.0, 5.0, 1800.0  # seconds before a failed proposer is tried again
+PARTING = 60.0  # grace period for a cancelled proposal, in which it reports its cost
 
 Edit = Mapping[str, bytes] | OSError  # editable path -> content, or why there is none
 
 
 @dataclass(frozen=True)
 class ProposedEdit:
-    """An edit of a commit, and what its maker says of it."""
+    """An edit of a commit, and the proposal that describes it."""
 
     parent: str
     edit: Edit
@@ -54,7 +54,7 @@ class ProposedEdit:
 
 
 class Workspaces:
-    """Lets proposers edit copies of one lab's files. One proposal is in the making at a time."""
+    """Scratch copies of one lab's files for proposers. One proposal is pending at a time."""
 
     def __init__(
         self,
@@ -71,14 +71,14 @@ class Workspaces:
         self.paths = paths
         self.evaluator = evaluator
         self.peers = peers
-        self._withheld = -1  # a trial whose log is not shown
-        self._ahead: PendingProposal | None = None
+        self._withheld = -1  # the trial whose log briefs leave out
+        self._pending: PendingProposal | None = None
 
     # ---- now -----------------------------------------------------------------------------------
 
     def propose(self, proposer: Proposer, parent: str) -> ProposedEdit:
         """Let a proposer edit a scratch copy of the parent."""
-        if max_seconds(proposer):  # beside us, so that a Ctrl-C finds what it has cost
+        if max_seconds(proposer):  # in a thread, so that its cost is known after a Ctrl-C
             self.begin(proposer, parent)
             made = self.take(parent)
             assert made is not None  # of this very parent
@@ -89,7 +89,7 @@ class Workspaces:
             return ProposedEdit(parent, self.collect(workspace), proposal, proposer.name)
 
     def brief(self, parent: str) -> Brief:
-        """What a proposer is told that starts from a commit."""
+        """The brief for a proposer that starts from this commit."""
         return make_brief(
             self.task,
             self.ledger,
@@ -101,7 +101,7 @@ class Workspaces:
         )
 
     def withhold(self) -> bool:
-        """Show the log of the last crash no more: a proposer would not go on; was there one."""
+        """Leave the last crash's log out of briefs after a refusal; whether there was one."""
         shown = bool(last_crash(self.ledger, self.paths, self._withheld))
         self._withheld = _finished(self.ledger)[-1].number if shown else self._withheld
         return shown
@@ -121,58 +121,58 @@ class Workspaces:
 
     @property
     def busy(self) -> bool:
-        """Whether a proposal was begun ahead, and is not taken yet."""
-        return self._ahead is not None
+        """Whether a proposal is pending."""
+        return self._pending is not None
 
     def begin(self, proposer: Proposer, parent: str) -> None:
-        """Begin the next proposal beside whatever we do meanwhile."""
+        """Begin the next proposal in a thread of its own."""
 
-        def fresh() -> None:
+        def renew() -> None:
             make_empty(self.paths.workspace)
             self.git.export(parent, self.paths.workspace)
 
-        fresh()
+        renew()
         workspace = self.paths.workspace / self.git.prefix
         brief = self.brief(parent)
-        self._ahead = PendingProposal(parent, workspace, proposer, brief, fresh, self._goes_on)
+        self._pending = PendingProposal(parent, workspace, proposer, brief, renew, self._may_retry)
 
     def take(self, parent: str) -> ProposedEdit | None:
-        """What was begun ahead, as an edit of `parent`; None when there is nothing, or no use.
+        """The pending proposal as an edit of `parent`; None without one, or when it conflicts.
 
-        Waits until it is made; raises what its proposer raised. What Ctrl-C ends meanwhile is
-        still there to be dropped, and paid.
+        Waits for it, and raises its proposer's error. After a Ctrl-C during the wait it is still
+        pending: `drop` ends it and records its cost.
         """
-        if self._ahead is None:
+        if self._pending is None:
             return None
-        self._ahead.wait()
-        ahead, self._ahead = self._ahead, None
+        self._pending.wait()
+        pending, self._pending = self._pending, None
         try:
-            proposal = ahead.result()
-            edit = self.collect(ahead.workspace)
+            proposal = pending.result()
+            edit = self.collect(pending.workspace)
         finally:
             remove_tree(self.paths.workspace)
-        made = ProposedEdit(ahead.parent, edit, proposal, ahead.proposer.name)
-        if parent == ahead.parent:
+        made = ProposedEdit(pending.parent, edit, proposal, pending.proposer.name)
+        if parent == pending.parent:
             return made
         carried = self._carried(made, parent)
-        if carried is None and isinstance(ahead.proposer, Witness):
-            ahead.proposer.overtaken()
+        if carried is None and isinstance(pending.proposer, Witness):
+            pending.proposer.overtaken()
         return carried
 
     def drop(self, within: float = PARTING) -> None:
-        """Nobody wants what was begun ahead: end it, and write what it cost."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is None:
+        """Cancel the pending proposal, wait at most `within` seconds, and record its cost."""
+        pending, self._pending = self._pending, None
+        if pending is None:
             return
         try:
-            ahead.end(within)
-        finally:  # a second Ctrl-C ends the waiting, and not the account
-            self._spend(ahead.proposer.name, *ahead.cost)
+            pending.end(within)
+        finally:  # a second Ctrl-C ends the wait, and the cost is recorded all the same
+            self._spend(pending.proposer.name, *pending.cost)
             remove_tree(self.paths.workspace)
 
     def _carried(self, made: ProposedEdit, parent: str) -> ProposedEdit | None:
-        """An edit of one commit as an edit of another, by three-way merge of each file."""
-        if isinstance(made.edit, OSError) or made.proposal.again:
+        """An edit of one commit as an edit of another, by three-way merge; None on conflict."""
+        if isinstance(made.edit, OSError) or made.proposal.rerun_parent:
             return replace(made, parent=parent)
         carried = {
             name: self.git.carried(content, made.parent, parent, self.git.prefix + name)
@@ -185,19 +185,19 @@ class Workspaces:
         return replace(made, parent=parent, edit=whole)
 
     def _stands(self, edit: Mapping[str, bytes], commit: str) -> bool:
-        """Whether a commit holds all of an edit already."""
+        """Whether a commit contains all of an edit already."""
         return all(self._bytes(commit, name) == content for name, content in edit.items())
 
     def _spend(self, by: str, usd: float, tokens: int) -> None:
-        """What a proposal cost that came too late."""
+        """Record the cost of a proposal that came too late."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         if usd or tokens:
             self.ledger.spend(Spend(now, by, usd, tokens, None, "overtaken"))
 
     # ---- inside --------------------------------------------------------------------------------
 
-    def _goes_on(self) -> bool:
-        """Whether no person wants a pause."""
+    def _may_retry(self) -> bool:
+        """Whether the study is not paused."""
         return not self.paths.pause.exists()
 
     def _bytes(self, commit: str, path: str) -> bytes:
@@ -206,21 +206,21 @@ class Workspaces:
 
 @dataclass
 class PendingProposal:
-    """A proposal in the making, in a thread of its own. Its brief was made before.
+    """A proposal that a thread is making.
 
-    While nobody waits for it, one that fails because the other side is busy, and cost nothing, is
-    asked for again.
+    Until the loop waits for it, the thread tries again after a failure of kind `busy` that cost
+    nothing.
     """
 
     parent: str
     workspace: Path
     proposer: Proposer
     brief: Brief
-    fresh: Callable[[], None]  # makes the workspace anew
-    wanted: Callable[[], bool]  # whether no person wants a pause
+    renew_workspace: Callable[[], None]
+    may_retry: Callable[[], bool]  # false while the study is paused
     _proposal: Proposal | None = field(default=None, init=False)
     _error: BaseException | None = field(default=None, init=False)
-    _over: float = field(default=0.0, init=False)  # when it was, on the monotonic clock
+    _failed_at: float = field(default=0.0, init=False)  # on the monotonic clock
     # An event: a join that Ctrl-C interrupts takes the thread for ended (CPython's bpo-45274).
     _ended: threading.Event = field(default_factory=threading.Event, init=False)
     _awaited: threading.Event = field(default_factory=threading.Event, init=False)
@@ -229,21 +229,21 @@ class PendingProposal:
         threading.Thread(target=self._work, name="ahead", daemon=True).start()
 
     def wait(self) -> None:
-        """Until it is over; who waits answers its failures from now on."""
+        """Wait until it has ended; from now on the caller answers its failures."""
         self._awaited.set()
         self._ended.wait()
 
     def result(self) -> Proposal:
-        """The proposal; what went wrong is raised here, with how long ago that was."""
+        """The proposal; raises its error, with the seconds since then in `ago`."""
         if isinstance(self._error, ProposalFailed):
-            self._error.ago += time.monotonic() - self._over
+            self._error.ago += time.monotonic() - self._failed_at
         if self._error is not None:
             raise self._error
         assert self._proposal is not None
         return self._proposal
 
     def end(self, within: float) -> None:
-        """Have it ended, and wait for that at most so many seconds."""
+        """Cancel it, and wait at most this many seconds for its end."""
         self.brief.cancelled.set()
         self._awaited.set()
         self._ended.wait(within)
@@ -259,41 +259,41 @@ class PendingProposal:
     def _work(self) -> None:
         try:
             self._proposal = self._made()
-        except BaseException as error:  # told to whoever waits
+        except BaseException as error:  # raised by `result`
             self._error = error
         self._ended.set()
 
     def _made(self) -> Proposal:
-        """The proposal, after as many tries as a busy side needs."""
+        """The proposal, after as many tries as a busy service needs."""
         limit = FIRST
         while True:
             try:
                 return self.proposer.propose(self.workspace, self.brief)
             except ProposalFailed as failed:
-                self._over = time.monotonic()
-                if not self._tries_again(failed, limit):
+                self._failed_at = time.monotonic()
+                if not self._should_retry(failed, limit):
                     raise
             limit = min(2 * limit, LONGEST)
-            self.fresh()
+            self.renew_workspace()
 
-    def _tries_again(self, failed: ProposalFailed, limit: float) -> bool:
-        """Whether to ask again, once that makes sense: what costs money is the loop's to decide."""
+    def _should_retry(self, failed: ProposalFailed, limit: float) -> bool:
+        """Wait, then whether to try again; the loop decides about failures that cost money."""
         free = not (failed.cost_usd or failed.tokens)
         if failed.kind != "busy" or not free or not max_seconds(self.proposer):
             return False
         wait = max(SHORTEST, (failed.retry_after or 0.0) + random.uniform(0, limit))
-        return not self._awaited.wait(max(0.0, wait - failed.ago)) and self.wanted()
+        return not self._awaited.wait(max(0.0, wait - failed.ago)) and self.may_retry()
 
 
 def read_steering(paths: StudyPaths) -> str:
-    """What a person added to the briefs while the study runs."""
+    """The text that a person added to the briefs."""
     with contextlib.suppress(FileNotFoundError):
         return paths.steering.read_text(encoding="utf-8", errors="replace")
     return ""
 
 
 def last_crash(ledger: Ledger, paths: StudyPaths, withheld: int = -1) -> str:
-    """The end of the last finished trial's log, if it crashed and was no stranger's code."""
+    """The end of the last finished trial's log, if it crashed and is our own code."""
     last = next(iter(_finished(ledger)[-1:]), None)
     if last is None or last.status is not Status.CRASH or not last.runs or last.is_foreign:
         return ""
@@ -308,7 +308,7 @@ def _finished(ledger: Ledger) -> list[Trial]:
 
 
 def _read_plain(folder: Path, name: str) -> bytes:
-    """A file below a folder, reached through no link."""
+    """The bytes of a file below a folder; OSError when a link leads to it."""
     path = folder
     for part in Path(name).parts[:-1]:
         path = path / part

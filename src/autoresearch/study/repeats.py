@@ -1,4 +1,4 @@
-"""Lines that come back: what an earlier candidate wrote and was worse with, written once more."""
+"""Repeated lines: a candidate adds code that an earlier candidate was worse with."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from autoresearch.store.ledger import Ledger, Status, Trial
 
 RECENT = 100  # trials that are looked back at
 LONGEST = 1000  # characters of a line whose comment is looked for
-LEAST = 4  # letters and digits of a line that says something
+LEAST = 4  # letters and digits of a line that counts
 _CODE = re.compile(r"""((?:[^"'#]|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|["'])*?)\s*(?:#.*)?""")
 
 Files = Mapping[str, bytes]
@@ -18,14 +18,14 @@ Lines = frozenset[tuple[str, str]]  # (path, code without white space)
 
 
 class Repeats:
-    """Tells a candidate's new lines from those that recent discards wrote."""
+    """Finds lines of recent discards among a candidate's new lines."""
 
     def __init__(self, files: Callable[[str], Files]) -> None:
         self._files = files  # the editable files of a commit
         self._written: dict[str, Lines] = {}  # by commit: commits never change
 
-    def noted(self, trial: Trial, commit: str, edit: Files, ledger: Ledger, most: int) -> Trial:
-        """The trial; its note says so, within `most` characters, when it brings something back."""
+    def annotated(self, trial: Trial, commit: str, edit: Files, ledger: Ledger, most: int) -> Trial:
+        """The trial, with a remark in its note of at most `most` characters if it repeats lines."""
         new = self._written[commit] = written(self._files(trial.parent), edit)
         while len(self._written) > 2 * RECENT:
             del self._written[next(iter(self._written))]
@@ -35,7 +35,7 @@ class Repeats:
         return replace(trial, note=f"{trial.note[: most - len(remark) - 1]} {remark}")
 
     def _remark(self, new: Lines, ledger: Ledger, number: int) -> str:
-        """Of several discards the one that shares most is named, of equals the last."""
+        """Names the discard that shares most lines, of equals the last."""
         earlier = ledger.trials(max(0, number - RECENT), number) if new else ()
         starts = (*ledger.kept(), *earlier) if earlier else ()
         known = {trial.commit: trial.value for trial in starts}
@@ -55,27 +55,27 @@ class Repeats:
 
 
 def written(before: Files, after: Files) -> Lines:
-    """The lines of code that stand in the files now, and stood nowhere in the same file before."""
+    """The lines of code that a file has now and had nowhere before."""
     return frozenset(
         (path, line)
         for path, content in after.items()
         if content != before.get(path)
-        for line in _said(path, content) - _said(path, before.get(path, b""))
+        for line in _code_lines(path, content) - _code_lines(path, before.get(path, b""))
     )
 
 
 def _worse(ledger: Ledger, trial: Trial, before: float | None) -> bool:
-    """Whether it was worse than what it started from, as far as that is known; not as good."""
+    """Whether it was worse than its parent; true when the parent's value is unknown."""
     return before is None or ledger.metric.better(before, trial.value)
 
 
 def _lost(trial: Trial) -> bool:
-    """Whether it ran and lost by its number alone: no step, and refused for nothing else."""
+    """Whether it ran and was discarded for its number alone."""
     return trial.status is Status.DISCARD and not trial.reason and trial.value is not None
 
 
-def _said(path: str, content: bytes) -> frozenset[str]:
-    """Lines without comments and white space; those that say next to nothing are left out."""
+def _code_lines(path: str, content: bytes) -> frozenset[str]:
+    """Lines without comments and white space; nearly empty ones are left out."""
     lines = content.decode("utf-8", "surrogateescape").splitlines()
     if path.endswith(".py"):
         lines = [_without_comment(line) for line in lines]

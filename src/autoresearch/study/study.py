@@ -1,4 +1,4 @@
-"""Study: one branch, its ledger, its best. `step` is the line of one trial, `tell` its half."""
+"""Study: one branch, its ledger, its best. `step` makes one trial, `tell` one of a given edit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from autoresearch.store.paths import StudyPaths
 from autoresearch.store.results import results_tsv
 from autoresearch.store.rows import from_trials
 from autoresearch.store.simplicity import fingerprint, size
-from autoresearch.strategies import PROVER, RunRequest, Strategy, Verdict
+from autoresearch.strategies import CONFIRMER, Decision, RunRequest, Strategy
 from autoresearch.study.collaborators import Collaborators
 from autoresearch.study.proposing import PARTING, Edit, ProposedEdit, Workspaces
 from autoresearch.study.repeats import Repeats
@@ -36,22 +36,22 @@ from autoresearch.text import clean_line
 
 NOTE = 500  # characters of a note
 BASELINE = "baseline"
-PROOF_RUNS = 8  # that a proof takes, as a rule
-PROPOSE_LIMIT = 3600.0  # seconds after which a proposer looks stalled that does not say more
-WAIT_LIMIT = 24 * 3600.0  # and a study that waits, for others who measure time or a person
+CONFIRMATION_RUNS = 8  # that a confirmation usually takes
+PROPOSE_LIMIT = 3600.0  # seconds until a proposal looks stalled, unless its proposer allows more
+WAIT_LIMIT = 24 * 3600.0  # seconds until a wait for another study or a person looks stalled
 MEASURING = "measuring.lock"  # in the cache folder
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One run beside the record, and its score on each set that it was asked for."""
+    """One run beside the record, and its score on each requested set."""
 
-    attempt: Run
+    run: Run
     scores: Mapping[str, float]
 
 
 class Study:
-    """The loop. Opened by `open_study`, which holds the lock and checks the ground."""
+    """Drives trials through their states. `open_study` makes one, after it took the lock."""
 
     def __init__(
         self,
@@ -73,44 +73,44 @@ class Study:
         self.workspaces = Workspaces(task, git, ledger, paths, self.evaluator, self.collaborators)
         self.reserve = Reserve(paths.reserve)
         self.repeats = Repeats(self._files)
-        self.measuring = False  # something runs that is worth waiting for
-        self.ending = False  # a person wants an end after the run under way
+        self.measuring = False  # a run or a check is under way: an interrupt waits for it
+        self.ending = False  # a person requested an end after the run under way
 
     # ---- the verbs -----------------------------------------------------------------------------
 
     def step(self, proposer: Proposer, ahead: Callable[[], bool] = lambda: False) -> Trial:
-        """One trial: what next, an edit, and all that follows from it.
+        """One trial: a confirmation if one is due, else an edit of the selected parent.
 
-        Where `ahead` says so, the next proposal is begun while this trial runs.
+        If `ahead()` is true, the next proposal is begun while this trial runs.
         """
         if self.ledger.best() is None:
             return self.baseline()
         if (tip := self.strategy.due_confirmation(self.ledger)) is not None:
-            return self.prove(tip)
+            return self.confirm(tip)
         parent = self.ask()
         trial = self._enter(self.collaborators.offer(parent) or self.propose(proposer, parent))
         if trial.state is State.COMMITTED and not self.workspaces.busy and ahead():
             self.workspaces.begin(proposer, self.ask())
-        return self._finish(trial)
+        return self._walk(trial)
 
     def ask(self) -> str:
         """The commit that the next candidate starts from."""
         return self.strategy.select(self.ledger)
 
     def propose(self, proposer: Proposer, parent: str) -> ProposedEdit:
-        """An edit of the parent: the one that was begun ahead, or a new one."""
+        """An edit of the parent: the proposal begun ahead, or a new one."""
         limit = max(PROPOSE_LIMIT, max_seconds(proposer) + PARTING)
         self._begin(Stage("propose", len(self.ledger), proposer.name), limit)
         return self.workspaces.take(parent) or self.workspaces.propose(proposer, parent)
 
     def tell(self, parent: str, edit: Edit, proposal: Proposal, by: str) -> Trial:
-        """Commit an edit, run, measure, judge and record it; move the branch if it is kept."""
-        return self._finish(self._enter(ProposedEdit(parent, edit, proposal, by)))
+        """Commit an edit, run, measure, decide and record it; move the branch if it is kept."""
+        return self._walk(self._enter(ProposedEdit(parent, edit, proposal, by)))
 
     def baseline(self) -> Trial:
-        """Run the unedited lab: the number that all others are compared with."""
+        """Run the unedited lab, which later trials are compared with; RunFailed without a keep."""
         added = self._add(self.base, BASELINE, BASELINE)
-        trial = self._finish(self._pin(added, self.base, self.git.tree(self.base)))
+        trial = self._walk(self._pin(added, self.base, self.git.tree(self.base)))
         if trial.status is Status.KEEP:
             return trial
         if trial.value is not None:
@@ -124,61 +124,61 @@ class Study:
             f"Its log: {log}. Mend the lab, commit it, and run again."
         )
 
-    def prove(self, commit: str) -> Trial:
-        """Measure what was climbed since the last keep against it: a trial without an edit."""
+    def confirm(self, commit: str) -> Trial:
+        """Run the tip against the last keep: a trial without an edit."""
         best = self.ledger.best()
-        assert best is not None, "something is unproven only after a baseline"
-        trial = self._add(best.commit, self._climbed(commit, best.commit), PROVER)
-        return self._finish(self._pin(trial, commit, self.git.tree(commit)))
+        assert best is not None, "a confirmation is due only after a baseline"
+        trial = self._add(best.commit, self._climbed(commit, best.commit), CONFIRMER)
+        return self._walk(self._pin(trial, commit, self.git.tree(commit)))
 
-    def close(self) -> Trial | None:
-        """Prove what is still open, when nothing new will follow."""
+    def finish(self) -> Trial | None:
+        """Confirm the steps that are still open, when nothing new will follow; None without any."""
         tip = self.strategy.due_confirmation(self.ledger, last=True)
-        return None if tip is None else self.prove(tip)
+        return None if tip is None else self.confirm(tip)
 
-    def closing_seconds(self) -> float:
-        """About how long `close` would take now."""
+    def finish_seconds(self) -> float:
+        """Estimate of how long `finish` would take now."""
         if self.strategy.due_confirmation(self.ledger, last=True) is None:
             return 0.0
-        return PROOF_RUNS * self.usual_seconds()
+        return CONFIRMATION_RUNS * self.usual_seconds()
 
     def usual_seconds(self) -> float:
-        """About how long a run takes."""
+        """Estimate of how long a run takes: the baseline's mean."""
         baseline = self.ledger.kept()[0]
         return baseline.seconds / len(baseline.runs)
 
     @property
     def paused(self) -> bool:
-        """Whether a person wants no new trial to begin."""
+        """Whether a person has paused the study: no new trial begins."""
         return self.paths.pause.exists()
 
     def begin_pause(self) -> None:
-        """Tell who listens, and who looks from outside."""
+        """Report the pause to listeners and in the heartbeat."""
         self._begin(Stage("pause", len(self.ledger)), WAIT_LIMIT)
 
     def begin_wait(self, seconds: float) -> None:
-        """Tell who looks from outside that nothing is to happen for so long."""
+        """Write in the heartbeat that nothing happens for this many seconds."""
         beat(self.paths.heartbeat, "hold", len(self.ledger), seconds)
 
     def recover(self) -> Trial | None:
-        """Finish, or take back, the one trial that an earlier process left on the way."""
+        """Finish or delete the one trial that an earlier process left unfinished."""
         trial = self.ledger.unfinished()
         if trial is None:
             return None
         if trial.state is State.PROPOSED:
             self.ledger.abandon(trial)
             return None
-        return self._finish(trial)
+        return self._walk(trial)
 
     @property
     def base(self) -> str:
-        """The commit that the study began with: the baseline, and the files that judge."""
+        """The commit that the study began with: its baseline, and the judge's pristine files."""
         return self.ledger.facts["base"]
 
     # ---- files and commits ---------------------------------------------------------------------
 
     def read_bytes(self, commit: str, path: str) -> bytes:
-        """An editable file of a commit, as it is."""
+        """The bytes of an editable file of a commit."""
         return self.git.read(commit, self.git.prefix + path)
 
     def write_results(self) -> None:
@@ -188,17 +188,17 @@ class Study:
 
     # ---- from state to state -------------------------------------------------------------------
 
-    def _finish(self, trial: Trial) -> Trial:
-        """Walk a trial to the end of the line, from wherever it stands."""
-        walk: dict[State, Callable[[Trial], Trial]] = {
+    def _walk(self, trial: Trial) -> Trial:
+        """Take a trial from its state to the last one, and report it."""
+        actions: dict[State, Callable[[Trial], Trial]] = {
             State.COMMITTED: self._run,
             State.RUNNING: self._run,
-            State.RAN: self._measure,
-            State.JUDGED: self._judge,
-            State.DECIDED: self._ratchet,
+            State.EXECUTED: self._measure,
+            State.MEASURED: self._decide,
+            State.DECIDED: self._apply,
         }
         while trial.state is not State.APPLIED:
-            trial = walk[trial.state](trial)
+            trial = actions[trial.state](trial)
         self.write_results()
         self.measuring = False
         self._prune(trial)
@@ -206,13 +206,13 @@ class Study:
         return trial
 
     def _begin(self, stage: Stage, limit: float) -> None:
-        """Tell who listens, and who looks from outside, what begins and how long it may take."""
+        """Report a stage and its time limit, to listeners and in the heartbeat."""
         self.measuring = stage.verb in ("run", "check")
         beat(self.paths.heartbeat, stage.verb, stage.number, limit)
         self.collaborators.on_stage(stage)
 
     def _prune(self, trial: Trial) -> None:
-        """Keep artefacts of the best and the last two."""
+        """Remove artefacts, except those of the best and the last two trials."""
         best = self.ledger.best()
         wanted = {trial.number, trial.number - 1} | ({best.number} if best else set())
         artefacts.prune(self.paths.trials, wanted)
@@ -225,21 +225,22 @@ class Study:
         return self.ledger.add(Trial(0, parent, words, by, created=now, cost_usd=cost_usd), tokens)
 
     def _enter(self, made: ProposedEdit) -> Trial:
-        """Into the record: a row, and a commit if there is something that could run."""
-        told = made.proposal
-        trial = self._add(made.parent, told.note, made.by, told.cost_usd, told.tokens)
-        artefacts.write_details(self.paths.trial(trial.number), told.details)
-        if told.fault:
-            return self._refuse(trial, told.fault)
-        return self._commit(trial, {} if told.again else made.edit, again=told.again)
+        """Write an edit into the record: a row, and a commit if something could run."""
+        proposal = made.proposal
+        trial = self._add(made.parent, proposal.note, made.by, proposal.cost_usd, proposal.tokens)
+        artefacts.write_details(self.paths.trial(trial.number), proposal.details)
+        if proposal.fault:
+            return self._refuse(trial, proposal.fault)
+        rerun = proposal.rerun_parent
+        return self._commit(trial, {} if rerun else made.edit, rerun_parent=rerun)
 
     def _climbed(self, tip: str, since: str) -> str:
-        """The steps from one commit up to another, in words."""
+        """The note of a confirmation: the steps from one commit up to another."""
         steps = self.ledger.steps_to(tip, since)
-        return f"proof of {', '.join(f'#{t.number} {t.note}' for t in steps)}"
+        return f"confirmation of {', '.join(f'#{t.number} {t.note}' for t in steps)}"
 
-    def _commit(self, trial: Trial, edit: Edit, *, again: bool = False) -> Trial:
-        """proposed → committed; or decided, when there is nothing that could run."""
+    def _commit(self, trial: Trial, edit: Edit, *, rerun_parent: bool = False) -> Trial:
+        """proposed → committed; or decided, when nothing could run."""
         if isinstance(edit, OSError):
             return self._refuse(trial, "invalid_edit")
         files = {self.git.prefix + name: content for name, content in edit.items()}
@@ -247,16 +248,18 @@ class Study:
         commit = self.git.commit(trial.parent, files, message)
         tree = self.git.tree(commit)
         if tree == self.git.tree(trial.parent):
-            return self._pin(trial, commit, tree) if again else self._refuse(trial, "no_change")
+            if rerun_parent:
+                return self._pin(trial, commit, tree)
+            return self._refuse(trial, "no_change")
         if earlier := self.ledger.tried(fingerprint(self._files(commit))):
             return self._skip(trial, commit, tree, f"duplicate of #{earlier.number}")
-        trial = self.repeats.noted(trial, commit, edit, self.ledger, NOTE)
+        trial = self.repeats.annotated(trial, commit, edit, self.ledger, NOTE)
         if reason := self.collaborators.reason(trial, commit):
             return self._skip(trial, commit, tree, reason)
         return self._pin(trial, commit, tree)
 
     def _skip(self, trial: Trial, commit: str, tree: str, reason: str) -> Trial:
-        """Decided before it runs, and on record: what was written is not lost."""
+        """Decide a trial before it runs; its commit stays on record."""
         known = {"status": Status.CRASH, "reason": reason}
         return self._pin(trial, commit, tree, State.DECIDED, **known)
 
@@ -276,25 +279,25 @@ class Study:
         return self.ledger.advance(trial, State.DECIDED, status=Status.CRASH, reason=reason)
 
     def _run(self, trial: Trial) -> Trial:
-        """committed → running → ran: one attempt, in a clean export."""
-        look = self._look(trial)
+        """committed → running → executed: one run, in a clean export."""
+        request = self._requested(trial)
         trial = self.ledger.advance(trial, State.RUNNING)
         number = len(trial.runs)
-        seed = int(self.ledger.facts["seed"]) + 1000 * trial.number + _seed(look)
+        seed = int(self.ledger.facts["seed"]) + 1000 * trial.number + _seed(request)
         log = self.paths.log(trial.number, number)
-        stage = Stage("run", trial.number, trial.note, log, again=_again(look, number))
-        with self._quiet(trial.number):
+        stage = Stage("run", trial.number, trial.note, log, purpose=_purpose(request, number))
+        with self._alone(trial.number):
             self._begin(stage, self.task.budget.timeout)
             load = machine_load()
-            execution = self.evaluator.run(look.commit or trial.commit, self.base, log, seed)
-        if execution.ending == "suspended":  # the machine slept: its clock says nothing
+            execution = self.evaluator.run(request.commit or trial.commit, self.base, log, seed)
+        if execution.ending == "suspended":  # the machine slept, so its clock is no measure
             return trial
-        attempt = run_of(number, seed, execution, self.task.source)
-        attempt = replace(attempt, commit=look.commit, role=look.role, load=load)
-        return self.ledger.add_run(trial, attempt)
+        run = run_of(number, seed, execution, self.task.source)
+        run = replace(run, commit=request.commit, purpose=request.purpose, load=load)
+        return self.ledger.add_run(trial, run)
 
-    def _quiet(self, number: int | None) -> contextlib.AbstractContextManager[None]:
-        """Where time is measured: while no other such run is under way on this machine."""
+    def _alone(self, number: int | None) -> contextlib.AbstractContextManager[None]:
+        """Where time is the metric: wait until no other study of this machine measures time."""
         if self.task.keep.noise != "timing":
             return contextlib.nullcontext()
 
@@ -303,60 +306,60 @@ class Study:
 
         return alone(cache_folder() / MEASURING, wait)
 
-    def _look(self, trial: Trial) -> RunRequest:
-        """What is to be run now; after a kill it is what was asked for before."""
-        asked = self.strategy.judge(trial, self.ledger).look
-        return asked or RunRequest(draw=len(trial.runs))
+    def _requested(self, trial: Trial) -> RunRequest:
+        """The run that the strategy requests now; after a kill it is the same one again."""
+        request = self.strategy.decide(trial, self.ledger).request
+        return request or RunRequest(seed_index=len(trial.runs))
 
     def measure(self, commit: str, seed: int, log: Path, *, holdout: bool = False) -> Measured:
-        """Run any commit once more, beside the record: nothing of it enters the ledger."""
+        """Run any commit once more, beside the record: the ledger does not change."""
         stage = Stage("run", None, f"{commit[:8]}, seed {seed}", log)
         sets = ALL_SETS if holdout else VALIDATION
-        with self._quiet(None):
+        with self._alone(None):
             self._begin(stage, self.task.budget.timeout)
             execution = self.evaluator.run(commit, self.base, log, seed, sets)
         verdict = self.evaluator.verdict(log)
-        attempt = parse_run(run_of(0, seed, execution, self.task.source), log, self.task, verdict)
-        return Measured(attempt, verdict.scores if verdict else {})
+        run = parse_run(run_of(0, seed, execution, self.task.source), log, self.task, verdict)
+        return Measured(run, verdict.scores if verdict else {})
 
     def _measure(self, trial: Trial) -> Trial:
-        """ran → judged: what the attempt's log is worth."""
-        attempt = trial.runs[-1]
-        log = self.paths.log(trial.number, attempt.number)
-        found = parse_run(attempt, log, self.task, self.evaluator.verdict(log))
+        """executed → measured: read the last run's number from its log or verdict."""
+        run = trial.runs[-1]
+        log = self.paths.log(trial.number, run.number)
+        found = parse_run(run, log, self.task, self.evaluator.verdict(log))
         return self.ledger.measure_run(trial, found)
 
-    def _judge(self, trial: Trial) -> Trial:
-        """judged → decided; or running again, when the strategy wants another look."""
-        verdict = self.strategy.judge(trial, self.ledger)
-        if verdict.status is None:
+    def _decide(self, trial: Trial) -> Trial:
+        """measured → decided; or running again, when the strategy requests another run."""
+        decision = self.strategy.decide(trial, self.ledger)
+        if decision.status is None:
             if self.ending:
                 raise EndAsked(f"stopped by Ctrl-C; trial {trial.number} goes on next time")
             return self._run(trial)
-        if verdict.climbs:
-            verdict = self._guard(trial, verdict)
+        if decision.climbs:
+            decision = self._guard(trial, decision)
         return self.ledger.advance(
-            trial, State.DECIDED, status=verdict.status, reason=verdict.reason
+            trial, State.DECIDED, status=decision.status, reason=decision.reason
         )
 
-    def _guard(self, trial: Trial, verdict: Verdict) -> Verdict:
-        """What may stand between a better number and a keep."""
+    def _guard(self, trial: Trial, decision: Decision) -> Decision:
+        """Refuse a better number that breaks a bound of the task or fails its checks."""
         if problem := out_of_bounds(trial.own[-1], self.task):
-            return Verdict(Status.DISCARD, problem)
+            return Decision(Status.DISCARD, problem)
         if not self._passes_checks(trial):
-            return Verdict(Status.CRASH, "checks_failed")
-        return verdict
+            return Decision(Status.CRASH, "checks_failed")
+        return decision
 
     def _passes_checks(self, trial: Trial) -> bool:
         if self.task.checks is None:
             return True
         log = self.paths.trial(trial.number) / "checks.log"
-        with self._quiet(trial.number):
+        with self._alone(trial.number):
             self._begin(Stage("check", trial.number, trial.note, log), self.task.checks.timeout)
             return self.evaluator.passes_checks(trial.commit, log)
 
-    def _ratchet(self, trial: Trial) -> Trial:
-        """decided → applied: the branch moves, if it is a keep, from where the ledger left it."""
+    def _apply(self, trial: Trial) -> Trial:
+        """decided → applied: a keep moves the branch, from where the ledger left it."""
         if trial.status is Status.KEEP:
             best = self.ledger.best_before(trial)
             expected = best.commit if best else self.base
@@ -384,14 +387,14 @@ def restore_files(git: Git, task: Task, commit: str, replaced: Path | None = Non
     return changed
 
 
-def _seed(look: RunRequest) -> int:
-    """Within a trial: no run shares its seed with what it is compared with."""
-    return 2 * look.draw + bool(look.commit)
+def _seed(request: RunRequest) -> int:
+    """A run's offset among its trial's seeds: runs that are compared never share a seed."""
+    return 2 * request.seed_index + bool(request.commit)
 
 
-def _again(look: RunRequest, number: int) -> str:
-    """What a further run is for, in words."""
+def _purpose(request: RunRequest, number: int) -> str:
+    """What a further run is for, in words; empty for the first."""
     if number == 0:
         return ""
-    what = "the incumbent" if look.commit else "itself"
-    return f"{look.role}: {what}, seed {look.draw}"
+    what = "the incumbent" if request.commit else "itself"
+    return f"{request.purpose}: {what}, seed {request.seed_index}"

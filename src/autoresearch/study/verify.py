@@ -1,4 +1,4 @@
-"""Is it real? Baseline and best on fresh seeds, each change taken out again, a trial run again."""
+"""Checks of a study: best against baseline on fresh seeds, ablation of each change, replay."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from autoresearch.files import write_whole
 from autoresearch.lab.metric import Metric
 from autoresearch.store.extra_runs import ABLATED, VERIFIED, ExtraRun, Gain, add_run, read_runs
 from autoresearch.store.ledger import Ledger, Trial
-from autoresearch.strategies import PROVER
+from autoresearch.strategies import CONFIRMER
 from autoresearch.strategies.claims import baseline, claimed_gain
 from autoresearch.strategies.screening_test import Noise
 from autoresearch.study.study import Study
 
-FRESH = 1_000_000  # added to a study's seed: no trial has used these
+FRESH = 1_000_000  # added to a study's seed: no trial uses these
 
 
 @dataclass(frozen=True)
@@ -34,18 +34,18 @@ class Compared:
 
 @dataclass(frozen=True)
 class Verified:
-    """What is left of a study's gain on seeds that nothing was chosen by."""
+    """A study's gain on seeds that selected nothing."""
 
     metric: str
     best: int  # trial
     seeds: int
     compared: tuple[Compared, ...]  # validation first, then holdout where there is one
     claimed: float
-    noise: Noise | None  # of one run; None where a single seed tells none
+    noise: Noise | None  # of one run; None with a single seed
 
     @property
     def survived(self) -> float | None:
-        """Of the claimed gain, the part that was found again; None where none was claimed."""
+        """The share of the claimed gain that was found again; None when no gain was claimed."""
         return self.compared[0].gain.mean / self.claimed if self.claimed > 0 else None
 
 
@@ -55,7 +55,7 @@ class Ablated:
 
     trial: int
     note: str
-    gain: Gain | None  # what it contributes; None where it does not come off
+    gain: Gain | None  # what it contributes; None when it cannot be taken out
     why_not: str = ""
 
 
@@ -66,16 +66,16 @@ class Replayed:
     trial: int
     seed: int
     recorded: float | None
-    again: float | None
+    replayed: float | None
     reason: str
     noise: Noise | None
 
     @property
     def agrees(self) -> bool:
         """Equal, or no further apart than four sds of the difference of two runs."""
-        if self.recorded is None or self.again is None:
-            return self.recorded == self.again
-        far = abs(self.recorded - self.again)
+        if self.recorded is None or self.replayed is None:
+            return self.recorded == self.replayed
+        far = abs(self.recorded - self.replayed)
         return far == 0 or (self.noise is not None and far <= 4 * 2**0.5 * self.noise.sd)
 
 
@@ -84,12 +84,12 @@ def verify(study: Study, seeds: int) -> Verified:
     first, best = _ends(study)
     pairs = list(_pairs(study, first.commit, best.commit, seeds, holdout=True))
     found = verified(study.ledger, best, pairs)
-    _keep(study.paths.again / VERIFIED, asdict(found))
+    _keep(study.paths.extra_runs / VERIFIED, asdict(found))
     return found
 
 
 def verified(ledger: Ledger, best: Trial, pairs: Sequence[tuple[ExtraRun, ExtraRun]]) -> Verified:
-    """What such pairs of runs, baseline and best, say."""
+    """The gain that pairs of runs, baseline and best, show."""
     metric = ledger.metric
     names = [name for name in pairs[0][0].scores if all(name in r.scores for p in pairs for r in p)]
     compared = [_compared(metric, name, pairs) for name in names or [""]]
@@ -103,13 +103,15 @@ def verified(ledger: Ledger, best: Trial, pairs: Sequence[tuple[ExtraRun, ExtraR
 
 
 def ablate(study: Study, seeds: int) -> Iterator[Ablated]:
-    """Each change that is in the best, taken out of it alone: what is lost without it."""
+    """The best without each of its changes: what is lost without it."""
     _, best = _ends(study)
     found = []
     for one in _ablated(study, best, seeds):
         found.append(one)
         yield one
-    _keep(study.paths.again / ABLATED, {"best": best.number, "changes": list(map(asdict, found))})
+    _keep(
+        study.paths.extra_runs / ABLATED, {"best": best.number, "changes": list(map(asdict, found))}
+    )
 
 
 def _ablated(study: Study, best: Trial, seeds: int) -> Iterator[Ablated]:
@@ -124,7 +126,7 @@ def _ablated(study: Study, best: Trial, seeds: int) -> Iterator[Ablated]:
 
 
 def replay(study: Study, number: int) -> Replayed:
-    """The first run of a trial once more: the same commit, the same seed, this machine."""
+    """Repeat the first run of a trial: same commit, same seed, this machine."""
     trial = study.ledger.trial(number)
     if not trial.own:
         raise VerifyError(f"Trial {number} never ran ({trial.reason}): there is nothing to replay.")
@@ -134,12 +136,12 @@ def replay(study: Study, number: int) -> Replayed:
 
 
 def repeats(ledger: Ledger) -> Noise | None:
-    """How far runs of one commit lie apart, whenever in the study each was made."""
+    """The noise of runs of one commit over the whole study; None when no commit ran twice."""
     groups: dict[str, list[float]] = {}
     for trial in ledger.trials():
-        for attempt in trial.runs:
-            if attempt.value is not None:
-                groups.setdefault(attempt.commit or trial.commit, []).append(attempt.value)
+        for run in trial.runs:
+            if run.value is not None:
+                groups.setdefault(run.commit or trial.commit, []).append(run.value)
     repeated = [values for values in groups.values() if len(values) > 1]
     return Noise.pooled(repeated) if repeated else None
 
@@ -162,7 +164,7 @@ def _ends(study: Study) -> tuple[Trial, Trial]:
 def _pairs(
     study: Study, old: str, new: str, seeds: int, *, holdout: bool = False
 ) -> Iterator[tuple[ExtraRun, ExtraRun]]:
-    """(old, new), once each on every seed, in the order A-B-B-A; known runs are not made again."""
+    """(old, new), once each on every seed, in the order A-B-B-A; recorded runs are reused."""
     base = int(study.ledger.facts["seed"]) + FRESH
     for turn in range(seeds):
         order = (old, new) if turn % 2 == 0 else (new, old)
@@ -172,19 +174,19 @@ def _pairs(
 
 def _known(study: Study, commit: str, seed: int, holdout: bool) -> ExtraRun:
     tree = study.git.tree(commit)
-    for run in read_runs(study.paths.again):
+    for run in read_runs(study.paths.extra_runs):
         enough = not holdout or study.task.source != "judge" or "holdout" in run.scores
         if (run.tree, run.seed) == (tree, seed) and run.value is not None and enough:
             return run
-    return add_run(study.paths.again, _measured(study, commit, seed, holdout=holdout))
+    return add_run(study.paths.extra_runs, _measured(study, commit, seed, holdout=holdout))
 
 
 def _measured(study: Study, commit: str, seed: int, *, holdout: bool = False) -> ExtraRun:
     tree = study.git.tree(commit)
-    log = study.paths.again / f"{tree[:12]}-{seed}" / "run.log"
+    log = study.paths.extra_runs / f"{tree[:12]}-{seed}" / "run.log"
     found = study.measure(commit, seed, log, holdout=holdout)
-    attempt = found.attempt
-    return ExtraRun(tree, seed, attempt.value, dict(found.scores), attempt.reason, attempt.seconds)
+    run = found.run
+    return ExtraRun(tree, seed, run.value, dict(found.scores), run.reason, run.seconds)
 
 
 def _usable(run: ExtraRun) -> ExtraRun:
@@ -210,8 +212,8 @@ def _score(run: ExtraRun, name: str) -> float:
 
 def _without(study: Study, change: Trial, best: str) -> Mapping[str, bytes] | str:
     """The best's editable files less one change; or why that cannot be."""
-    if change.proposer == PROVER:
-        return "it is a proof, not a change"
+    if change.proposer == CONFIRMER:
+        return "it is a confirmation, not a change"
     files = {}
     for name in study.task.editable:
         path = study.git.prefix + name

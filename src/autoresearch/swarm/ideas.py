@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from autoresearch.proposers import Proposal
-from autoresearch.store.ledger import FOREIGN, STEP, Status, Trial
+from autoresearch.store.ledger import FOREIGN, Status, Trial
 from autoresearch.store.simplicity import fingerprint
-from autoresearch.strategies import PROVER
+from autoresearch.strategies import CONFIRMER
 from autoresearch.strategies.confirmation import SequentialConfirmation
 from autoresearch.study.proposing import ProposedEdit
 from autoresearch.study.study import Study
@@ -59,9 +59,9 @@ class Ideas:
 
     def count(self, trial: Trial) -> None:
         """Count a finished trial."""
-        if trial.proposer == PROVER or trial.is_baseline or not trial.own:
+        if trial.proposer == CONFIRMER or trial.is_baseline or not trial.own:
             return
-        gained = trial.status is Status.KEEP or trial.reason == STEP
+        gained = trial.status in (Status.KEEP, Status.TENTATIVE)
         if trial.is_foreign:
             self.misses = 0 if gained else min(self.misses + 1, MOST_MISSES)
             self.wait = 0 if gained else 2**self.misses

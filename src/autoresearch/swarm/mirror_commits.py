@@ -15,7 +15,7 @@ from typing import Any
 from agenthub.client import write_header
 from autoresearch.files import write_whole
 from autoresearch.store.git import Git
-from autoresearch.store.ledger import STEP, Status, Trial
+from autoresearch.store.ledger import Status, Trial
 from autoresearch.store.paths import StudyPaths
 from autoresearch.swarm.outbox import Outbox
 
@@ -25,8 +25,8 @@ KEPT = "keep"
 
 def as_body(trial: Trial, task: str, other: str = "") -> dict[str, Any]:
     """The letter about a finished trial. `other` is the hub's commit that it was taken from."""
-    first, status = trial.own[0], (trial.status or Status.CRASH).value
-    climbs = trial.status is Status.KEEP or trial.reason == STEP
+    first, status = trial.own[0], (trial.status or Status.CRASH).public.value
+    climbs = trial.status in (Status.KEEP, Status.TENTATIVE)
     return {
         "commit": trial.commit,
         "parent": "" if trial.is_baseline else trial.parent,

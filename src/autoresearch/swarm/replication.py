@@ -46,7 +46,7 @@ class Replication:
 
         Empty when the study ended meanwhile: the next session goes on with the same lease.
         """
-        folder = self.study.paths.again / PLACE / str(lease.result)
+        folder = self.study.paths.extra_runs / PLACE / str(lease.result)
         done = [run for run in read_runs(folder) if run.tree == lease.tree][: self.settings.runs]
         while len(done) < self.settings.runs and not self.study.ending:
             done.append(self._run_once(lease, folder))
@@ -63,7 +63,7 @@ class Replication:
     def _run_once(self, lease: ReplicationLease, folder: Path) -> ExtraRun:
         """One run, on a random seed that the claiming agent cannot have prepared for."""
         seed = secrets.randbelow(MOST_SEED)
-        run = self.study.measure(lease.commit, seed, folder / str(seed) / "run.log").attempt
+        run = self.study.measure(lease.commit, seed, folder / str(seed) / "run.log").run
         spent = float(self.outbox.fact(SPENT, "0")) + run.seconds
         self.outbox.note(SPENT, f"{spent:.3f}")
         return add_run(folder, ExtraRun(lease.tree, seed, run.value, {}, run.reason, run.seconds))

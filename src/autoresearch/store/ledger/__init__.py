@@ -4,9 +4,9 @@ from autoresearch.store.ledger.schema import VERSION as SCHEMA_VERSION
 from autoresearch.store.ledger.store import Ledger
 from autoresearch.store.ledger.trial import (
     CLAIM,
+    CONFIRM,
     FOREIGN,
     NOISE,
-    PROOF,
     REFRESH,
     SCREEN,
     SKIP,
@@ -20,9 +20,9 @@ from autoresearch.store.ledger.trial import (
 
 __all__ = [
     "CLAIM",
+    "CONFIRM",
     "FOREIGN",
     "NOISE",
-    "PROOF",
     "REFRESH",
     "SCHEMA_VERSION",
     "SCREEN",

@@ -4,30 +4,21 @@ from __future__ import annotations
 
 from autoresearch.store.ledger.trial import SCREEN, State, Status
 
-VERSION = 3
-TABLES = {"study", "trial", "attempt"}
-# What proposals cost, those that came to nothing included. A cost outlives its trial's row.
-SPEND = """
-CREATE TABLE IF NOT EXISTS spend(
-  at TEXT NOT NULL,
-  proposer TEXT NOT NULL,
-  usd REAL NOT NULL CHECK(usd >= 0),
-  tokens INTEGER NOT NULL CHECK(tokens >= 0),
-  trial INTEGER REFERENCES trial(number) ON DELETE SET NULL,
-  kind TEXT NOT NULL
-) STRICT;
-"""
-SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS study(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS trial(
+VERSION = 4
+TABLES = {"study", "trial", "run"}
+OLD_TABLES = {"study", "trial", "attempt"}  # up to schema 3
+_STATES = ", ".join(f"'{state}'" for state in State)
+_STATUSES = ", ".join(f"'{status}'" for status in Status)
+_STUDY = "CREATE TABLE IF NOT EXISTS study(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;"
+_TRIAL = f"""(
   number INTEGER PRIMARY KEY CHECK(number >= 0),
   parent TEXT NOT NULL,
   note TEXT NOT NULL,
   proposer TEXT NOT NULL,
-  state TEXT NOT NULL CHECK(state IN ({", ".join(f"'{s}'" for s in State)})),
+  state TEXT NOT NULL CHECK(state IN ({_STATES})),
   "commit" TEXT NOT NULL,
   tree TEXT NOT NULL,
-  status TEXT CHECK(status IN ({", ".join(f"'{s}'" for s in Status)})),
+  status TEXT CHECK(status IN ({_STATUSES})),
   reason TEXT NOT NULL,
   created TEXT NOT NULL,
   cost_usd REAL NOT NULL CHECK(cost_usd >= 0),
@@ -36,7 +27,9 @@ CREATE TABLE IF NOT EXISTS trial(
   code TEXT NOT NULL DEFAULT '',
   CHECK((status IS NULL) = (state NOT IN ('decided', 'applied')))
 ) STRICT;
-CREATE TABLE IF NOT EXISTS attempt(
+"""
+_RUN = f"""
+CREATE TABLE IF NOT EXISTS run(
   trial INTEGER NOT NULL REFERENCES trial(number),
   number INTEGER NOT NULL CHECK(number >= 0),
   seed INTEGER NOT NULL,
@@ -50,16 +43,33 @@ CREATE TABLE IF NOT EXISTS attempt(
   detail TEXT NOT NULL,
   numbers TEXT NOT NULL,
   "commit" TEXT NOT NULL DEFAULT '',
-  role TEXT NOT NULL DEFAULT '{SCREEN}',
+  purpose TEXT NOT NULL DEFAULT '{SCREEN}',
   load REAL,
   PRIMARY KEY(trial, number),
   CHECK(value IS NULL OR reason = '')
 ) STRICT;
-{SPEND}
+"""
+# What proposals cost, failed ones included. A cost outlives its trial's row.
+_SPEND = """
+CREATE TABLE IF NOT EXISTS spend(
+  at TEXT NOT NULL,
+  proposer TEXT NOT NULL,
+  usd REAL NOT NULL CHECK(usd >= 0),
+  tokens INTEGER NOT NULL CHECK(tokens >= 0),
+  trial INTEGER REFERENCES trial(number) ON DELETE SET NULL,
+  kind TEXT NOT NULL
+) STRICT;
+"""
+SCHEMA = f"""
+{_STUDY}
+CREATE TABLE IF NOT EXISTS trial{_TRIAL}
+{_RUN}
+{_SPEND}
 PRAGMA user_version = {VERSION};
 """
 
-# What each schema lacks of the next: a ledger of an older one is brought up when it is opened.
+# By schema, the statements that bring a ledger up to the next one when it is opened. They run in
+# one transaction and without foreign keys; no text in them holds a semicolon.
 UPGRADES = {
     1: f"""
 ALTER TABLE trial ADD COLUMN lines INTEGER;
@@ -71,10 +81,32 @@ PRAGMA user_version = 2;
 """,
     2: f"""
 ALTER TABLE trial ADD COLUMN code TEXT NOT NULL DEFAULT '';
-{SPEND}
+{_SPEND}
 INSERT INTO spend
   SELECT created, proposer, cost_usd, 0, number, 'trial' FROM trial WHERE cost_usd > 0;
 PRAGMA user_version = 3;
+""",
+    # A step was a discard with the reason "step"; a run was an attempt, its purpose a role.
+    3: f"""
+CREATE TABLE trial_4{_TRIAL}
+INSERT INTO trial_4
+  SELECT number, parent, note, proposer,
+    CASE state WHEN 'ran' THEN 'executed' WHEN 'judged' THEN 'measured' ELSE state END,
+    "commit", tree,
+    CASE WHEN status = 'discard' AND reason = 'step' THEN 'tentative' ELSE status END,
+    CASE WHEN status = 'discard' AND reason = 'step' THEN ''
+      WHEN reason = 'unproven' THEN 'unconfirmed' ELSE reason END,
+    created, cost_usd, lines, nodes, code
+  FROM trial;
+{_RUN}
+INSERT INTO run
+  SELECT trial, number, seed, seconds, exit_code, value, memory_gb, trust, sandbox, reason, detail,
+    numbers, "commit", CASE role WHEN 'proof' THEN 'confirm' ELSE role END, load
+  FROM attempt;
+DROP TABLE attempt;
+DROP TABLE trial;
+ALTER TABLE trial_4 RENAME TO trial;
+PRAGMA user_version = 4;
 """,
 }
 
@@ -83,7 +115,7 @@ TRIAL_COLUMNS = (
     "status", "reason", "created", "cost_usd", "lines", "nodes", "code",
 )  # fmt: skip
 SPEND_COLUMNS = ("at", "proposer", "usd", "tokens", "trial", "kind")
-ATTEMPT_COLUMNS = (
+RUN_COLUMNS = (
     "number", "seed", "seconds", "exit_code", "value", "memory_gb",
-    "trust", "sandbox", "reason", "detail", "numbers", "commit", "role", "load",
+    "trust", "sandbox", "reason", "detail", "numbers", "commit", "purpose", "load",
 )  # fmt: skip

@@ -1,7 +1,8 @@
 """The record of all trials: one SQLite file, written before anything else moves.
 
-Every row walks proposed → committed → running → ran → judged → decided → applied; opening a study
-finishes or repeats the one row that stopped on the way. results.tsv and JSONL are views of this.
+Every trial walks proposed → committed → running → executed → measured → decided → applied.
+Opening a study finishes or repeats the one trial that stopped on the way. results.tsv and JSONL are
+views of this.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any
 from autoresearch.errors import LedgerError
 from autoresearch.lab.metric import Metric
 from autoresearch.store.ledger.schema import (
-    ATTEMPT_COLUMNS,
+    OLD_TABLES,
+    RUN_COLUMNS,
     SCHEMA,
     SPEND_COLUMNS,
     TABLES,
@@ -29,7 +31,7 @@ from autoresearch.store.ledger.trial import NEXT, Run, Spend, State, Status, Tri
 
 
 class Ledger:
-    """All trials of one study. What a method has returned from is on disk."""
+    """All trials of one study. A method returns once its change is on disk."""
 
     def __init__(self, path: Path, metric: Metric) -> None:
         self.path = path
@@ -61,40 +63,39 @@ class Ledger:
         return trial
 
     def spend(self, cost: Spend) -> None:
-        """Write what a proposal cost that no trial came of."""
+        """Write the cost of a proposal that became no trial."""
         with self._transaction():
             self._insert("spend", SPEND_COLUMNS, _spend_row(cost))
 
     def advance(self, trial: Trial, state: State, **changes: Any) -> Trial:
-        """Write a trial's next state, and what came to be known with it."""
-        later = _stepped(trial, state, **changes)
+        """Write a trial's next state, and what is known with it."""
+        later = _moved(trial, state, **changes)
         with self._transaction():
             self._update(later, trial.state)
         return later
 
-    def add_run(self, trial: Trial, attempt: Run) -> Trial:
-        """Write that an attempt ended; its number is read from the log later."""
-        later = _stepped(trial, State.RAN, runs=(*trial.runs, attempt))
+    def add_run(self, trial: Trial, run: Run) -> Trial:
+        """Write that a run ended; its number is read from the log later."""
+        later = _moved(trial, State.EXECUTED, runs=(*trial.runs, run))
         with self._transaction():
-            row = (trial.number, *_attempt_row(attempt))
-            self._insert("attempt", ("trial", *ATTEMPT_COLUMNS), row)
+            self._insert("run", ("trial", *RUN_COLUMNS), (trial.number, *_run_row(run)))
             self._update(later, trial.state)
         return later
 
-    def measure_run(self, trial: Trial, attempt: Run) -> Trial:
-        """Write what the last attempt was worth."""
-        later = _stepped(trial, State.JUDGED, runs=(*trial.runs[:-1], attempt))
-        names = ", ".join(f'"{name}" = ?' for name in ATTEMPT_COLUMNS)
+    def measure_run(self, trial: Trial, run: Run) -> Trial:
+        """Write the last run's number, or why it has none."""
+        later = _moved(trial, State.MEASURED, runs=(*trial.runs[:-1], run))
+        names = ", ".join(f'"{name}" = ?' for name in RUN_COLUMNS)
         with self._transaction():
             self._db.execute(
-                f"UPDATE attempt SET {names} WHERE trial = ? AND number = ?",
-                (*_attempt_row(attempt), trial.number, attempt.number),
+                f"UPDATE run SET {names} WHERE trial = ? AND number = ?",
+                (*_run_row(run), trial.number, run.number),
             )
             self._update(later, trial.state)
         return later
 
     def abandon(self, trial: Trial) -> None:
-        """Take back the row of a trial that never became a commit."""
+        """Delete the row of a trial that never became a commit."""
         if trial.state is not State.PROPOSED:
             raise ValueError(f"trial {trial.number} is {trial.state}, and stays on record")
         with self._transaction():
@@ -147,15 +148,16 @@ class Ledger:
 
     def tried(self, code: str) -> Trial | None:
         """The first finished trial of the same code that ran, if any."""
-        ran = "EXISTS (SELECT 1 FROM attempt a WHERE a.trial = trial.number)"
-        return next(self._read(f"code = ? AND state = 'applied' AND {ran} LIMIT 1", code), None)
+        has_run = "EXISTS (SELECT 1 FROM run WHERE run.trial = trial.number)"
+        applied = f"code = ? AND state = 'applied' AND {has_run} LIMIT 1"
+        return next(self._read(applied, code), None)
 
     def children(self, commit: str) -> tuple[Trial, ...]:
         """Trials made from a commit."""
         return tuple(self._read('parent = ? AND "commit" <> parent', commit))
 
     def leaves(self) -> tuple[Trial, ...]:
-        """Finished trials that nothing was made from."""
+        """Finished trials without children."""
         child = 'SELECT 1 FROM trial c WHERE c.parent = trial."commit" AND c."commit" <> c.parent'
         return tuple(self._read(f"state = 'applied' AND \"commit\" <> '' AND NOT EXISTS ({child})"))
 
@@ -168,7 +170,7 @@ class Ledger:
         return tuple(reversed(chain))
 
     def steps_to(self, tip: str, since: str) -> tuple[Trial, ...]:
-        """The trials that lead from one commit up to another, without the first."""
+        """The trials that lead from commit `since` to commit `tip`, without that of `since`."""
         made_by: dict[str, Trial] = {}
         for trial in self._read("\"commit\" <> ''"):
             made_by.setdefault(trial.commit, trial)
@@ -179,7 +181,7 @@ class Ledger:
         return tuple(reversed(steps))
 
     def spends(self) -> tuple[Spend, ...]:
-        """What proposals cost, oldest first, those that came to nothing included."""
+        """What proposals cost, oldest first, failed ones included."""
         columns = ", ".join(SPEND_COLUMNS)
         return tuple(Spend(*row) for row in self._select(f"SELECT {columns} FROM spend"))
 
@@ -189,7 +191,7 @@ class Ledger:
         return float(usd), int(tokens)
 
     def integrity(self) -> str:
-        """What SQLite says of the file: "ok", or the first trouble it finds."""
+        """SQLite's check of the file: "ok", or the first problem it finds."""
         return str(self._select("PRAGMA integrity_check(1)")[0][0])
 
     def __len__(self) -> int:
@@ -238,42 +240,42 @@ class Ledger:
         columns = ", ".join(f'"{name}"' for name in TRIAL_COLUMNS)
         tail = "" if "ORDER BY" in where or "LIMIT" in where else " ORDER BY number"
         chosen = f"FROM trial WHERE {where}{tail}"
-        attempts = self._attempts(f"SELECT number {chosen}", *values)
+        runs = self._runs(f"SELECT number {chosen}", *values)
         for row in self._select(f"SELECT {columns} {chosen}", *values):
-            yield _trial(dict(zip(TRIAL_COLUMNS, row, strict=True)), attempts.get(row[0], []))
+            yield _trial(dict(zip(TRIAL_COLUMNS, row, strict=True)), runs.get(row[0], []))
 
-    def _attempts(self, trials: str, *values: object) -> dict[int, list[Run]]:
-        """The attempts of those trials whose numbers a query gives, by trial."""
-        columns = ", ".join(f'"{name}"' for name in ATTEMPT_COLUMNS)
-        query = (
-            f"SELECT trial, {columns} FROM attempt WHERE trial IN ({trials}) ORDER BY trial, number"
-        )
+    def _runs(self, trials: str, *values: object) -> dict[int, list[Run]]:
+        """Runs by trial number; `trials` is a query that selects the numbers."""
+        columns = ", ".join(f'"{name}"' for name in RUN_COLUMNS)
+        query = f"SELECT trial, {columns} FROM run WHERE trial IN ({trials}) ORDER BY trial, number"
         found: dict[int, list[Run]] = {}
         for number, *row in self._select(query, *values):
-            found.setdefault(number, []).append(_attempt(tuple(row)))
+            found.setdefault(number, []).append(_run(tuple(row)))
         return found
 
     def _check_schema(self) -> None:
         both = "SELECT user_version, name FROM pragma_user_version LEFT JOIN sqlite_master"
-        rows = self._db.execute(both).fetchall()  # one look: somebody may be making it right now
+        rows = self._db.execute(both).fetchall()  # one query: another process may be making it now
         version, tables = rows[0][0], {name for _, name in rows if name}
+        ours = tables >= TABLES or tables >= OLD_TABLES
         if version == 0 and not tables:
             self._db.executescript(f"BEGIN EXCLUSIVE;{SCHEMA}COMMIT;")
-        elif tables >= TABLES and version > VERSION:
+        elif ours and version > VERSION:
             raise LedgerError(
                 f"{self.path} was written by a newer AutoResearch (schema {version}, this one "
                 f"reads up to {VERSION}). Update AutoResearch, or use another --tag."
             )
-        elif tables >= TABLES and version in UPGRADES:
+        elif ours and version in UPGRADES:
             self._upgrade()
-        elif not tables >= TABLES or version != VERSION:
+        elif not ours or version != VERSION:
             raise LedgerError(
                 f"{self.path} is a database, but not a ledger of AutoResearch. "
                 "Move it away, or use another --tag."
             )
 
     def _upgrade(self) -> None:
-        """Bring an older schema up, step by step, all or nothing; whoever comes second is done."""
+        """Bring an older schema up, step by step, in one transaction."""
+        self._db.execute("PRAGMA foreign_keys = OFF")  # a rebuilt table is dropped and replaced
         self._db.execute("BEGIN EXCLUSIVE")
         try:
             while (found := self._db.execute("PRAGMA user_version").fetchone()[0]) in UPGRADES:
@@ -297,28 +299,26 @@ class Ledger:
                 raise
 
 
-def _stepped(trial: Trial, state: State, **changes: Any) -> Trial:
+def _moved(trial: Trial, state: State, **changes: Any) -> Trial:
     if state not in NEXT[trial.state]:
         raise ValueError(f"trial {trial.number} cannot go from {trial.state} to {state}")
     return replace(trial, state=state, **changes)
 
 
-def _trial(row: dict[str, Any], attempts: list[Run]) -> Trial:
+def _trial(row: dict[str, Any], runs: list[Run]) -> Trial:
     row["state"] = State(row["state"])
     row["status"] = Status(row["status"]) if row["status"] else None
-    return Trial(**row, runs=tuple(attempts))
+    return Trial(**row, runs=tuple(runs))
 
 
-def _attempt(row: tuple[Any, ...]) -> Run:
-    fields = dict(zip(ATTEMPT_COLUMNS, row, strict=True))
+def _run(row: tuple[Any, ...]) -> Run:
+    fields = dict(zip(RUN_COLUMNS, row, strict=True))
     return Run(**fields | {"numbers": json.loads(fields["numbers"])})
 
 
-def _attempt_row(attempt: Run) -> tuple[Any, ...]:
-    numbers = json.dumps(dict(attempt.numbers), sort_keys=True)
-    return tuple(
-        numbers if name == "numbers" else getattr(attempt, name) for name in ATTEMPT_COLUMNS
-    )
+def _run_row(run: Run) -> tuple[Any, ...]:
+    numbers = json.dumps(dict(run.numbers), sort_keys=True)
+    return tuple(numbers if name == "numbers" else getattr(run, name) for name in RUN_COLUMNS)
 
 
 def _spend_row(cost: Spend) -> tuple[Any, ...]:
@@ -331,7 +331,7 @@ def _trial_row(trial: Trial) -> tuple[Any, ...]:
 
 @contextlib.contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Turn SQLite's trouble into ours, with the file's name."""
+    """Turn an error of SQLite into a LedgerError that names the file."""
     try:
         yield
     except sqlite3.DatabaseError as error:

@@ -1,4 +1,4 @@
-"""The nouns of the record: a trial, its attempts, how far it came and what became of it."""
+"""The nouns of the record: a trial, its runs, how far it came and what became of it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,14 @@ class Status(StrEnum):
     """What became of a trial."""
 
     KEEP = "keep"
+    TENTATIVE = "tentative"  # a step: the next candidate starts from it, a confirmation decides
     DISCARD = "discard"
     CRASH = "crash"
+
+    @property
+    def public(self) -> Status:
+        """The status for results.tsv and hubs: keep, discard or crash. A step is a discard."""
+        return Status.DISCARD if self is Status.TENTATIVE else self
 
 
 class State(StrEnum):
@@ -21,30 +27,31 @@ class State(StrEnum):
 
     PROPOSED = "proposed"  # an edit was collected
     COMMITTED = "committed"  # it is a commit, pinned by a ref
-    RUNNING = "running"  # an attempt is under way
-    RAN = "ran"  # the attempt ended and is recorded
-    JUDGED = "judged"  # its number was read, or its failure named
+    RUNNING = "running"  # a run is under way
+    EXECUTED = "executed"  # the run ended and is recorded
+    MEASURED = "measured"  # its number was read, or its failure named
     DECIDED = "decided"  # status and reason are final
     APPLIED = "applied"  # the branch agrees
 
 
-# Where a trial may go from each state. A verdict of "again" leads from judged back to running.
+# Where a trial may go from each state. One more run leads from measured back to running.
 NEXT = {
     State.PROPOSED: {State.COMMITTED, State.DECIDED},
     State.COMMITTED: {State.RUNNING},
-    State.RUNNING: {State.RUNNING, State.RAN},
-    State.RAN: {State.JUDGED},
-    State.JUDGED: {State.RUNNING, State.DECIDED},
+    State.RUNNING: {State.RUNNING, State.EXECUTED},
+    State.EXECUTED: {State.MEASURED},
+    State.MEASURED: {State.RUNNING, State.DECIDED},
     State.DECIDED: {State.APPLIED},
     State.APPLIED: set[State](),
 }
 
 
 SKIP = "skip"  # the word for a trial that ended before it ran
-STEP = "step"  # the reason of a discard that the next candidate starts from, all the same
-SCREEN, NOISE, PROOF, CLAIM, REFRESH = "screen", "noise", "proof", "claim", "refresh"
-FOREIGN = "hub:"  # and an agent of the hub: the proposer of a trial that was taken over
-_DECIDE = (CLAIM, PROOF)  # runs on fresh seeds that nothing was chosen by: what a trial is worth
+STEP = "step"  # the word for a tentative trial
+# Purposes of a run.
+SCREEN, NOISE, CONFIRM, CLAIM, REFRESH = "screen", "noise", "confirm", "claim", "refresh"
+FOREIGN = "hub:"  # begins the proposer of a trial that was taken over; an agent of the hub follows
+_FRESH = (CLAIM, CONFIRM)  # purposes of runs on fresh seeds, which selected nothing
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ class Run:
 
     number: int  # from 0, within its trial
     seed: int
-    seconds: float  # wall clock of the whole attempt
+    seconds: float  # wall clock of the whole run
     exit_code: int | None  # None when it was killed
     value: float | None  # the metric, or None when there is no usable one
     memory_gb: float  # peak: of the accelerator where one was used, else resident memory
@@ -61,27 +68,27 @@ class Run:
     sandbox: str = "none"  # what stood between it and the machine
     reason: str = ""  # why there is no usable value: timeout, oom, no_metric, invalid, ...
     detail: str = ""  # one line for people: the log's own words
-    numbers: Mapping[str, float] = field(default_factory=dict)  # all that the log printed
+    numbers: Mapping[str, float] = field(default_factory=dict)  # every number in the log
     commit: str = ""  # what ran; empty: the trial's own commit
-    role: str = SCREEN  # what it was run for
-    load: float | None = None  # of the machine when it began: processes that want to run
+    purpose: str = SCREEN  # screen, noise, confirm, claim or refresh
+    load: float | None = None  # of the machine at its start: processes that want to run
 
 
 @dataclass(frozen=True)
 class Spend:
-    """What one proposal cost, whether anything came of it or not."""
+    """What one proposal cost, whether it became a trial or not."""
 
     at: str  # UTC, ISO 8601
     proposer: str
     usd: float = 0.0
     tokens: int = 0
-    trial: int | None = None  # None when it came to nothing
-    kind: str = "trial"  # or why it came to nothing: busy, stop, refusal, empty, late
+    trial: int | None = None  # None when it became no trial
+    kind: str = "trial"  # or why it became none: busy, stop, refusal, empty, late
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One candidate: proposed, run, measured and judged."""
+    """One candidate: proposed, run, measured and decided."""
 
     number: int  # 0 is the baseline
     parent: str  # commit it was made from; the base commit for the baseline
@@ -95,14 +102,14 @@ class Trial:
     created: str = ""  # UTC, ISO 8601
     cost_usd: float = 0.0
     runs: tuple[Run, ...] = ()
-    lines: int | None = None  # of the editable files, more (or fewer) than its parent has
+    lines: int | None = None  # of the editable files, more than its parent has; may be negative
     nodes: int | None = None  # of their syntax trees, likewise
     code: str = ""  # fingerprint of the editable files; equal for equal code
 
     @property
     def own(self) -> tuple[Run, ...]:
-        """The runs of its own commit; the others are of what it is compared with."""
-        return tuple(a for a in self.runs if a.commit in ("", self.commit))
+        """The runs of its own commit; the others are of the commit it is compared with."""
+        return tuple(run for run in self.runs if run.commit in ("", self.commit))
 
     @property
     def word(self) -> str:
@@ -111,12 +118,12 @@ class Trial:
             return "unfinished"
         if self.is_skipped:
             return SKIP
-        return STEP if self.reason == STEP else self.status.value
+        return STEP if self.status is Status.TENTATIVE else self.status.value
 
     @property
     def why(self) -> str:
         """The reason in brackets, where it says more than the word."""
-        return f" [{self.reason}]" if self.reason and self.reason != STEP else ""
+        return f" [{self.reason}]" if self.reason else ""
 
     @property
     def is_skipped(self) -> bool:
@@ -125,7 +132,7 @@ class Trial:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether somebody else's code was taken over."""
+        """Whether its code was taken over from a hub."""
         return self.proposer.startswith(FOREIGN)
 
     @property
@@ -135,14 +142,14 @@ class Trial:
 
     @property
     def value(self) -> float | None:
-        """The metric: of runs that nothing was chosen by where there are any, else of all.
+        """The metric: mean of held-out runs, else of all.
 
-        None when its last run has none; but a keep has been proven by then, and has a number.
+        None when the last run has none, except for a keep: its confirmation gave it a number.
         """
-        known = [a.value for a in self.own if a.value is not None]
+        known = [run.value for run in self.own if run.value is not None]
         if not known or (self.own[-1].value is None and self.status is not Status.KEEP):
             return None
-        fresh = [a.value for a in self.own if a.role in _DECIDE and a.value is not None]
+        fresh = [run.value for run in self.own if run.purpose in _FRESH and run.value is not None]
         return fmean(fresh or known)
 
     @property
@@ -152,10 +159,10 @@ class Trial:
 
     @property
     def seconds(self) -> float:
-        """Wall clock of all attempts together."""
-        return sum(attempt.seconds for attempt in self.runs)
+        """Wall clock of all runs together."""
+        return sum(run.seconds for run in self.runs)
 
     @property
     def detail(self) -> str:
-        """Its last run's own words, one line."""
+        """What its last run printed in the end, one line."""
         return self.own[-1].detail if self.own else ""
