@@ -1,7 +1,9 @@
-"""What one discarded trial costs in hops: calls across module borders, processes, SQL, walks.
+"""What one discarded trial costs in hops: calls across module borders, processes, SQL, folds.
 
 The parent process alone is traced, in the thread that drives the study. A *crossing* is a call from
-one module of ours into another. A *walk* is one replay of the record by the strategy.
+one module of ours into another; the constructors that `dataclass` writes do not count, and a
+property does. A *fold* is one finished trial taken into the state of the strategy: a walk of the
+whole ledger would fold them all.
 
     python benchmarks/trace.py [--strategy confirm]
 """
@@ -24,7 +26,7 @@ from autoresearch.study.opening import open_study
 from overhead import Counter as Proposals
 from overhead import make_lab
 
-BOUNDS = {"module crossings": 90, "git processes": 10, "walks of the ledger": 1}
+BOUNDS = {"module crossings": 90, "git processes": 10, "folds": 1}
 
 
 class Trace:
@@ -58,7 +60,9 @@ class Trace:
         if event != "call":
             return
         here = module_of(frame)
-        if here is None or frame in self._seen:  # a generator that goes on is no new call
+        if (
+            here is None or frame in self._seen or frame.f_code.co_filename == "<string>"
+        ):  # a generator that goes on is no new call
             return
         if frame.f_code.co_flags & inspect.CO_GENERATOR:
             self._seen.add(frame)
@@ -120,7 +124,7 @@ def main() -> None:
         make_lab(Path(folder))
         trace = traced(Path(folder), options.strategy)
     git = Counter({verb: n for verb, n in trace.processes.items() if verb.startswith("git")})
-    walks = sum(n for name, n in trace.calls.items() if name.endswith(WALK))
+    folds = sum(n for name, n in trace.calls.items() if name.endswith(FOLD))
     rows = {
         "functions": len(trace.calls),
         "calls": trace.calls.total(),
@@ -130,7 +134,7 @@ def main() -> None:
         "other processes": trace.processes.total() - git.total(),
         "transactions": trace.statements["BEGIN"],
         "SELECTs": trace.statements["SELECT"],
-        "walks of the ledger": walks,
+        "folds": folds,
     }
     print(f"one discarded trial, strategy {options.strategy}\n")
     for name, count in rows.items():
@@ -141,7 +145,7 @@ def main() -> None:
         print(f"{count:>4}  {there} -> {here}")
 
 
-WALK = "SequentialConfirmation._walked"
+FOLD = "SequentialConfirmation._after"
 
 if __name__ == "__main__":
     main()

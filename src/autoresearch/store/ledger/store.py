@@ -17,6 +17,7 @@ from typing import Any
 
 from autoresearch.errors import LedgerError
 from autoresearch.lab.metric import Metric
+from autoresearch.store.ledger.record import Record
 from autoresearch.store.ledger.schema import (
     OLD_TABLES,
     RUN_COLUMNS,
@@ -31,11 +32,16 @@ from autoresearch.store.ledger.trial import NEXT, Run, Spend, State, Status, Tri
 
 
 class Ledger:
-    """All trials of one study. A method returns once its change is on disk."""
+    """All trials of one study. A method returns once its change is on disk.
+
+    What was read stays in memory: it is read again after another process wrote to the file.
+    """
 
     def __init__(self, path: Path, metric: Metric) -> None:
         self.path = path
         self.metric = metric
+        self._known: Record | None = None  # all trials, as they are on disk
+        self._version = -1  # of the file, when they were read: others' writes change it
         with _explained(path):
             self._db = sqlite3.connect(path, isolation_level=None)
         try:
@@ -60,6 +66,7 @@ class Ledger:
             if trial.cost_usd or tokens:
                 cost = Spend(trial.created, trial.proposer, trial.cost_usd, tokens, trial.number)
                 self._insert("spend", SPEND_COLUMNS, _spend_row(cost))
+        self._reread(trial.number)
         return trial
 
     def spend(self, cost: Spend) -> None:
@@ -72,6 +79,7 @@ class Ledger:
         later = _moved(trial, state, **changes)
         with self._transaction():
             self._update(later, trial.state)
+        self._reread(trial.number)
         return later
 
     def add_run(self, trial: Trial, run: Run) -> Trial:
@@ -80,6 +88,7 @@ class Ledger:
         with self._transaction():
             self._insert("run", ("trial", *RUN_COLUMNS), (trial.number, *_run_row(run)))
             self._update(later, trial.state)
+        self._reread(trial.number)
         return later
 
     def measure_run(self, trial: Trial, run: Run) -> Trial:
@@ -92,6 +101,7 @@ class Ledger:
                 (*_run_row(run), trial.number, run.number),
             )
             self._update(later, trial.state)
+        self._reread(trial.number)
         return later
 
     def abandon(self, trial: Trial) -> None:
@@ -100,6 +110,7 @@ class Ledger:
             raise ValueError(f"trial {trial.number} is {trial.state}, and stays on record")
         with self._transaction():
             self._db.execute("DELETE FROM trial WHERE number = ?", (trial.number,))
+        self._reread(trial.number)
 
     def remember(self, **facts: str) -> None:
         """Write facts of the study itself: its tag, base commit, task, machine."""
@@ -119,51 +130,52 @@ class Ledger:
 
     def trials(self, start: int = 0, end: int = 1 << 62) -> tuple[Trial, ...]:
         """All trials, oldest first; of those, number `start` up to, not including, `end`."""
-        return tuple(self._read("number >= ? AND number < ?", start, end))
+        return self._record().slice(start, end)
 
     def trial(self, number: int) -> Trial:
         """One trial; LedgerError when there is none of that number."""
-        count = len(self)
-        if 0 <= number < count:
-            return next(self._read("number = ?", number))
-        allowed = f"0 to {count - 1}" if count else "none yet"
-        raise LedgerError(f"No trial {number} in this study (there are: {allowed}).")
+        found = self._record().trials.get(number)
+        if found is None:
+            count = len(self)
+            allowed = f"0 to {count - 1}" if count else "none yet"
+            raise LedgerError(f"No trial {number} in this study (there are: {allowed}).")
+        return found
 
     def unfinished(self) -> Trial | None:
         """The one trial that is not applied yet, if any."""
-        return next(self._read("state <> 'applied'"), None)
+        return next(self._record().unfinished(), None)
 
     def kept(self) -> tuple[Trial, ...]:
         """The staircase: kept trials, oldest first."""
-        return tuple(self._read("status = 'keep'"))
+        return self._record().kept()
 
     def best(self) -> Trial | None:
         """The last kept trial: the incumbent that a challenger must beat."""
-        return next(self._read("status = 'keep' ORDER BY number DESC LIMIT 1"), None)
+        kept = self._record().kept()
+        return kept[-1] if kept else None
 
     def best_before(self, trial: Trial) -> Trial | None:
         """The incumbent that a trial had to beat."""
-        newest = "status = 'keep' AND number < ? ORDER BY number DESC LIMIT 1"
-        return next(self._read(newest, trial.number), None)
+        kept = [one for one in self._record().kept() if one.number < trial.number]
+        return kept[-1] if kept else None
 
     def tried(self, code: str) -> Trial | None:
         """The first finished trial of the same code that ran, if any."""
-        has_run = "EXISTS (SELECT 1 FROM run WHERE run.trial = trial.number)"
-        applied = f"code = ? AND state = 'applied' AND {has_run} LIMIT 1"
-        return next(self._read(applied, code), None)
+        return self._record().ran_with(code)
 
     def children(self, commit: str) -> tuple[Trial, ...]:
         """Trials made from a commit."""
-        return tuple(self._read('parent = ? AND "commit" <> parent', commit))
+        return tuple(t for t in self.trials() if t.parent == commit != t.commit)
 
     def leaves(self) -> tuple[Trial, ...]:
         """Finished trials without children."""
-        child = 'SELECT 1 FROM trial c WHERE c.parent = trial."commit" AND c."commit" <> c.parent'
-        return tuple(self._read(f"state = 'applied' AND \"commit\" <> '' AND NOT EXISTS ({child})"))
+        parents = {t.parent for t in self.trials() if t.commit != t.parent}
+        finished = (t for t in self.trials() if t.state is State.APPLIED and t.commit)
+        return tuple(t for t in finished if t.commit not in parents)
 
     def lineage(self, trial: Trial) -> tuple[Trial, ...]:
         """The chain of parents from the baseline to a trial, both included."""
-        made_by = {t.commit: t for t in self._read("number <= ?", trial.number) if t.commit}
+        made_by = {t.commit: t for t in self.trials(end=trial.number + 1) if t.commit}
         chain = [trial]
         while not chain[-1].is_baseline and chain[-1].parent in made_by:
             chain.append(made_by[chain[-1].parent])
@@ -171,13 +183,11 @@ class Ledger:
 
     def steps_to(self, tip: str, since: str) -> tuple[Trial, ...]:
         """The trials that lead from commit `since` to commit `tip`, without that of `since`."""
-        made_by: dict[str, Trial] = {}
-        for trial in self._read("\"commit\" <> ''"):
-            made_by.setdefault(trial.commit, trial)
+        made_by = self._record().made_by
         steps = []
         while tip != since and tip in made_by:
-            steps.append(made_by[tip])
-            tip = made_by[tip].parent
+            steps.append(self._record().trials[made_by[tip]])
+            tip = steps[-1].parent
         return tuple(reversed(steps))
 
     def spends(self) -> tuple[Spend, ...]:
@@ -195,7 +205,7 @@ class Ledger:
         return str(self._select("PRAGMA integrity_check(1)")[0][0])
 
     def __len__(self) -> int:
-        return int(self._select("SELECT count(*) FROM trial")[0][0])
+        return len(self._record().trials)
 
     # ---- inside --------------------------------------------------------------------------------
 
@@ -214,6 +224,18 @@ class Ledger:
                 "system has no shared memory or no locks, as those of networks and of shared "
                 "folders. Clone the lab to a local disk and run there."
             )
+
+    def _record(self) -> Record:
+        """All trials; from memory, unless another process has written to the file."""
+        version = self._select("PRAGMA data_version")[0][0]
+        if self._known is None or version != self._version:
+            self._known, self._version = Record(self._read("1")), version
+        return self._known
+
+    def _reread(self, number: int) -> None:
+        """Bring one trial in memory up to what is on disk now."""
+        if self._known is not None:
+            self._known.put(number, next(self._read("number = ?", number), None))
 
     def _insert(self, table: str, columns: Sequence[str], row: tuple[Any, ...]) -> None:
         names = ", ".join(f'"{name}"' for name in columns)
@@ -238,8 +260,7 @@ class Ledger:
 
     def _read(self, where: str, *values: object) -> Iterator[Trial]:
         columns = ", ".join(f'"{name}"' for name in TRIAL_COLUMNS)
-        tail = "" if "ORDER BY" in where or "LIMIT" in where else " ORDER BY number"
-        chosen = f"FROM trial WHERE {where}{tail}"
+        chosen = f"FROM trial WHERE {where} ORDER BY number"
         runs = self._runs(f"SELECT number {chosen}", *values)
         for row in self._select(f"SELECT {columns} {chosen}", *values):
             yield _trial(dict(zip(TRIAL_COLUMNS, row, strict=True)), runs.get(row[0], []))
