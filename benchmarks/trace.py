@@ -56,7 +56,7 @@ class Trace:
         if self._on:
             self.statements[sql.split(None, 1)[0].upper()] += 1
 
-    def _profile(self, frame: FrameType, event: str, argument: Any) -> None:
+    def _profile(self, frame: FrameType, event: str, _argument: Any) -> None:
         if event != "call":
             return
         here = module_of(frame)

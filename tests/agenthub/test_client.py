@@ -20,7 +20,7 @@ from agenthub.client.admin_client import AdminClient
 from agenthub.client.config import Membership, administration, membership, read_config, write_config
 from agenthub.client.hub_client import HubClient
 from agenthub.client.local import Local
-from agenthub.client.transport import Patience, Request, Transport, Unreachable
+from agenthub.client.transport import Request, Timeouts, Transport, Unreachable
 from agenthub.errors import (
     BadInput,
     Conflict,
@@ -49,12 +49,12 @@ def jsoned(value: object) -> bytes:
 
 def patient(url: str, slept: list[float], **words: Any) -> HubClient:
     """A client that records how long it would have slept."""
-    client = HubClient(url, "a-key", patience=Patience(**words))
+    client = HubClient(url, "a-key", timeouts=Timeouts(**words))
     client.transport._sleep = slept.append
     return client
 
 
-# ---- patience ----------------------------------------------------------------------------------
+# ---- timeouts ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -147,9 +147,9 @@ def test_a_silent_or_trickling_hub_ends_at_the_deadline() -> None:
 
     for play in (silent, trickling):
         with raw_server(play) as url:
-            patience = Patience(silence=0.2, whole=0.2)
+            timeouts = Timeouts(silence=0.2, whole=0.2)
             with pytest.raises(Unreachable):
-                HubClient(url, "a-key", patience=patience).me()
+                HubClient(url, "a-key", timeouts=timeouts).me()
 
 
 def test_an_early_refusal_of_an_upload_is_raised_with_its_reason(tmp_path: Path) -> None:
@@ -353,7 +353,7 @@ def test_a_certificate_must_be_trusted(tmp_path: Path, monkeypatch: pytest.Monke
             HubClient(url.replace("localhost", "127.0.0.1"), "a-key").me()
         trickles = True
         with pytest.raises(Unreachable, match="took too long"):
-            HubClient(url, "a-key", patience=Patience(silence=0.3, whole=0.3)).me()
+            HubClient(url, "a-key", timeouts=Timeouts(silence=0.3, whole=0.3)).me()
 
 
 # ---- whose key goes where -----------------------------------------------------------------------

@@ -158,7 +158,8 @@ def test_the_summary_counts_steps_that_nobody_has_proven(lab: Path, capsys: Caps
         proposer = ScriptedProposer(scores(40, 30))
         steps = [study.step(proposer) for _ in "ab"]
         assert summary(study).endswith(
-            " 2 steps on it are not confirmed yet: autoresearch run goes on, --trials 0 only confirms."
+            " 2 steps on it are not confirmed yet: "
+            "autoresearch run goes on, --trials 0 only confirms."
         ), [step.word for step in steps]
     assert call(lab, *CLIMB, "--trials", "0") == 0
     assert "not confirmed yet" not in capsys.readouterr().out

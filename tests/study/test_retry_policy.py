@@ -13,7 +13,7 @@ from autoresearch.proposers.fake import Edit, ScriptedProposer, Step
 from autoresearch.proposers.retry_policy import LONGEST, Advice, RetryPolicy
 from autoresearch.proposers.team import Fallback
 from autoresearch.store.heartbeat import Heartbeat, last_beat
-from autoresearch.study.loop import Patience, StopLimits, research
+from autoresearch.study.loop import StopLimits, TroublePauses, research
 from tiny_lab import CRASHES, edit, make_lab, opened, scores
 
 
@@ -111,13 +111,13 @@ class Slow(Troubled):
     ("other", "done", "words"),
     [
         ("codex", ["give way"], ("codex goes on", 0.0)),
-        (None, ["give way", "renew"], ("it begins anew", 9.0)),
+        (None, ["give way", "renew"], ("it begins again", 9.0)),
     ],
 )
 def test_advice_is_followed_as_far_as_a_proposer_can(
     other: str | None, done: list[str], words: tuple[str, float]
 ) -> None:
-    """Where nobody can take over, it begins anew; one that can do neither just goes on."""
+    """Where nobody can take over, it begins again; one that can do neither just goes on."""
     proposer = Troubled(other=other)
     advice = Advice(wait=9.0, renew=True, rotate=True)
     assert RetryPolicy().follow(advice, proposer) == words
@@ -184,8 +184,8 @@ def test_an_agent_that_brings_what_was_tried_is_answered_like_an_empty_hand(
     assert agent.asked == ["renew", "renew", "give way"]
     rejected = "proposals in a row were rejected before running"
     assert notes == [
-        f"3 {rejected} (no_change); it begins anew; trying again.",
-        f"3 {rejected} (duplicate of #1); it begins anew; trying again.",
+        f"3 {rejected} (no_change); it begins again; trying again.",
+        f"3 {rejected} (duplicate of #1); it begins again; trying again.",
         f"6 {rejected} (duplicate of #1); codex goes on; trying again.",
     ]
 
@@ -280,9 +280,9 @@ def test_trouble_with_the_disk_is_waited_out_though_nothing_can_be_written(tmp_p
             study.paths.heartbeat.rmdir()
 
         steps = [scores(9)[0], *[full] * 5, scores(8)[0]]
-        calm = Patience(quick=0, first=60.0)
+        calm = TroublePauses(quick=0, first=60.0)
         why = research(
-            study, ScriptedProposer(steps), StopLimits(trials=2), sleep=sleep, patience=calm
+            study, ScriptedProposer(steps), StopLimits(trials=2), sleep=sleep, pauses=calm
         )
         assert (why, slept) == ("2 of 2 trials are done", [60.0, 120.0, 240.0, 480.0, 960.0])
 

@@ -14,7 +14,7 @@ import pytest
 
 import autoresearch
 from agenthub.client.hub_client import HubClient
-from agenthub.client.transport import Patience, Unreachable
+from agenthub.client.transport import Timeouts, Unreachable
 from autoresearch.errors import GitError
 from autoresearch.lab.task import Task
 from autoresearch.store.git import Git
@@ -45,7 +45,7 @@ def test_an_answer_that_never_ends_is_not_waited_for(begins: bytes) -> None:
             near.sendall(b"0")
 
     with raw_server(drip) as url:
-        client = HubClient(url, patience=Patience(silence=0.5, whole=0.5, tries=1))
+        client = HubClient(url, timeouts=Timeouts(silence=0.5, whole=0.5, tries=1))
         with pytest.raises(Unreachable):
             client.about()
 

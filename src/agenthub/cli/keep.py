@@ -107,7 +107,7 @@ def export(target: Path, project: str, data: Path, as_json: bool) -> None:
 @data_option
 @json_option
 def import_(source: Path, project: str, data: Path, as_json: bool) -> None:
-    """Import another hub's export into a project. The hub checks all of it, and decides anew.
+    """Import another hub's export into a project. The hub checks all of it, and decides for itself.
 
     The hub must not be served meanwhile.
 

@@ -17,8 +17,8 @@ from agenthub.client.transport import (
     JSON_TYPE,
     MIB,
     Json,
-    Patience,
     Request,
+    Timeouts,
     Transport,
     Unreachable,
     as_body,
@@ -28,7 +28,7 @@ from agenthub.client.transport import (
 )
 from agenthub.errors import Conflict
 
-__all__ = ["HubClient", "Json", "Patience", "Unreachable", "as_list"]
+__all__ = ["HubClient", "Json", "Timeouts", "Unreachable", "as_list"]
 
 MOST_BUNDLE = 2048 * MIB  # bytes that are downloaded
 LONGEST_WAIT = 30  # seconds of one long poll
@@ -39,9 +39,9 @@ class HubClient:
     """One project of a hub, as one agent; every method may be called from any thread."""
 
     def __init__(
-        self, url: str, key: str = "", project: str = "main", patience: Patience | None = None
+        self, url: str, key: str = "", project: str = "main", timeouts: Timeouts | None = None
     ) -> None:
-        self.transport = Transport(url, key, patience)
+        self.transport = Transport(url, key, timeouts)
         self.project = project
 
     @property

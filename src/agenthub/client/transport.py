@@ -52,7 +52,7 @@ class Unreachable(Unavailable):
 
 
 @dataclass(frozen=True)
-class Patience:
+class Timeouts:
     """How long the client waits for a hub."""
 
     silence: float = 30.0  # seconds without a byte
@@ -81,11 +81,11 @@ class Transport:
         self,
         url: str,
         key: str = "",
-        patience: Patience | None = None,
+        timeouts: Timeouts | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.address: Address = parse_address(url)
-        self.patience = patience or Patience()
+        self.timeouts = timeouts or Timeouts()
         self._sleep = sleep
         self._headers = _HEADERS | ({"Authorization": f"Bearer {_checked_key(key)}"} if key else {})
 
@@ -95,23 +95,23 @@ class Transport:
         A refusal raises the HubError of its status; no answer, or a hub that stays busy, raises
         Unavailable or TooMany.
         """
-        return self._call(request, self.patience.whole, _parse)
+        return self._call(request, self.timeouts.whole, _parse)
 
     def content(self, request: Request, most: int = MOST_JSON) -> bytes:
         """The bytes of an answer; TooLarge if there are more than `most`."""
-        return self._call(request, self.patience.whole, lambda chunks: _read_all(chunks, most))
+        return self._call(request, self.timeouts.whole, lambda chunks: _read_all(chunks, most))
 
     def download(self, request: Request, target: Path, most: int) -> int:
         """Write an answer to a new file; its size in bytes. TooLarge if it has over `most`."""
         return self._call(
-            request, self.patience.transfer, lambda chunks: _save(chunks, target, most)
+            request, self.timeouts.transfer, lambda chunks: _save(chunks, target, most)
         )
 
     # ---- inside --------------------------------------------------------------------------------
 
     def _call(self, request: Request, seconds: float, read: Callable[[Iterator[bytes]], T]) -> T:
-        left = self.patience.waiting
-        tries = self.patience.tries if request.repeatable else 1
+        left = self.timeouts.waiting
+        tries = self.timeouts.tries if request.repeatable else 1
         for number in range(1, tries + 1):
             try:
                 with self._answer(request, seconds) as (response, chunks):
@@ -135,7 +135,7 @@ class Transport:
         """Send a request: its answer and the body's chunks. Unreachable if it fails or is late."""
         import httpx2
 
-        silence = self.patience.silence + request.seconds
+        silence = self.timeouts.silence + request.seconds
         headers = self._headers | ({"Content-Type": request.type} if request.type else {})
         with contextlib.ExitStack() as stack:
             body = request.body

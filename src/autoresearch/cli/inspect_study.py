@@ -19,7 +19,7 @@ from autoresearch.store.ledger import SCREEN, SKIP, Ledger, Run, Trial
 from autoresearch.store.paths import StudyPaths
 from autoresearch.store.results import jsonl
 from autoresearch.study.opening import read_study
-from autoresearch.study.overview import changes, overview, pulse
+from autoresearch.study.overview import activity_of, changes, overview
 from autoresearch.study.study import restore_files
 from autoresearch.text import clean_line
 
@@ -86,7 +86,7 @@ def _spent(ledger: Ledger) -> dict[str, object]:
 
 def _running(paths: StudyPaths) -> str:
     """The process that runs the study, what it does, and whether it is stalled."""
-    held = pulse(paths)
+    held = activity_of(paths)
     if held is None:
         return "no, and paused" if paths.pause.exists() else "no"
     if held.beat is None:

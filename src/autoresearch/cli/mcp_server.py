@@ -30,7 +30,7 @@ from autoresearch.store.git import Git
 from autoresearch.store.ledger import Ledger, Trial
 from autoresearch.store.paths import StudyPaths, state_folder
 from autoresearch.study.opening import default_tag, read_study
-from autoresearch.study.overview import changes, next_brief, overview, pause_told, pulse
+from autoresearch.study.overview import activity_of, changes, next_brief, overview, pause_told
 from autoresearch.text import clean_line
 
 MAX_WAIT = 50  # seconds of one call: some clients give up after 60
@@ -326,7 +326,7 @@ class Driver:
     def _check_free(self, paths: StudyPaths) -> None:
         if self.child.running():
             raise ToolError(self._busy())
-        if paths.lock.exists() and (held := pulse(paths)):
+        if paths.lock.exists() and (held := activity_of(paths)):
             raise ToolError(
                 f"This study is run by {held.holder}, not by this server. Wait for it "
                 "(status shows what it does), or ask the person to stop it."
@@ -373,7 +373,7 @@ def _tool_errors() -> Iterator[None]:
 
 
 def _doing(paths: StudyPaths) -> str:
-    held = pulse(paths)
+    held = activity_of(paths)
     if held is None:
         return ""
     if held.beat is None:

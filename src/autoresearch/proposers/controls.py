@@ -26,7 +26,7 @@ from autoresearch.proposers import (
 )
 from autoresearch.proposers.offline.space import from_unit
 
-DRAWS = 100  # attempts of `random` to draw a change that was not tried before
+DRAWS = 100  # tries of `random` to draw a change that was not tried before
 FARTHEST = math.log(8.0)  # largest change of a literal without a range, by ratio
 _GOLDEN = (5**0.5 - 1) / 2  # its multiples modulo 1 are spread evenly, in any stretch
 

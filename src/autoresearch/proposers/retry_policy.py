@@ -70,7 +70,7 @@ class RetryPolicy:
             self._empty = 0
             return f"{other} goes on", 0.0
         renewed = advice.renew and isinstance(proposer, Renewable) and proposer.renew()
-        return "it begins anew" if renewed else "", advice.wait
+        return "it begins again" if renewed else "", advice.wait
 
     def forget(self) -> None:
         """Reset the counts: a proposal was run."""

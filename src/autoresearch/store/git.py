@@ -71,7 +71,7 @@ class Git:
         asked = ("--absolute-git-dir", "--show-toplevel", "--show-prefix")
         ended = _spawn(["rev-parse", *asked], folder, b"", {})
         if ended.returncode != 0:
-            raise GitError(_no_repository(folder, _said(ended)))
+            raise GitError(_no_repository(folder, _message(ended)))
         git_dir, root, prefix = os.fsdecode(ended.stdout).split("\n")[:3]
         return cls(Path(git_dir), Path(root), prefix)
 
@@ -149,7 +149,7 @@ class Git:
     def without(self, change: str, now: str, path: str) -> bytes | None:
         """A file of the commit `now` less what the commit `change` did to it.
 
-        None where the two cannot be told apart any more, or the file is no text.
+        None if later changes overlap, or the file is no text.
         """
         return self._merged(*(self.read(commit, path) for commit in (now, change, f"{change}^")))
 
@@ -163,7 +163,7 @@ class Git:
     # ---- exchange with others ------------------------------------------------------------------
 
     def plant(self, tree: str, parents: Sequence[str], message: str, at: int) -> str:
-        """A commit of a tree; the same arguments give the same hash, whoever makes it."""
+        """A commit of a tree; the same arguments give the same hash."""
         dates = {f"GIT_{who}_DATE": f"@{at} +0000" for who in ("AUTHOR", "COMMITTER")}
         above = [word for parent in parents for word in ("-p", parent)]
         out = self._run("commit-tree", tree, *above, "-F", "-", stdin=message.encode(), env=dates)
@@ -340,7 +340,7 @@ class Git:
     def _run(self, *args: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> bytes:
         ended = _spawn(args, self.root, stdin, {"GIT_DIR": str(self.git_dir), **(env or {})})
         if ended.returncode != 0:
-            raise GitError(f"git {args[0]} failed in {self.root}: {_said(ended)}")
+            raise GitError(f"git {args[0]} failed in {self.root}: {_message(ended)}")
         return ended.stdout
 
     def _try(self, *args: str) -> bytes | None:
@@ -381,14 +381,14 @@ class _ObjectReader:
                 found = self._ask(revision)
             except (OSError, ValueError):  # somebody ended the process: once more with a new one
                 self._drop()
-                found = self._ask_anew(revision)
+                found = self._ask_again(revision)
             if found and found.kind == "tree":
                 self._trees[found.name] = found
                 while len(self._trees) > _TREES:
                     self._trees.popitem(last=False)
             return found
 
-    def _ask_anew(self, revision: str) -> _Object | None:
+    def _ask_again(self, revision: str) -> _Object | None:
         try:
             return self._ask(revision)
         except (OSError, ValueError) as error:
@@ -489,7 +489,7 @@ def init_repository(folder: Path, message: str) -> str:
     for args in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", message]):
         ended = _spawn(args, folder, b"", {})
         if ended.returncode != 0:
-            raise GitError(f"git {args[0]} failed in {folder}: {_said(ended)}")
+            raise GitError(f"git {args[0]} failed in {folder}: {_message(ended)}")
     found = Git.discover(folder).resolve("HEAD")
     assert found is not None
     return found
@@ -568,7 +568,7 @@ def check_git() -> None:
         )
 
 
-def _said(ended: subprocess.CompletedProcess[bytes]) -> str:
+def _message(ended: subprocess.CompletedProcess[bytes]) -> str:
     words = ended.stderr.strip() or ended.stdout.strip()
     return words.decode(errors="replace") or f"exit {ended.returncode}"
 

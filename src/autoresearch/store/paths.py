@@ -64,12 +64,12 @@ class StudyPaths:
 
     @property
     def workspace(self) -> Path:
-        """Where a proposer edits; made anew for each proposal."""
+        """Where a proposer edits; emptied before each proposal."""
         return self.home / "workspace"
 
     @property
     def export(self) -> Path:
-        """Where a candidate runs; made anew for each run."""
+        """Where a candidate runs; emptied before each run."""
         return self.home / "export"
 
     @property
@@ -84,7 +84,7 @@ class StudyPaths:
 
     @property
     def channel(self) -> Path:
-        """Where a run and its judge have their socket; made anew for each run."""
+        """Where a run and its judge have their socket; emptied before each run."""
         return self.home / "channel"
 
     @property

@@ -63,7 +63,7 @@ class StopLimits:
 
 
 @dataclass
-class Patience:
+class TroublePauses:
     """Pauses after errors of the machine: none at first, then ever longer ones."""
 
     quick: int = 4  # equal errors in a row without a pause
@@ -91,7 +91,7 @@ def research(
     limits: StopLimits,
     *,
     ahead: bool = True,
-    patience: Patience | None = None,
+    pauses: TroublePauses | None = None,
     retry_policy: RetryPolicy | None = None,
     on_note: Callable[[str], None] = lambda _: None,
     sleep: Callable[[float], object] = time.sleep,
@@ -106,7 +106,7 @@ def research(
     under way, KeyboardInterrupt at once; the study can go on later in both cases.
     """
     session = Session(
-        study, proposer, limits, ahead, patience or Patience(), retry_policy or RetryPolicy(),
+        study, proposer, limits, ahead, pauses or TroublePauses(), retry_policy or RetryPolicy(),
         on_note, sleep, between,
     )  # fmt: skip
     try:
@@ -128,7 +128,7 @@ class Session:
     proposer: Proposer
     limits: StopLimits
     ahead: bool
-    patience: Patience
+    pauses: TroublePauses
     retry_policy: RetryPolicy
     note: Callable[[str], None]
     sleep: Callable[[float], object]
@@ -167,7 +167,7 @@ class Session:
         """One trial: an interrupted one, or else a new one."""
         trial = self.study.recover() or self._next()
         self.done += trial.proposer != CONFIRMER
-        self.patience.forget()
+        self.pauses.forget()
         self.study.reserve.hold()
         self._report_missing(trial)
         self._report_unpriced(trial)
@@ -274,7 +274,7 @@ class Session:
 
     def _wait_out(self, error: Exception) -> None:
         """Report an error of the machine, free the reserve for the ledger, and wait."""
-        seconds = _until(self.limits, self.patience.after(error))
+        seconds = _until(self.limits, self.pauses.after(error))
         freed = " The reserve was freed." if self.study.reserve.give_up() else ""
         self.note(f"{error}{freed} Paused: {_retry_words(seconds)}.")
         self._wait(seconds)

@@ -173,7 +173,7 @@ def _check_new(git: Git, task: Task, paths: StudyPaths) -> None:
     _check_files(git, task, head, paths)
     if os.path.lexists(paths.results) and not tags(task.folder):
         raise TaskError(
-            f"{RESULTS} is there, and no study of this lab wrote it; ours is written anew after "
+            f"{RESULTS} is there, and no study of this lab wrote it; a study rewrites it after "
             f"every trial. Keep it under another name: mv {RESULTS} results.old.tsv"
         )
 
@@ -214,12 +214,12 @@ def _check_files(git: Git, task: Task, base: str, paths: StudyPaths) -> None:
                 f"Commit it: git add {name} && git commit -m 'add {name}'"
             )
     if RESULTS in committed:
-        anew = f", then start a new study: autoresearch run --tag {paths.tag}-2"
+        then = f", then start a new study: autoresearch run --tag {paths.tag}-2"
         raise TaskError(
-            f"{RESULTS} is in the commit, and a study writes it anew after every trial. Take it "
+            f"{RESULTS} is in the commit, and a study rewrites it after every trial. Take it "
             f"out, the file stays: git rm --cached {RESULTS} && echo {RESULTS} >> .gitignore && "
             f"git add .gitignore && git commit -m 'without {RESULTS}'"
-            f"{anew if paths.ledger.exists() else ''}"
+            f"{then if paths.ledger.exists() else ''}"
         )
     free = {*task.editable, PROGRAM, *FOR_AGENTS}
     if changed := [name for name in git.changed_files(base) if name not in free]:

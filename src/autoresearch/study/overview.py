@@ -81,7 +81,7 @@ def overview(task: Task, ledger: Ledger, paths: StudyPaths) -> Overview:
     )
 
 
-def pulse(paths: StudyPaths) -> Activity | None:
+def activity_of(paths: StudyPaths) -> Activity | None:
     """The process that holds a study now; None when no process does."""
     holder = running(paths)
     return None if holder is None else Activity(holder, last_beat(paths.heartbeat))

@@ -182,7 +182,7 @@ class Study:
         return self.git.read(commit, self.git.prefix + path)
 
     def write_results(self) -> None:
-        """Write results.tsv anew from the ledger."""
+        """Rewrite results.tsv from the ledger."""
         rows = from_trials(t for t in self.ledger.trials() if t.state is State.APPLIED)
         write_whole(self.paths.results, results_tsv(rows, self.task.metric))
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from agenthub.client import HubError, is_hash
-from agenthub.client.hub_client import HubClient, Patience
+from agenthub.client.hub_client import HubClient, Timeouts
 from autoresearch.errors import AutoResearchError
 from autoresearch.lab.metric import Metric
 from autoresearch.swarm.settings import SwarmSettings
 
-SENDING = Patience(silence=30, whole=60, transfer=600, tries=2, waiting=5)
-ASKING = Patience(silence=3, whole=5, transfer=5, tries=1)  # while the loop waits for the answer
+SENDING = Timeouts(silence=30, whole=60, transfer=600, tries=2, waiting=5)
+ASKING = Timeouts(silence=3, whole=5, transfer=5, tries=1)  # while the loop waits for the answer
 DIRECTIONS = {"minimize": "lower", "maximize": "higher"}
 _AGENT = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}")
 MOST_NUMBER = 1 << 63
@@ -49,9 +49,9 @@ class HubResult:
         return self.mean if self.replicated and self.mean is not None else self.value
 
 
-def client_of(settings: SwarmSettings, patience: Patience) -> HubClient:
+def client_of(settings: SwarmSettings, timeouts: Timeouts) -> HubClient:
     """A new client; each thread has its own."""
-    return HubClient(settings.url, settings.key, settings.project, patience)
+    return HubClient(settings.url, settings.key, settings.project, timeouts)
 
 
 def parse_results(rows: Any) -> list[HubResult]:

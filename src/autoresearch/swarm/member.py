@@ -64,7 +64,7 @@ def joined(study: Study, settings: SwarmSettings, note: Note) -> Iterator[Member
     """Within the block, the study is a member of the hub; the loop must call `between`."""
     if len(study.base) != 40:
         raise TaskError(
-            "Hubs take repositories with SHA-1 hashes, and this one has others. Make the lab anew "
+            "Hubs take repositories with SHA-1 hashes, and this one has others. Make the lab again "
             "with `git init --object-format=sha1`."
         )
     study.git.drop_stale_locks(f"{study.paths.met}*")

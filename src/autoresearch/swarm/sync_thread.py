@@ -146,7 +146,7 @@ class SyncThread:
 
     def _sync(self, session: HubSession) -> None:
         """Check the project, look for news when it is time, send what waits."""
-        session.check_in(anew=self.away)
+        session.check_in(force=self.away)
         if self.away:
             self.away = False
             self.note(f"The hub is back; {session.outbox.count()} letters go out.")
@@ -217,9 +217,9 @@ class HubSession:
     stopping: threading.Event
     agent: str = ""  # empty: not checked in yet
 
-    def check_in(self, *, anew: bool = False) -> None:
+    def check_in(self, *, force: bool = False) -> None:
         """Learn our name there, and check the project's metric; WrongProject if it differs."""
-        if self.agent and not anew:
+        if self.agent and not force:
             return
         about = parse_project(self.client.about())
         check_metric(about, self.discovery.task.metric, self.client.project)
