@@ -525,7 +525,7 @@ def test_any_study_can_be_recomputed_from_its_record(
         play_anything(Lab(ledger), random.Random(seed), 120)
         trials = ledger.trials()
         for trial in trials:
-            decision = SequentialConfirmation().judge(trial, ledger)
+            decision = SequentialConfirmation().decide(trial, ledger)
             climbed = decision.status is Status.KEEP or decision.status is Status.TENTATIVE
             if not (climbed and trial.reason == "size is 6"):
                 assert (decision.status, decision.reason) == (trial.status, trial.reason)
@@ -539,11 +539,11 @@ def test_the_standing_does_not_depend_on_when_it_is_asked(make: MakeLab) -> None
     rule = asked.rule
 
     class Nosy(SequentialConfirmation):
-        def judge(self, trial: Trial, ledger: Ledger) -> object:  # type: ignore[override]
+        def decide(self, trial: Trial, ledger: Ledger) -> object:  # type: ignore[override]
             if trial.number:
                 self.standing(ledger)
                 self.due_confirmation(ledger, last=True)
-            return super().judge(trial, ledger)
+            return super().decide(trial, ledger)
 
     asked.rule = Nosy()
     play_anything(asked, random.Random(3), 60)
