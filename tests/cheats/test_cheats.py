@@ -208,7 +208,7 @@ def test_a_cheater_gains_nothing(arena: Arena, name: str) -> None:
     if fate.reason:
         assert (trial.status, attempt.value) == ("crash", None)
     else:
-        assert trial.status in ("keep", "discard")
+        assert trial.status in ("keep", "tentative", "discard")
         assert attempt.value is not None and attempt.value > 0.9 * arena.honest
     for word in ("FOUND", "KILLED", "CONNECTED", "TAMPERED", "DONE"):
         assert word not in log, log
@@ -229,7 +229,7 @@ def test_every_cheat_is_run() -> None:
 def test_an_honest_candidate_passes(arena: Arena) -> None:
     """The probes and limits let through who does nothing wrong; its times are in the record."""
     trial, _ = arena.run("honest")
-    assert trial.status in ("keep", "discard")
+    assert trial.status in ("keep", "tentative", "discard")
     assert trial.runs[0].value == pytest.approx(arena.honest, rel=0.25)
     numbers = trial.runs[0].numbers
     assert 1.0 <= numbers["judge_training_seconds"] < 3.0

@@ -80,7 +80,7 @@ def test_a_study_of_five_trials_finds_something_better(cache: Path, tmp_path: Pa
     run(lab, "-m", "autoresearch", "prepare", **env)
     run(lab, "-m", "autoresearch", "run", "--trials", "5", **env)
     found = trials(lab)
-    assert {trial["status"] for trial in found} <= {"keep", "discard"}, found
+    assert {trial["status"] for trial in found} <= {"keep", "tentative", "discard"}, found
     assert all(trial["runs"][0]["trust"] == "judge" for trial in found)
     best = [trial for trial in found if trial["status"] == "keep"][-1]
     assert best["value"] < found[0]["value"] - 0.3
@@ -91,10 +91,10 @@ def test_a_study_of_five_trials_finds_something_better(cache: Path, tmp_path: Pa
 def test_a_network_trains_for_the_budget_and_no_longer(lab: Path) -> None:
     """The other model is honest, too: judged, within its time, far better than the table.
 
-    The table has no noise and the network has: it is a step, to be proven, and no keep at once.
+    The table has no noise and the network has: it is a step, to be confirmed, and no keep at once.
     """
     trial = tried(lab, constants.replace(SCRIPT, {"MODEL": "mlp"}))
-    assert (trial["status"], trial["reason"]) == ("discard", "step"), trial
+    assert (trial["status"], trial["reason"]) == ("tentative", ""), trial
     assert [run["purpose"] for run in trial["runs"]] == ["screen"] * 2 + ["noise"] * 2
     numbers = trial["runs"][0]["numbers"]
     assert 1.0 <= numbers["judge_training_seconds"] < 2.0
