@@ -84,7 +84,8 @@ def serve(
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise AgentHubError(
-            f"A hub needs FastAPI, Jinja2 and uvicorn ({error}). Run: pip install 'autoresearch[hub]'"
+            f"A hub needs FastAPI, Jinja2 and uvicorn ({error}). "
+            "Run: pip install 'autoresearch[hub]'"
         ) from error
     from agenthub.records.hub import HubSettings
     from agenthub.server.serve import serve as run
