@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import stat
 import subprocess
 from collections.abc import Callable
@@ -720,3 +722,24 @@ def test_what_a_killed_commit_left_is_removed_when_it_is_old(make_repo: MakeRepo
     os.utime(old, (0, 0))
     git.drop_stale_scratch()
     assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_an_interrupted_read_leaves_no_stale_answer(make_repo: MakeRepo) -> None:
+    """Ctrl-C at any instant of a read: the next read gets its own object, not the rest of that."""
+    large = b"0123456789abcdef" * 2**20
+    git = Git.discover(make_repo({"large": large, "small": "small"}).folder)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for instant in range(1, 25):
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.setitimer(signal.ITIMER_REAL, instant * 0.001)
+                git.read("HEAD", "large")
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            assert git.read("HEAD", "small") == b"small"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

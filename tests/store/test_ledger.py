@@ -735,3 +735,26 @@ def test_a_proposal_that_costs_nothing_leaves_no_row(ledger: Ledger) -> None:
     """The offline proposer fills no table."""
     ledger.add(Trial(0, BASE, "note", "offline"))
     assert ledger.spends() == ()
+
+
+def test_an_interrupted_write_leaves_nothing_stale_in_memory(tmp_path: Path) -> None:
+    """Ctrl-C at any instant of a write: what the ledger says is what is on disk."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    path = tmp_path / "ledger.db"
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with contextlib.closing(Ledger(path, METRIC)) as ledger:
+            for instant in range(60):
+                assert len(ledger.trials()) == len(ledger)  # it is in memory now
+                with contextlib.suppress(KeyboardInterrupt):
+                    signal.setitimer(signal.ITIMER_REAL, 0.0001 + instant * 0.00005)
+                    ledger.add(Trial(0, "a" * 40, f"trial {instant}", "hand"))
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                with contextlib.closing(Ledger(path, METRIC)) as fresh:
+                    assert ledger.trials() == fresh.trials()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -382,6 +382,9 @@ class _ObjectReader:
             except (OSError, ValueError):  # somebody ended the process: once more with a new one
                 self._drop()
                 found = self._ask_again(revision)
+            except BaseException:  # Ctrl-C: the rest of the answer must not be the next one
+                self._drop()
+                raise
             if found and found.kind == "tree":
                 self._trees[found.name] = found
                 while len(self._trees) > _TREES:
@@ -415,7 +418,7 @@ class _ObjectReader:
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None:
             with _git_is_there(self._root):
-                self._process = subprocess.Popen(
+                process = subprocess.Popen(
                     _words(["cat-file", "--batch"]),
                     cwd=self._root,
                     env=_environment({"GIT_DIR": str(self._git_dir)}),
@@ -424,7 +427,8 @@ class _ObjectReader:
                     stderr=subprocess.DEVNULL,
                     start_new_session=True,  # a Ctrl-C on the terminal is for us
                 )
-            self._end = weakref.finalize(self, _end, self._process)
+            self._end = weakref.finalize(self, _end, process)
+            self._process = process
         return self._process
 
     def _drop(self) -> None:

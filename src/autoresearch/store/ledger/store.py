@@ -59,14 +59,14 @@ class Ledger:
 
     def add(self, trial: Trial, tokens: int = 0) -> Trial:
         """Write a new trial and what it cost; its number is the next free one."""
-        with self._transaction():
+        with self._transaction() as changed:
             row = self._db.execute("SELECT coalesce(max(number) + 1, 0) FROM trial").fetchone()
             trial = replace(trial, number=row[0])
+            changed.add(trial.number)
             self._insert("trial", TRIAL_COLUMNS, _trial_row(trial))
             if trial.cost_usd or tokens:
                 cost = Spend(trial.created, trial.proposer, trial.cost_usd, tokens, trial.number)
                 self._insert("spend", SPEND_COLUMNS, _spend_row(cost))
-        self._reread(trial.number)
         return trial
 
     def spend(self, cost: Spend) -> None:
@@ -77,40 +77,36 @@ class Ledger:
     def advance(self, trial: Trial, state: State, **changes: Any) -> Trial:
         """Write a trial's next state, and what is known with it."""
         later = _moved(trial, state, **changes)
-        with self._transaction():
+        with self._transaction(trial.number):
             self._update(later, trial.state)
-        self._reread(trial.number)
         return later
 
     def add_run(self, trial: Trial, run: Run) -> Trial:
         """Write that a run ended; its number is read from the log later."""
         later = _moved(trial, State.EXECUTED, runs=(*trial.runs, run))
-        with self._transaction():
+        with self._transaction(trial.number):
             self._insert("run", ("trial", *RUN_COLUMNS), (trial.number, *_run_row(run)))
             self._update(later, trial.state)
-        self._reread(trial.number)
         return later
 
     def measure_run(self, trial: Trial, run: Run) -> Trial:
         """Write the last run's number, or why it has none."""
         later = _moved(trial, State.MEASURED, runs=(*trial.runs[:-1], run))
         names = ", ".join(f'"{name}" = ?' for name in RUN_COLUMNS)
-        with self._transaction():
+        with self._transaction(trial.number):
             self._db.execute(
                 f"UPDATE run SET {names} WHERE trial = ? AND number = ?",
                 (*_run_row(run), trial.number, run.number),
             )
             self._update(later, trial.state)
-        self._reread(trial.number)
         return later
 
     def abandon(self, trial: Trial) -> None:
         """Delete the row of a trial that never became a commit."""
         if trial.state is not State.PROPOSED:
             raise ValueError(f"trial {trial.number} is {trial.state}, and stays on record")
-        with self._transaction():
+        with self._transaction(trial.number):
             self._db.execute("DELETE FROM trial WHERE number = ?", (trial.number,))
-        self._reread(trial.number)
 
     def remember(self, **facts: str) -> None:
         """Write facts of the study itself: its tag, base commit, task, machine."""
@@ -232,11 +228,6 @@ class Ledger:
             self._known, self._version = Record(self._read("1")), version
         return self._known
 
-    def _reread(self, number: int) -> None:
-        """Bring one trial in memory up to what is on disk now."""
-        if self._known is not None:
-            self._known.put(number, next(self._read("number = ?", number), None))
-
     def _insert(self, table: str, columns: Sequence[str], row: tuple[Any, ...]) -> None:
         names = ", ".join(f'"{name}"' for name in columns)
         marks = ", ".join("?" * len(columns))
@@ -308,16 +299,26 @@ class Ledger:
             raise
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self, *numbers: int) -> Iterator[set[int]]:
+        """One transaction that changes the trials of these numbers, and of those added to the set.
+
+        The record is out of memory meanwhile, so that an interrupt leaves nothing stale there.
+        """
+        known, self._known = self._known, None
+        changed = set(numbers)
         with _explained(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                yield
+                yield changed
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:  # on a full disk SQLite has ended it already
                     self._db.execute("ROLLBACK")
                 raise
+        if known is not None:
+            for number in changed:
+                known.put(number, next(self._read("number = ?", number), None))
+            self._known = known
 
 
 def _moved(trial: Trial, state: State, **changes: Any) -> Trial:
