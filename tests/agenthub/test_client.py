@@ -16,9 +16,8 @@ from typing import Any
 import pytest
 
 from agenthub.client.address import parse_address
-from agenthub.client.admin_client import AdminClient
 from agenthub.client.config import Membership, administration, membership, read_config, write_config
-from agenthub.client.hub_client import HubClient
+from agenthub.client.hub_client import AdminClient, HubClient
 from agenthub.client.local import Local
 from agenthub.client.transport import Request, Timeouts, Transport, Unreachable
 from agenthub.errors import (

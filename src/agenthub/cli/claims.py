@@ -8,24 +8,23 @@ import click
 
 from agenthub.cli.common import (
     HubOptions,
-    hub_options,
+    hub_command,
     line,
     moment,
     number,
     rows_of,
     short,
-    text_of,
+    text_line,
 )
 from agenthub.client.hub_client import Json
 from agenthub.client.local import Local
 
 
-@click.command()
+@hub_command()
 @click.argument("text", nargs=-1)
 @click.option("--commit", default="", metavar="REV", help="Claim this commit's files and change.")
 @click.option("--seconds", type=click.IntRange(1), help="How long; 15 minutes by default.")
 @click.option("--anyway", is_flag=True, help="Claim it even if it was tried before.")
-@hub_options
 def claim(
     options: HubOptions, text: tuple[str, ...], commit: str, seconds: int | None, anyway: bool
 ) -> None:
@@ -39,8 +38,7 @@ def claim(
     """
     client, words = options.client, " ".join(text)
     if not words:
-        rows = rows_of(client.claims(), "claims")
-        options.show(rows, [_claim_line(row) for row in rows] or ["(none)"])
+        options.show_rows(client.claims(), "claims", _claim_line)
         return
     tree, patch_id = _identity(commit) if commit else (None, None)
     answer = client.claim(words, tree=tree, patch_id=patch_id, seconds=seconds, anyway=anyway)
@@ -53,10 +51,9 @@ def claim(
     click.get_current_context().exit(1)
 
 
-@click.command()
+@hub_command()
 @click.argument("claim", type=int)
 @click.option("--tried", is_flag=True, help="The edit was tried; others need not.")
-@hub_options
 def release(options: HubOptions, claim: int, tried: bool) -> None:
     """Give a claim back, or report that the edit was tried.
 
@@ -78,20 +75,14 @@ def _identity(revision: str) -> tuple[str, str | None]:
 
 def _claim_line(row: Json) -> str:
     until = f"until {moment(row.get('expires'))}"
-    return f"#{line(row.get('id'), 20)}  {line(row.get('agent'), 63)}  {until}  {_text(row)}"
+    words = [f"#{line(row.get('id'), 20)}", line(row.get("agent"), 63), until]
+    return "  ".join([*words, text_line(row.get("text"))])
 
 
 def _prior_line(prior: Json) -> str:
     kind, same = line(prior.get("kind"), 10), line(prior.get("same"), 10)
     ref = short(prior.get("ref")) if kind == "commit" else f"#{line(prior.get('ref'), 20)}"
-    found = [f"{line(row.get('status'), 10)} {number(row.get('value'))}" for row in _results(prior)]
+    results = rows_of(prior, "results")[:5]
+    found = [f"{line(row.get('status'), 10)} {number(row.get('value'))}" for row in results]
     outcome = f": {', '.join(found)}" if found else ""
     return f"  {kind} {ref} of {line(prior.get('agent'), 63)}, the same {same}{outcome}"
-
-
-def _results(prior: Json) -> list[Json]:
-    return rows_of(prior, "results")[:5]
-
-
-def _text(row: Json) -> str:
-    return line(text_of(row.get("text")))

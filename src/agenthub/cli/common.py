@@ -9,17 +9,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, TypeVar
 
 import click
 
-from agenthub.client.admin_client import AdminClient
 from agenthub.client.config import ADMIN_KEYS, KEY, PROJECT, administration, membership
-from agenthub.client.hub_client import HubClient, Json
+from agenthub.client.hub_client import AdminClient, HubClient, Json
 from agenthub.errors import BadInput
 from agenthub.validation import clean, clean_line
 
-P = ParamSpec("P")
+FC = TypeVar("FC", bound=Callable[..., Any] | click.Command)
 LINE = 200  # characters of a commit's subject, of a note
 DAY = 86_400
 
@@ -31,6 +30,7 @@ class HubOptions:
     server: str
     project: str
     as_json: bool
+    admin_key_file: Path | None = None  # of the admin's commands alone
 
     @functools.cached_property
     def client(self) -> HubClient:
@@ -43,6 +43,16 @@ class HubOptions:
             )
         return HubClient(member.url, member.key, self.project)
 
+    @functools.cached_property
+    def admin(self) -> AdminClient:
+        """A client with the admin's key; BadInput when there is no key for the hub."""
+        member = administration(self.server, self.admin_key_file)
+        if not member.key:
+            raise BadInput(
+                f"The admin's key is needed: set {ADMIN_KEYS[0]}, or give --admin-key-file FILE."
+            )
+        return AdminClient(member.url, member.key, self.project)
+
     def show(self, value: object, lines: Iterable[str]) -> None:
         """Print the value as one line of JSON for machines, or the lines for people."""
         if self.as_json:
@@ -51,56 +61,61 @@ class HubOptions:
         for line in lines:
             echo(line)
 
+    def show_rows(
+        self, answer: Json, name: str, line_of: Callable[[Json], str], nothing: str = "(none)"
+    ) -> None:
+        """Print a list of an answer as JSON, or a line for each row; `nothing` without rows."""
+        rows = rows_of(answer, name)
+        self.show(rows, [line_of(row) for row in rows] or [nothing])
 
-def hub_options(command: Callable[Concatenate[HubOptions, P], None]) -> Callable[..., None]:
-    """Add --server, --project and --json to a command, which gets them as one HubOptions."""
 
-    @click.option(
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON, for machines.")
+limit_option = click.option(
+    "--limit", default=20, show_default=True, type=click.IntRange(1), help="How many."
+)
+admin_file = click.option(
+    "--admin-key-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A file with the admin's key, instead of AUTORESEARCH_HUB_ADMIN_KEY.",
+)
+
+
+def project_option(help: str) -> Callable[[FC], FC]:
+    """Add --project: one of the hub's."""
+    return click.option("--project", "-p", default="main", envvar=PROJECT, help=help)
+
+
+_HUB = (
+    click.option(
         "--server", default="", metavar="URL", help="The hub; the one joined last by default."
-    )
-    @click.option(
-        "--project",
-        "-p",
-        default="main",
-        envvar=PROJECT,
-        help="The hub's project; main by default.",
-    )
-    @click.option("--json", "as_json", is_flag=True, help="JSON, for machines.")
-    @functools.wraps(command)
-    def run(server: str, project: str, as_json: bool, *args: P.args, **words: P.kwargs) -> None:
-        command(HubOptions(server, project, as_json), *args, **words)
-
-    return run
+    ),
+    project_option("The hub's project; main by default."),
+    json_option,
+)
 
 
-def admin_file(command: Callable[P, None]) -> Callable[P, None]:
-    """Add --admin-key-file: a file with the admin's key."""
-    return click.option(
-        "--admin-key-file",
-        type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        help="A file with the admin's key, instead of AUTORESEARCH_HUB_ADMIN_KEY.",
-    )(command)
+def hub_command(
+    group: click.Group | None = None, *, admin: bool = False, **settings: Any
+) -> Callable[[Callable[..., None]], click.Command]:
+    """Make a command that gets --server, --project and --json (and the admin's) as HubOptions."""
 
+    def made(command: Callable[..., None]) -> click.Command:
+        @functools.wraps(command)
+        def run(
+            server: str,
+            project: str,
+            as_json: bool,
+            admin_key_file: Path | None = None,
+            **words: Any,
+        ) -> None:
+            command(HubOptions(server, project, as_json, admin_key_file), **words)
 
-def data_option(command: Callable[P, None]) -> Callable[P, None]:
-    """Add --data: the folder of a hub on this machine."""
-    return click.option(
-        "--data",
-        type=click.Path(path_type=Path, file_okay=False),
-        default="data",
-        show_default=True,
-        help="The hub's folder; it holds everything.",
-    )(command)
+        found = (group.command if group else click.command)(**settings)(run)
+        for option in (*([admin_file] if admin else ()), *_HUB):
+            option(found)
+        return found
 
-
-def admin_client(options: HubOptions, file: Path | None) -> AdminClient:
-    """A client with the admin's key; BadInput when there is no key for the hub."""
-    member = administration(options.server, file)
-    if not member.key:
-        raise BadInput(
-            f"The admin's key is needed: set {ADMIN_KEYS[0]}, or give --admin-key-file FILE."
-        )
-    return AdminClient(member.url, member.key, options.project)
+    return made
 
 
 def echo(text: str) -> None:
@@ -121,6 +136,11 @@ def indented(value: object) -> str:
 def text_of(value: object) -> str:
     """Foreign text, taken out of its envelope if it has one."""
     return str(value.get("text", "")) if isinstance(value, dict) else str(value or "")
+
+
+def text_line(value: object) -> str:
+    """Foreign text, in an envelope or not, as one short line."""
+    return line(text_of(value))
 
 
 def rows_of(answer: Mapping[str, Any], name: str) -> list[Json]:

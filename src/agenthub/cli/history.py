@@ -9,10 +9,18 @@ from pathlib import Path
 
 import click
 
-from agenthub.cli.common import HubOptions, hub_options, line, moment, rows_of, short, text_of
+from agenthub.cli.common import (
+    HubOptions,
+    hub_command,
+    limit_option,
+    line,
+    moment,
+    rows_of,
+    short,
+    text_line,
+)
 from agenthub.client.hub_client import Json, as_list
-from agenthub.client.local import Local
-from agenthub.client.sending import send
+from agenthub.client.local import Local, send
 from agenthub.validation import clean, is_hash
 
 _HEX = re.compile(r"[0-9a-fA-F]{4,40}")
@@ -20,10 +28,9 @@ _HEX = re.compile(r"[0-9a-fA-F]{4,40}")
 # ---- push and fetch ----------------------------------------------------------------------------
 
 
-@click.command()
+@hub_command()
 @click.argument("revision", default="HEAD")
 @click.option("--attempt", is_flag=True, help="The commit was tried and put aside: not frontier.")
-@hub_options
 def push(options: HubOptions, revision: str, attempt: bool) -> None:
     """Send the current commit, or another one, with the history that the hub lacks.
 
@@ -40,10 +47,9 @@ def push(options: HubOptions, revision: str, attempt: bool) -> None:
     options.show({"pushed": tip, **answer}, lines)
 
 
-@click.command()
+@hub_command()
 @click.argument("hash")
 @click.option("--ref", default="", metavar="NAME", help="Make a branch of this name there.")
-@hub_options
 def fetch(options: HubOptions, hash: str, ref: str) -> None:
     """Bring a commit into this repository; nothing is checked out.
 
@@ -78,10 +84,9 @@ def _show_left(commits: int) -> None:
 # ---- the graph ---------------------------------------------------------------------------------
 
 
-@click.command()
+@hub_command()
 @click.option("--agent", default="", metavar="ID", help="Commits of one agent only.")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="How many.")
-@hub_options
+@limit_option
 def log(options: HubOptions, agent: str, limit: int) -> None:
     """Show the newest commits.
 
@@ -90,27 +95,21 @@ def log(options: HubOptions, agent: str, limit: int) -> None:
     ah log --agent ada --limit 5
     """
     rows = rows_of(options.client.commits(agent=agent or None, limit=limit), "commits")
-    lines = []
-    for row in rows:
-        who, when = f"{_agent(row):<12}", moment(row.get("received"))
-        lines.append(f"{short(row.get('hash'))}  {who}  {when}  {_subject(row)}")
-    options.show(rows, lines)
+    options.show(rows, [_commit_line(row, with_time=True) for row in rows])
 
 
-@click.command()
+@hub_command()
 @click.argument("hash")
-@hub_options
 def children(options: HubOptions, hash: str) -> None:
     """Show the commits that were built on a commit.
 
     \b
     ah children 3f2a91c
     """
-    _show_commits(options, options.client.children(_hub_revision(hash)))
+    options.show_rows(options.client.children(_hub_revision(hash)), "commits", _commit_line)
 
 
-@click.command()
-@hub_options
+@hub_command()
 def leaves(options: HubOptions) -> None:
     """Show the frontier: commits that nobody has built on, newest first.
 
@@ -118,26 +117,24 @@ def leaves(options: HubOptions) -> None:
     ah leaves
     ah leaves --json
     """
-    _show_commits(options, options.client.leaves())
+    options.show_rows(options.client.leaves(), "commits", _commit_line)
 
 
-@click.command()
+@hub_command()
 @click.argument("hash")
-@hub_options
 def lineage(options: HubOptions, hash: str) -> None:
     """Show a commit and its ancestors, the commit itself first.
 
     \b
     ah lineage 3f2a91c
     """
-    _show_commits(options, options.client.lineage(_hub_revision(hash)))
+    options.show_rows(options.client.lineage(_hub_revision(hash)), "commits", _commit_line)
 
 
-@click.command()
+@hub_command()
 @click.argument("old")
 @click.argument("new")
 @click.option("--path", default=None, help="The diff of one file only.")
-@hub_options
 def diff(options: HubOptions, old: str, new: str, path: str | None) -> None:
     """Show the diff of two commits. The hub cuts a long one: use --path then.
 
@@ -167,15 +164,7 @@ def _hub_revision(revision: str) -> str:
     return Local.discover(Path.cwd()).resolve(revision)
 
 
-def _show_commits(options: HubOptions, answer: Json) -> None:
-    rows = rows_of(answer, "commits")
-    lines = [f"{short(row.get('hash'))}  {_agent(row)}  {_subject(row)}" for row in rows]
-    options.show(rows, lines or ["(none)"])
-
-
-def _agent(row: Json) -> str:
-    return line(row.get("agent"), 63) or "(seed)"
-
-
-def _subject(row: Json) -> str:
-    return line(text_of(row.get("subject")))
+def _commit_line(row: Json, with_time: bool = False) -> str:
+    who = line(row.get("agent"), 63) or "(seed)"
+    words = [f"{who:<12}", moment(row.get("received"))] if with_time else [who]
+    return "  ".join([short(row.get("hash")), *words, text_line(row.get("subject"))])

@@ -1,25 +1,31 @@
-"""results and board: the published results, and the best of them."""
+"""The published results, the best of them, and their replication by other agents."""
 
 from __future__ import annotations
 
 import click
 
-from agenthub.cli.common import HubOptions, hub_options, line, number, rows_of, short, text_of
+from agenthub.cli.common import (
+    HubOptions,
+    hub_command,
+    limit_option,
+    line,
+    moment,
+    number,
+    rows_of,
+    short,
+    text_line,
+)
 from agenthub.client.hub_client import Json
 
-limit_option = click.option(
-    "--limit", default=20, show_default=True, type=click.IntRange(1), help="How many."
-)
 TIERS = 8  # boards that are shown
 tier_option = click.option("--tier", default=None, help="One kind of machine only, like h100.")
 
 
-@click.command()
+@hub_command()
 @click.option("--status", type=click.Choice(["keep", "discard", "crash"]), default=None)
 @tier_option
 @click.option("--agent", default=None, metavar="ID", help="Results of one agent only.")
 @limit_option
-@hub_options
 def results(
     options: HubOptions, status: str | None, tier: str | None, agent: str | None, limit: int
 ) -> None:
@@ -30,15 +36,13 @@ def results(
     ah results --status keep --tier h100
     """
     answer = options.client.results(status=status, tier=tier, agent=agent, limit=limit)
-    rows = rows_of(answer, "results")
-    options.show(rows, [result_line(row) for row in rows] or ["(none)"])
+    options.show_rows(answer, "results", _result_line)
 
 
-@click.command()
+@hub_command()
 @click.option("--claimed", is_flag=True, help="As claimed, replicated or not.")
 @tier_option
 @limit_option
-@hub_options
 def board(options: HubOptions, claimed: bool, tier: str | None, limit: int) -> None:
     """Show the best results of each kind of machine, as replicated by other agents.
 
@@ -52,7 +56,7 @@ def board(options: HubOptions, claimed: bool, tier: str | None, limit: int) -> N
         best = rows_of(found, "results")
         rows += best
         lines += [f"{line(name, 63)}:"] if best and not tier else []
-        lines += [f"{place:>3}. {result_line(row)}" for place, row in enumerate(best, 1)]
+        lines += [f"{place:>3}. {_result_line(row)}" for place, row in enumerate(best, 1)]
     nothing = "(none)" if claimed else "(none replicated yet; see --claimed)"
     options.show(rows, lines or [nothing])
 
@@ -63,12 +67,12 @@ def _tiers(options: HubOptions) -> list[str]:
     return [row["tier"] for row in rows if isinstance(row.get("tier"), str)]
 
 
-def result_line(row: Json) -> str:
+def _result_line(row: Json) -> str:
     """A result in one line: the claimed value, and the verdict and mean of others' runs."""
     commit = short(row.get("commit") or row.get("named"))
     words = [f"#{line(row.get('seq'), 20)}", f"{commit:<12}", f"{line(row.get('agent'), 63):<12}"]
     words += [f"{line(row.get('tier'), 63):<8}", f"{number(row.get('value')):<10}"]
-    words += [f"{line(row.get('status'), 20):<7}", _verdict(row), _description(row)]
+    words += [f"{line(row.get('status'), 20):<7}", _verdict(row), text_line(row.get("description"))]
     return "  ".join(word for word in words if word)
 
 
@@ -80,5 +84,66 @@ def _verdict(row: Json) -> str:
     return f"{verdict} {number(row.get('mean'))} in {runs} run{'' if runs == '1' else 's'}"
 
 
-def _description(row: Json) -> str:
-    return line(text_of(row.get("description")))
+# ---- replication -------------------------------------------------------------------------------
+
+
+@hub_command()
+@tier_option
+def queue(options: HubOptions, tier: str | None) -> None:
+    """Show the results that wait for another agent to run them; each agent's best comes first.
+
+    \b
+    ah queue
+    ah queue --tier h100
+    """
+    options.show_rows(options.client.queue(tier=tier), "results", _result_line)
+
+
+@hub_command()
+@click.option("--platform", required=True, help="Your machine, like H100 or M4-Max.")
+@click.option("--seconds", type=click.IntRange(1), help="How long; an hour by default.")
+def take(options: HubOptions, platform: str, seconds: int | None) -> None:
+    """Lease the next waiting result for your kind of machine: nobody else gets it meanwhile.
+
+    \b
+    ah take --platform H100
+    """
+    lease = options.client.take(platform, seconds)
+    if lease is None:
+        options.show(None, ["nothing waits for this kind of machine"])
+        return
+    id_, commit = line(lease.get("id"), 20), line(lease.get("commit"), 40)
+    lines = [
+        f"lease #{id_} on result #{line(lease.get('result'), 20)}",
+        f"  until:  {moment(lease.get('expires'))}",
+        f"  commit: {commit}",
+        f"  tree:   {line(lease.get('tree'), 40)}",
+        f"next: ah fetch {commit}, run exactly these files, then",
+        f"      ah finish {id_} VALUE... --platform {line(platform, 63)}",
+    ]
+    options.show(lease, lines)
+
+
+@hub_command(context_settings={"ignore_unknown_options": True})  # a value may be negative
+@click.argument("lease", type=int)
+@click.argument("values", type=float, nargs=-1)
+@click.option("--platform", default="", help="The machine it ran on, like H100.")
+@click.option("--give-back", is_flag=True, help="It was not run; another agent may.")
+def finish(
+    options: HubOptions, lease: int, values: tuple[float, ...], platform: str, give_back: bool
+) -> None:
+    """Report what a leased result gave here, one value for each run.
+
+    \b
+    ah finish 4 0.9931 0.9929 0.9934 --platform H100
+    ah finish 4 --give-back
+    """
+    if give_back == bool(values) or (values and not platform):
+        raise click.UsageError("Give values and --platform, or --give-back alone.")
+    if give_back:
+        options.show(options.client.give_back(lease), [f"gave back #{lease}"])
+        return
+    answer = options.client.finish(lease, values, platform)
+    result = answer.get("result")
+    summary = _result_line(result) if isinstance(result, dict) else ""
+    options.show(answer, [f"finished #{lease}", f"  {summary}"])

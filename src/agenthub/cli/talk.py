@@ -7,7 +7,17 @@ from collections.abc import Sequence
 
 import click
 
-from agenthub.cli.common import HubOptions, hub_options, indented, line, moment, rows_of, text_of
+from agenthub.cli.common import (
+    HubOptions,
+    hub_command,
+    indented,
+    limit_option,
+    line,
+    moment,
+    rows_of,
+    text_line,
+    text_of,
+)
 from agenthub.client.hub_client import Json
 
 WORDS = {"ignore_unknown_options": True}  # a message may contain words like --this
@@ -15,23 +25,19 @@ WHOLE = 32_768  # characters of a post
 MOST_STDIN = 64 * 1024
 
 
-@click.command()
-@hub_options
+@hub_command()
 def channels(options: HubOptions) -> None:
     """Show the message board's channels.
 
     \b
     ah channels
     """
-    rows = rows_of(options.client.channels(), "channels")
-    lines = [f"{_hashed(row.get('name')):<21} — {_description(row)}" for row in rows]
-    options.show(rows, lines or ["no channels"])
+    options.show_rows(options.client.channels(), "channels", _channel_line, "no channels")
 
 
-@click.command()
+@hub_command()
 @click.argument("name")
 @click.argument("description", nargs=-1)
-@hub_options
 def channel(options: HubOptions, name: str, description: tuple[str, ...]) -> None:
     """Make a channel.
 
@@ -42,10 +48,9 @@ def channel(options: HubOptions, name: str, description: tuple[str, ...]) -> Non
     options.show(made, [f"created {_hashed(name)}"])
 
 
-@click.command(context_settings=WORDS)
+@hub_command(context_settings=WORDS)
 @click.argument("channel")
 @click.argument("message", nargs=-1, required=True)
-@hub_options
 def post(options: HubOptions, channel: str, message: tuple[str, ...]) -> None:
     """Write in a channel; `-` reads the message from stdin.
 
@@ -58,11 +63,10 @@ def post(options: HubOptions, channel: str, message: tuple[str, ...]) -> None:
     options.show(made, [f"posted #{_id(made)} in {_hashed(channel)}"])
 
 
-@click.command()
+@hub_command()
 @click.argument("channel")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="How many.")
+@limit_option
 @click.option("--seen", is_flag=True, help="Mark these posts as read; see `ah unread`.")
-@hub_options
 def read(options: HubOptions, channel: str, limit: int, seen: bool) -> None:
     """Show a channel's newest posts, oldest first.
 
@@ -78,10 +82,9 @@ def read(options: HubOptions, channel: str, limit: int, seen: bool) -> None:
         client.mark_read(channel, _id(oldest[-1]))
 
 
-@click.command(context_settings=WORDS)
+@hub_command(context_settings=WORDS)
 @click.argument("post", type=int)
 @click.argument("message", nargs=-1, required=True)
-@hub_options
 def reply(options: HubOptions, post: int, message: tuple[str, ...]) -> None:
     """Answer a post; `-` reads the message from stdin.
 
@@ -94,8 +97,7 @@ def reply(options: HubOptions, post: int, message: tuple[str, ...]) -> None:
     options.show(made, [f"replied #{_id(made)} to #{post} in {_hashed(channel)}"])
 
 
-@click.command()
-@hub_options
+@hub_command()
 def unread(options: HubOptions) -> None:
     """Show how many posts of others you have not read, by channel.
 
@@ -103,23 +105,22 @@ def unread(options: HubOptions) -> None:
     ah unread
     ah read results --seen
     """
-    rows = rows_of(options.client.unread(), "unread")
-    options.show(rows, [_unread_line(row) for row in rows] or ["nothing new"])
+    options.show_rows(options.client.unread(), "unread", _unread_line, "nothing new")
 
 
-@click.command()
+@hub_command()
 @click.argument("words", nargs=-1, required=True)
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="How many.")
-@hub_options
+@limit_option
 def search(options: HubOptions, words: tuple[str, ...], limit: int) -> None:
     """Show the posts that contain all of the words, newest first.
 
     \b
     ah search wider MLP
     """
-    rows = rows_of(options.client.search(" ".join(words), limit), "posts")
-    lines = [f"{_hashed(row.get('channel'))} {_post_line(row)}" for row in rows]
-    options.show(rows, lines or ["(none)"])
+    answer = options.client.search(" ".join(words), limit)
+    options.show_rows(
+        answer, "posts", lambda row: f"{_hashed(row.get('channel'))} {_post_line(row)}"
+    )
 
 
 # ---- inside ------------------------------------------------------------------------------------
@@ -149,8 +150,8 @@ def _unread_line(row: Json) -> str:
     return f"{_hashed(row.get('channel')):<21} {posts} new{named}"
 
 
-def _description(row: Json) -> str:
-    return line(text_of(row.get("description")))
+def _channel_line(row: Json) -> str:
+    return f"{_hashed(row.get('name')):<21} — {text_line(row.get('description'))}"
 
 
 def _hashed(name: object) -> str:

@@ -6,7 +6,7 @@ import time
 
 import click
 
-from agenthub.cli.common import HubOptions, hub_options, line, moment, rows_of
+from agenthub.cli.common import HubOptions, hub_command, line, moment, rows_of
 from agenthub.client.hub_client import LONGEST_WAIT, Json
 from agenthub.client.transport import Unreachable
 
@@ -14,7 +14,7 @@ PAGE = 200  # events of one answer
 PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds while the hub is away
 
 
-@click.command()
+@hub_command()
 @click.option(
     "--since", type=click.IntRange(0), help="Begin after this event; by default with the next one."
 )
@@ -29,7 +29,6 @@ PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds while the hub is away
 @click.option(
     "--seconds", type=click.FloatRange(0), help="End after this time; 0: show stored events only."
 )
-@hub_options
 def watch(
     options: HubOptions,
     since: int | None,
@@ -58,7 +57,8 @@ def watch(
             pause = _wait(pause, error, ends)
             continue
         pause = 0.0
-        cursor, events = _cursor(page), rows_of(page, "events")
+        found, events = page.get("cursor"), rows_of(page, "events")
+        cursor = found if isinstance(found, int) else 0
         for event in events[: None if count is None else count - shown]:
             options.show(event, [_event_line(event)])
             shown += 1
@@ -76,11 +76,6 @@ def _wait(pause: float, error: Unreachable, ends: float | None) -> float:
         raise error
     time.sleep(pause)
     return pause
-
-
-def _cursor(page: Json) -> int:
-    found = page.get("cursor")
-    return found if isinstance(found, int) else 0
 
 
 def _event_line(event: Json) -> str:

@@ -74,9 +74,8 @@ def read_config(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
-        raise HubError(
-            500, f"{path} cannot be read as JSON: {error}. Join again to write it."
-        ) from (error)
+        message = f"{path} cannot be read as JSON: {error}. Join again to write it."
+        raise HubError(500, message) from error
     return found if isinstance(found, dict) else {}
 
 
@@ -87,10 +86,10 @@ def write_config(path: Path, member: Membership) -> None:
         old = read_config(path)
     except HubError:
         old = {}
-    hubs = _hubs(old) | {member.url: {"api_key": member.key, "agent_id": member.agent}}
-    first = {"server_url": member.url, "api_key": member.key, "agent_id": member.agent}
+    entry = {"api_key": member.key, "agent_id": member.agent}
+    content = {"server_url": member.url, **entry, "hubs": _hubs(old) | {member.url: entry}}
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_private(path, json.dumps({**first, "hubs": hubs}, indent=2) + "\n")
+    write_private(path, json.dumps(content, indent=2) + "\n")
 
 
 def write_private(path: Path, text: str) -> None:
@@ -143,16 +142,11 @@ def _written(kept: Mapping[str, Any], url: str) -> Membership:
 def _hubs(kept: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """All hubs of a file by address, also the one that the original client wrote."""
     known = kept.get("hubs")
-    found = {
-        url: dict(entry)
-        for url, entry in (known.items() if isinstance(known, dict) else ())
-        if isinstance(entry, dict)
-    }
+    pairs = known.items() if isinstance(known, dict) else ()
+    found = {url: dict(entry) for url, entry in pairs if isinstance(entry, dict)}
     first = kept.get("server_url")
     if isinstance(first, str) and first:
         with contextlib.suppress(HubError):
-            found[parse_address(first).url] = {
-                "api_key": kept.get("api_key", ""),
-                "agent_id": kept.get("agent_id", ""),
-            }
+            own = {name: kept.get(name, "") for name in ("api_key", "agent_id")}
+            found[parse_address(first).url] = own
     return found

@@ -28,7 +28,7 @@ from agenthub.client.transport import (
 )
 from agenthub.errors import Conflict
 
-__all__ = ["HubClient", "Json", "Timeouts", "Unreachable", "as_list"]
+__all__ = ["AdminClient", "HubClient", "Json", "Timeouts", "Unreachable", "as_list"]
 
 MOST_BUNDLE = 2048 * MIB  # bytes that are downloaded
 LONGEST_WAIT = 30  # seconds of one long poll
@@ -53,7 +53,8 @@ class HubClient:
 
     def register(self, agent: str, invite: str = "") -> Json:
         """Become an agent: `{"id", "api_key"}`. The hub shows the key this once."""
-        return self._make_agent(joined("api", "register"), agent, invite)
+        body = {"id": agent, "invite": invite or None}
+        return self._send("POST", joined("api", "register"), body, repeatable=False)
 
     def me(self) -> Json:
         """The agent of this key, and the key's scopes."""
@@ -67,10 +68,8 @@ class HubClient:
         self, scopes: Sequence[str] | None = None, expires: int | None = None, label: str = ""
     ) -> Json:
         """Make another key with some of this key's scopes, until `expires` (unix seconds)."""
-        wanted = list(scopes) if scopes else None
-        return self._post(
-            "keys", hub=True, scopes=wanted, expires=expires, label=label, repeatable=False
-        )
+        wanted: Json = {"scopes": list(scopes or ()) or None, "expires": expires, "label": label}
+        return self._post("keys", hub=True, repeatable=False, **wanted)
 
     def rotate_key(self, key: int, grace: int = 0) -> Json:
         """Make a new key in place of an old one, which ends after `grace` seconds."""
@@ -78,7 +77,7 @@ class HubClient:
 
     def revoke_key(self, key: int) -> Json:
         """End a key now."""
-        return self._delete("keys", key, hub=True)
+        return self.transport.json(Request("DELETE", self._path("keys", key, hub=True)))
 
     def projects(self) -> Json:
         """`{"projects": [...]}` of this hub."""
@@ -125,8 +124,7 @@ class HubClient:
         The same bundle again changes nothing, so it is sent again when the hub was busy.
         """
         path = self._path("git", "push", role=role)
-        request = Request("POST", path, bundle, BUNDLE_TYPE, seconds=WORKING)
-        return self.transport.json(request)
+        return self.transport.json(Request("POST", path, bundle, BUNDLE_TYPE, seconds=WORKING))
 
     def fetch(
         self, want: str, target: Path, haves: Collection[str] = (), most: int = MOST_BUNDLE
@@ -138,11 +136,12 @@ class HubClient:
 
     def diff(self, old: str, new: str, path: str | None = None) -> bytes:
         """The diff of two commits; the hub cuts a long one."""
-        return self._content("git", "diff", old, new, path=path)
+        where = self._path("git", "diff", old, new, path=path)
+        return self.transport.content(Request("GET", where))
 
     def show(self, hash: str, path: str) -> bytes:
         """One file of a commit."""
-        return self._content("git", "show", hash, path=path)
+        return self.transport.content(Request("GET", self._path("git", "show", hash, path=path)))
 
     def tree(self, hash: str, path: str | None = None) -> Json:
         """`{"entries": [{"name", "mode", "hash"}]}` of one folder of a commit."""
@@ -183,18 +182,10 @@ class HubClient:
     ) -> Json:
         """Publish the result of a pushed commit (keep, discard, crash): `{"result": ...}`."""
         return self._post(
-            "results",
-            repeatable=False,
-            commit=commit,
-            platform=platform,
-            status=status,
-            value=value,
-            memory_gb=memory_gb,
-            seconds=seconds,
-            seed=seed,
-            description=description,
-            metric=metric,
-        )
+            "results", repeatable=False,
+            commit=commit, platform=platform, status=status, value=value, memory_gb=memory_gb,
+            seconds=seconds, seed=seed, description=description, metric=metric,
+        )  # fmt: skip
 
     def verify(self, seq: int, values: Sequence[float], platform: str, tree: str) -> Json:
         """Report what another agent's result gave here, from a run of its exact tree."""
@@ -241,7 +232,7 @@ class HubClient:
 
     def give_back(self, lease: int) -> Json:
         """Give a lease back, so that another agent can replicate the result."""
-        return self._delete("replication", lease)
+        return self.transport.json(Request("DELETE", self._path("replication", lease)))
 
     # ---- claims --------------------------------------------------------------------------------
 
@@ -373,21 +364,66 @@ class HubClient:
     def _post(
         self, *segments: object, hub: bool = False, repeatable: bool = True, **body: object
     ) -> Json:
-        path = self._path(*segments, hub=hub)
-        request = Request("POST", path, as_body(body), JSON_TYPE, repeatable)
-        return self.transport.json(request)
+        return self._send("POST", self._path(*segments, hub=hub), body, repeatable)
 
-    def _make_agent(self, path: str, agent: str, invite: str = "") -> Json:
-        body = as_body({"id": agent, "invite": invite or None})
-        return self.transport.json(Request("POST", path, body, JSON_TYPE, repeatable=False))
+    def _send(self, method: str, path: str, body: Json, repeatable: bool = True) -> Json:
+        return self.transport.json(Request(method, path, as_body(body), JSON_TYPE, repeatable))
 
-    def _put(self, *segments: object, **body: object) -> Json:
-        path = self._path(*segments, hub=True)
-        return self.transport.json(Request("PUT", path, as_body(body), JSON_TYPE))
 
-    def _delete(self, *segments: object, hub: bool = False) -> Json:
-        path = self._path(*segments, hub=hub)
-        return self.transport.json(Request("DELETE", path))
+class AdminClient(HubClient):
+    """Also the requests of a hub's admin: needs the admin's key, or one with the scope admin."""
 
-    def _content(self, *segments: object, **query: Any) -> bytes:
-        return self.transport.content(Request("GET", self._path(*segments, **query)))
+    def add_agent(self, agent: str) -> Json:
+        """Make an agent, in any registration mode: `{"id", "api_key"}`."""
+        path = joined("api", "admin", "agents")
+        return self._send("POST", path, {"id": agent}, repeatable=False)
+
+    def agents(self, after: int | None = None, limit: int | None = None) -> Json:
+        """`{"agents": [...]}` in the order of their registration."""
+        return self._get("admin", "agents", hub=True, after=after, limit=limit)
+
+    def disable(self, agent: str, disabled: bool = True) -> Json:
+        """Disable or enable an agent; what it wrote stays."""
+        verb = "disable" if disabled else "enable"
+        return self._post("admin", "agents", agent, verb, hub=True)
+
+    def set_runner(self, agent: str, runner: bool = True) -> Json:
+        """Trust an agent's replications by themselves, or no longer."""
+        return self._post("admin", "agents", agent, "runner", hub=True, runner=runner)
+
+    def invite(self, expires: int | None = None, note: str = "") -> Json:
+        """An invite for one registration, until `expires` (unix seconds); shown this once."""
+        wanted: Json = {"expires": expires, "note": note}
+        return self._post("admin", "invites", hub=True, repeatable=False, **wanted)
+
+    def set_registration(self, mode: str) -> Json:
+        """Set the registration mode: `open`, `invite` or `closed`."""
+        return self._send("PUT", self._path("admin", "registration", hub=True), {"mode": mode})
+
+    def hide_post(self, post: int, hidden: bool = True) -> Json:
+        """Hide a post's text, or show it again."""
+        return self._post("admin", "posts", post, "hide" if hidden else "show", hub=True)
+
+    def create_project(self, slug: str, **rules: Any) -> Json:
+        """A new project: title, metric, direction, noise, forest, protected, on_protected, root."""
+        return self._post("projects", hub=True, repeatable=False, slug=slug, **rules)
+
+    def change_project(self, **rules: Any) -> Json:
+        """Change rules of this project; those left out stay."""
+        return self._send("PATCH", self._path(), rules)
+
+    def registration(self) -> Json:
+        """`{"mode": ...}`: the registration mode."""
+        return self._get("admin", "registration", hub=True)
+
+    def suspects(self) -> Json:
+        """Posts with the same words by several agents."""
+        return self._get("admin", "suspects", hub=True)
+
+    def audit(self, before: int | None = None) -> Json:
+        """`{"entries": [...]}` of the audit log, newest first."""
+        return self._get("admin", "audit", hub=True, before=before)
+
+    def verify_audit(self) -> Json:
+        """Whether the audit log's hash chain is intact."""
+        return self._get("admin", "audit", "verify", hub=True)

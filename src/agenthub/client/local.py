@@ -7,19 +7,22 @@ configuration. git checks what comes from a hub before it stores it.
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import IO
 
-from agenthub.errors import BadInput, GitError
+from agenthub.client.hub_client import HubClient, Json, as_list
+from agenthub.errors import BadInput, GitError, TooLarge
 from agenthub.git.bundle import read_header, read_object_count, write_header
 from agenthub.git.subprocesses import clean_git
 from agenthub.validation import check_hash, clean_line, is_hash, shown
 
 FIRST, MOST = 64, 1_000  # commits of the first request whether a hub has them, and of any
 HAVES = 256  # commits that a hub may leave out of a bundle
+SLICE = 1_000  # commits of one push
 MOST_INPUT = 4 << 30  # bytes of a pack that is taken in
 
 
@@ -58,9 +61,8 @@ class Local:
 
     def tree(self, commit: str) -> str:
         """The tree of a commit: commits with equal trees have equal files."""
-        return (
-            self._run(["rev-parse", "--verify", f"{check_hash(commit)}^{{tree}}"]).decode().strip()
-        )
+        named = f"{check_hash(commit)}^{{tree}}"
+        return self._run(["rev-parse", "--verify", named]).decode().strip()
 
     def patch_id(self, commit: str) -> str:
         """The id of a commit's change to its first parent, as hubs compute it; empty if none."""
@@ -83,7 +85,7 @@ class Local:
         known: set[str] = set()
         checked: set[str] = set()
         size = FIRST
-        while rest := self._unknown(tip, known, checked):
+        while rest := [c for c in reversed(self.lacking(tip, known)) if c not in checked]:
             batch = [*rest[:size], *(roots if not checked else ())]
             checked.update(batch)
             known.update(haves(batch))
@@ -115,7 +117,8 @@ class Local:
 
         Empty in a shallow or partial clone, which may lack objects of a commit that it has.
         """
-        if not self._is_whole():
+        shallow = self._try(["rev-parse", "--is-shallow-repository"]).strip() == b"true"
+        if shallow or self._try(["config", "--get-regexp", r"^remote\..*\.promisor$"]):
             return []
         newest = ["rev-list", "--date-order", f"--max-count={HAVES}", "--all", "--ignore-missing"]
         head = self._try(["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).decode().split()
@@ -123,10 +126,8 @@ class Local:
 
     def holds(self, commit: str) -> bool:
         """Whether a commit is here with all its objects and history."""
-        if not self._missing([commit]):
-            whole = ["rev-list", "--objects", "--quiet", check_hash(commit), "--not", "--all"]
-            return self._spawned(whole).returncode == 0
-        return False
+        whole = ["rev-list", "--objects", "--quiet", check_hash(commit), "--not", "--all"]
+        return not self._missing([commit]) and self._spawned(whole).returncode == 0
 
     def take(self, bundle: Path, want: str) -> None:
         """Store a bundle's objects, checked by git; BadInput if the wanted commit is not in it."""
@@ -141,13 +142,8 @@ class Local:
                 )
             if read_object_count(file):
                 raw.seek(header.size)
-                self._run(
-                    [
-                        "index-pack", "--stdin", "--fix-thin", "--strict", "--fsck-objects",
-                        f"--max-input-size={MOST_INPUT}",
-                    ],
-                    stdin=raw,
-                )  # fmt: skip
+                checked = ["--stdin", "--fix-thin", "--strict", "--fsck-objects"]
+                self._run(["index-pack", *checked, f"--max-input-size={MOST_INPUT}"], stdin=raw)
         if self._missing([want]):
             raise BadInput(f"The hub's bundle names {want} and does not contain it.")
 
@@ -164,15 +160,6 @@ class Local:
         return whole
 
     # ---- inside --------------------------------------------------------------------------------
-
-    def _is_whole(self) -> bool:
-        shallow = self._try(["rev-parse", "--is-shallow-repository"]).strip() == b"true"
-        promised = self._try(["config", "--get-regexp", r"^remote\..*\.promisor$"])
-        return not shallow and not promised
-
-    def _unknown(self, tip: str, known: Collection[str], checked: Collection[str]) -> list[str]:
-        lacking = self.lacking(tip, known)
-        return [commit for commit in reversed(lacking) if commit not in checked]
 
     def _missing(self, commits: Iterable[str]) -> list[str]:
         hashes = [check_hash(commit) for commit in commits]
@@ -198,6 +185,42 @@ class Local:
         self, args: Sequence[str], stdin: bytes | IO[bytes] = b"", stdout: IO[bytes] | None = None
     ) -> CompletedProcess[bytes]:
         return _spawn(args, self.git_dir, self.git_dir, stdin, stdout)
+
+
+def send(
+    local: Local,
+    client: HubClient,
+    tip: str,
+    role: str = "frontier",
+    on_slice: Callable[[int], None] = lambda _: None,
+) -> Json:
+    """Push a commit and all below it that the hub lacks: `{"heads", "new"}`.
+
+    A long history is sent in slices; one that is too large is halved. `on_slice` gets the number
+    of commits that are left. The hub keeps the slices of a push that failed, so that the next one
+    goes on from there.
+    """
+    known = local.known(tip, client.haves)
+    size, new = SLICE, []
+    while True:
+        rest = local.lacking(tip, known)
+        upto = tip if len(rest) <= size else rest[size - 1]
+        if len(rest) > size:
+            on_slice(len(rest))
+        try:
+            with tempfile.TemporaryDirectory(prefix="autoresearch-push-") as scratch:
+                bundle = Path(scratch) / "bundle"
+                local.write_bundle(upto, known, bundle)
+                answer = client.push(bundle, role)
+        except TooLarge:
+            size = min(size, len(rest)) // 2
+            if not size:
+                raise  # one commit alone is too large
+            continue
+        new += as_list(answer.get("new"))
+        if upto == tip:
+            return {**answer, "new": new}
+        known = {*known, upto}
 
 
 def _spawn(

@@ -87,7 +87,11 @@ class Transport:
         self.address: Address = parse_address(url)
         self.timeouts = timeouts or Timeouts()
         self._sleep = sleep
-        self._headers = _HEADERS | ({"Authorization": f"Bearer {_checked_key(key)}"} if key else {})
+        if key and not _KEY.fullmatch(key):
+            raise BadInput(
+                "The key has spaces or characters that no key has. Check where it is from."
+            )
+        self._headers = _HEADERS | ({"Authorization": f"Bearer {key}"} if key else {})
 
     def json(self, request: Request) -> Json:
         """The JSON object of an answer.
@@ -99,13 +103,18 @@ class Transport:
 
     def content(self, request: Request, most: int = MOST_JSON) -> bytes:
         """The bytes of an answer; TooLarge if there are more than `most`."""
-        return self._call(request, self.timeouts.whole, lambda chunks: _read_all(chunks, most))
+        return self._call(
+            request, self.timeouts.whole, lambda chunks: b"".join(_capped(chunks, most))
+        )
 
     def download(self, request: Request, target: Path, most: int) -> int:
         """Write an answer to a new file; its size in bytes. TooLarge if it has over `most`."""
-        return self._call(
-            request, self.timeouts.transfer, lambda chunks: _save(chunks, target, most)
-        )
+
+        def save(chunks: Iterator[bytes]) -> int:
+            with target.open("wb") as file:
+                return sum(file.write(chunk) for chunk in _capped(chunks, most))
+
+        return self._call(request, self.timeouts.transfer, save)
 
     # ---- inside --------------------------------------------------------------------------------
 
@@ -147,7 +156,9 @@ class Transport:
                 message = httpx2.Request(
                     request.method, url, headers=headers, content=content, extensions=extensions
                 )
-                response = stack.enter_context(self._connection()).handle_request(message)
+                proxy = proxy_for(self.address) or None
+                connection = httpx2.HTTPTransport(self._trusted, trust_env=False, proxy=proxy)
+                response = stack.enter_context(connection).handle_request(message)
                 stack.callback(response.close)
                 yield response, self._chunks(response, deadline)
             except httpx2.InvalidURL as error:
@@ -159,12 +170,6 @@ class Transport:
         yield from response.iter_raw()
         if deadline.passed:  # without a length, an answer that was cut off looks complete
             raise self._unreachable(_LATE)
-
-    def _connection(self) -> httpx2.HTTPTransport:
-        import httpx2
-
-        proxy = proxy_for(self.address)
-        return httpx2.HTTPTransport(self._trusted, trust_env=False, proxy=proxy or None)
 
     @functools.cached_property
     def _trusted(self) -> ssl.SSLContext:
@@ -210,7 +215,9 @@ class Transport:
         import ssl
 
         cause: BaseException = error
-        while below := cause.__cause__ or next(filter(_is_error, cause.args), None):
+        while below := cause.__cause__ or next(
+            (arg for arg in cause.args if isinstance(arg, BaseException)), None
+        ):
             cause = below  # HTTPX wraps the system's error several times
         if isinstance(cause, ssl.SSLCertVerificationError):
             return HubError(
@@ -309,12 +316,6 @@ def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _checked_key(key: str) -> str:
-    if not _KEY.fullmatch(key):
-        raise BadInput("The key has spaces or characters that no key has. Check where it is from.")
-    return key
-
-
 # ---- answers -----------------------------------------------------------------------------------
 
 
@@ -327,7 +328,7 @@ def _pause(error: HubError, number: int) -> float:
 
 
 def _parse(chunks: Iterator[bytes]) -> Json:
-    body = _read_all(chunks, MOST_JSON)
+    body = b"".join(_capped(chunks, MOST_JSON))
     try:
         return as_object(json.loads(body, parse_constant=_reject_constant) if body else {})
     except (ValueError, RecursionError) as error:
@@ -340,24 +341,13 @@ def _reject_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
 
 
-def _read_all(chunks: Iterator[bytes], most: int) -> bytes:
-    body = bytearray()
-    for chunk in chunks:
-        body += chunk
-        if len(body) > most:
-            raise TooLarge(f"The hub's answer has over {most:,} bytes; the rest is not read.")
-    return bytes(body)
-
-
-def _save(chunks: Iterator[bytes], target: Path, most: int) -> int:
+def _capped(chunks: Iterator[bytes], most: int) -> Iterator[bytes]:
     size = 0
-    with target.open("wb") as file:
-        for chunk in chunks:
-            size += len(chunk)
-            if size > most:
-                raise TooLarge(f"The hub's answer has over {most:,} bytes; the rest is not read.")
-            file.write(chunk)
-    return size
+    for chunk in chunks:
+        size += len(chunk)
+        if size > most:
+            raise TooLarge(f"The hub's answer has over {most:,} bytes; the rest is not read.")
+        yield chunk
 
 
 def _retry_after(value: object, header: str) -> int | None:
@@ -365,10 +355,6 @@ def _retry_after(value: object, header: str) -> int | None:
     if isinstance(value, int) and 0 < value < 10**6:
         return value
     return int(header) if re.fullmatch(r"[0-9]{1,6}", header) else None
-
-
-def _is_error(value: object) -> bool:
-    return isinstance(value, BaseException)
 
 
 def _text(body: bytes) -> str:
