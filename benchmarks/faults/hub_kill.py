@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from agenthub.git.layout import repack_lock
+from agenthub.git.repository import repack_lock
 from agenthub.records.audit import Audit
 from agenthub.records.checking import check
 from agenthub.records.commits import Commits as Graph

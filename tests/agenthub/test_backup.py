@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from agenthub.errors import BadInput, Conflict, Forbidden, HubError, Missing, Unavailable
-from agenthub.git.layout import repack_lock
 from agenthub.git.packets import FLUSH, NOTHING, packet
+from agenthub.git.repository import repack_lock
 from agenthub.ops.backup import backup, backup_into, check, export, import_, restore
 from agenthub.records.agents import Caller
 from agenthub.records.commits import Commits

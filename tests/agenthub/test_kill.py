@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from agenthub.git.layout import repack_lock
-from agenthub.git.repository import GitSettings, Repository
+from agenthub.git.repository import GitSettings, Repository, repack_lock
 from conftest import Repo
 from hub_git import World, bundle_of
 

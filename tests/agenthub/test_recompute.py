@@ -9,9 +9,15 @@ import pytest
 
 from agenthub.records.hub import Hub as Whole
 from agenthub.records.projects import Rules
-from agenthub.records.recompute import BATCH, recompute_tiers, recompute_verdicts
 from agenthub.records.replication import Replication
-from agenthub.records.results import Draft, Result, Results
+from agenthub.records.results import (
+    BATCH,
+    Draft,
+    Result,
+    Results,
+    recompute_tiers,
+    recompute_verdicts,
+)
 from conftest import Repo
 from hub_records import Hub, digest, new
 from hub_world import hub_in, join, lively

@@ -13,9 +13,8 @@ import pytest
 
 from agenthub.errors import Missing, TooLarge, Unavailable
 from agenthub.git.ingest import check
-from agenthub.git.layout import repack_lock
 from agenthub.git.objects import Quarantine
-from agenthub.git.repository import GitSettings, Repository, unpack_error
+from agenthub.git.repository import GitSettings, Repository, repack_lock, unpack_error
 from agenthub.git.subprocesses import Ended, Leash, run
 from conftest import MakeRepo, Repo
 from hub_git import Evil, World, bundle_of

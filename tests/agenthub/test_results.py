@@ -17,10 +17,9 @@ from hypothesis import strategies as st
 from agenthub.errors import BadInput, Conflict, Forbidden, Missing
 from agenthub.records.board import Board
 from agenthub.records.events import Events
-from agenthub.records.leaderboard import Leaderboard
 from agenthub.records.projects import Rules
 from agenthub.records.result_line import ResultLine, parse, written
-from agenthub.records.results import Draft, Result, Results
+from agenthub.records.results import Draft, Leaderboard, Result, Results
 from agenthub.records.verdicts import Runs, pooled, runs_of, verdict_on
 from agenthub.tiers import tier_of
 from hub_records import Hub, digest, new

@@ -85,7 +85,7 @@ class Local:
         known: set[str] = set()
         checked: set[str] = set()
         size = FIRST
-        while rest := [c for c in reversed(self.lacking(tip, known)) if c not in checked]:
+        while rest := [each for each in reversed(self.lacking(tip, known)) if each not in checked]:
             batch = [*rest[:size], *(roots if not checked else ())]
             checked.update(batch)
             known.update(haves(batch))

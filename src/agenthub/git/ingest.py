@@ -11,7 +11,7 @@ from typing import BinaryIO, Protocol
 from agenthub.errors import BadInput, TooLarge, Unavailable
 from agenthub.git.bundle import read_header, read_object_count
 from agenthub.git.objects import Quarantine
-from agenthub.git.policy import Examined, NewCommit, Protected, PushLimits, examine
+from agenthub.git.policy import NewCommit, Protected, PushLimits, examine
 from agenthub.git.repository import Repository
 
 __all__ = ["Announced", "Index", "NewCommit", "Pushed", "check", "receive"]
@@ -74,10 +74,18 @@ def receive(
         path = body if isinstance(body, Path) else _spool(body, folder / "body", limits)
         _check_size(path.stat().st_size, limits)
         with path.open("rb") as stream:
-            push = announced or _read_announcement(stream)
+            push = announced
+            if push is None:
+                header = read_header(stream)
+                push = Announced(header.heads, header.size, header.prerequisites)
             if index.known(push.heads) >= set(push.heads):
                 return Pushed(push.heads, ())
-            _check_prerequisites(push, index)
+            if unknown := set(push.prerequisites) - index.known(push.prerequisites):
+                raise BadInput(
+                    f"The bundle builds on {min(unknown)}, which is not on this hub. Push that "
+                    "first, or make the bundle with more history.",
+                    hash=min(unknown),
+                )
             stream.seek(push.pack_at)
             _check_count(read_object_count(stream), limits)
         with path.open("rb", buffering=0) as pack:
@@ -93,11 +101,6 @@ def receive(
             index.record(new, admit)
     repository.tidy()
     return Pushed(push.heads, new)
-
-
-def _read_announcement(stream: BinaryIO) -> Announced:
-    header = read_header(stream)
-    return Announced(header.heads, header.size, header.prerequisites)
 
 
 def check(
@@ -116,15 +119,11 @@ def check(
         examined = examine(
             reader, held.names(), heads, index.known, repository.info, limits, protected
         )
-    if not examined.new or not _few(examined):
+    if not 0 < len(examined.new) <= PATCHED_COMMITS or examined.text_bytes > PATCHED_BYTES:
         return examined.new
     pairs = [(row.sha, row.parents[0] if row.parents else "") for row in examined.new]
     ids = repository.patch_ids(held, pairs)
     return tuple(dataclasses.replace(row, patch_id=ids.get(row.sha, "")) for row in examined.new)
-
-
-def _few(examined: Examined) -> bool:
-    return len(examined.new) <= PATCHED_COMMITS and examined.text_bytes <= PATCHED_BYTES
 
 
 def _spool(body: BinaryIO, path: Path, limits: PushLimits) -> Path:
@@ -146,16 +145,6 @@ def _check_size(size: int, limits: PushLimits) -> None:
         raise TooLarge(
             f"The push has over {limits.bundle_bytes:,} bytes, and no more are allowed. Push only "
             f"what the hub lacks ({_LESS}), or fewer commits."
-        )
-
-
-def _check_prerequisites(push: Announced, index: Index) -> None:
-    unknown = set(push.prerequisites) - index.known(push.prerequisites)
-    if unknown:
-        raise BadInput(
-            f"The bundle builds on {min(unknown)}, which is not on this hub. Push that first, or "
-            "make the bundle with more history.",
-            hash=min(unknown),
         )
 
 

@@ -7,6 +7,7 @@ Nothing is ever pruned: the hub's index keeps a commit, not a ref.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import logging
 import os
@@ -14,18 +15,18 @@ import re
 import secrets
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, BinaryIO
 
 from agenthub.errors import BadInput, HubError, Missing, TooLarge, Unavailable
-from agenthub.files import remove_tree, sync_folder
+from agenthub.files import remove_tree, sync_folder, write_whole
 from agenthub.git.bundle import write_header
-from agenthub.git.layout import lay_out, repack_lock, sweep
 from agenthub.git.objects import (
     MAX_COMMIT,
     MAX_TREE,
     TREE,
+    Commit,
     Entry,
     Info,
     Quarantine,
@@ -54,7 +55,35 @@ CUT = "… cut: {seen:,} bytes are shown, the rest is not. Ask for one file of i
 
 _OUR_PATH = re.compile(r"(?<![\w./:~-])/[^\s'\":]+")  # a folder of the hub, which is secret
 _PLAIN_DIFF = ("--no-ext-diff", "--no-textconv", "--no-renames", "--no-color", "--full-index")
+_CONFIG = """[core]
+\trepositoryformatversion = 0
+\tbare = true
+\thooksPath = /dev/null
+\tfsync = all
+\tbigFileThreshold = 1m
+\tpackedGitWindowSize = 16m
+\tpackedGitLimit = 128m
+\tdeltaBaseCacheLimit = 32m
+\tlogAllRefUpdates = false
+[gc]
+\tauto = 0
+\tpruneExpire = never
+[maintenance]
+\tauto = false
+[pack]
+\tthreads = 1
+\twindowMemory = 64m
+\twriteReverseIndex = false
+[index]
+\tthreads = 1
+[transfer]
+\tfsckObjects = true
+\tunpackLimit = 1
+[repack]
+\twriteBitmaps = false
+"""
 
+_LOCK = "keeping.lock"
 
 UNPACKING = Leash()
 READING = Leash()
@@ -72,6 +101,40 @@ class GitSettings:
     reading: Leash = READING
     sending: Leash = SENDING
     repacking: Leash = REPACKING
+
+
+def lay_out(folder: Path, incoming: Path) -> None:
+    """Create a bare repository unless there is one, and reset its configuration."""
+    for made in (folder, folder / "objects", folder / "refs", incoming):
+        made.mkdir(parents=True, exist_ok=True, mode=0o700)
+        made.chmod(0o700)
+    for made in (folder / "objects" / "pack", folder / "objects" / "info"):
+        made.mkdir(exist_ok=True, mode=0o700)
+    write_whole(folder / "config", _CONFIG)
+    if not (folder / "HEAD").exists():
+        write_whole(folder / "HEAD", "ref: refs/heads/none\n")
+    (folder / _LOCK).touch(0o600)
+    for name in ("alternates", "http-alternates"):  # no objects from elsewhere
+        (folder / "objects" / "info" / name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def repack_lock(folder: Path) -> Iterator[int | None]:
+    """Hold the lock for rewriting packs, as a file handle; None while another process holds it.
+
+    A child that inherits the handle holds the lock as well, and may outlive us.
+    """
+    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        yield None
+        return
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 @dataclass
@@ -106,7 +169,17 @@ class Repository:
 
     def sweep(self) -> None:
         """Remove a killed process's leftovers; only while no other process works here."""
-        sweep(self.folder, self.incoming)
+        for left in self.incoming.iterdir():
+            remove_tree(left)
+        packs = self.folder / "objects" / "pack"
+        with repack_lock(self.folder) as lock:
+            for path in packs.iterdir() if lock is not None else ():
+                unfinished = path.name.startswith((".tmp-", "tmp_"))
+                other = {".pack": ".idx", ".rev": ".idx", ".idx": ".pack"}.get(path.suffix)
+                if unfinished or (other and not path.with_suffix(other).exists()):
+                    path.unlink(missing_ok=True)
+            if lock is not None:
+                (packs / "multi-pack-index.lock").unlink(missing_ok=True)
 
     # ---- coming in -----------------------------------------------------------------------------
 
@@ -155,12 +228,9 @@ class Repository:
 
         Empty when they take too long: a push does not depend on them.
         """
-        script = (
-            f"{GIT} diff-tree --stdin -p -r --root {' '.join(_PLAIN_DIFF)} "
-            f"| {GIT} patch-id --stable"
-        )
-        names = "".join(f"{commit} {parent}".rstrip() + "\n" for commit, parent in pairs)
-        with file_of(names) as stdin:
+        differ = f"{GIT} diff-tree --stdin -p -r --root {' '.join(_PLAIN_DIFF)}"
+        script = f"{differ} | {GIT} patch-id --stable"
+        with file_of(f"{commit} {parent}".rstrip() for commit, parent in pairs) as stdin:
             ended = run(["/bin/sh", "-c", script], self._env(held), self.settings.reading, stdin)
         if ended.code != 0 or ended.stopped:
             return {}
@@ -175,14 +245,11 @@ class Repository:
 
     def commit_tree(self, commit: str) -> str:
         """The tree of a commit; Missing when there is no such commit."""
-        self._check_commit(commit)
-        return parse_commit(self._reader.read(commit, "commit", MAX_COMMIT)).tree
+        return self._commit(commit).tree
 
     def message(self, commit: str) -> str:
         """A commit's message as its author wrote it; Missing when there is no such commit."""
-        self._check_commit(commit)
-        raw = parse_commit(self._reader.read(commit, "commit", MAX_COMMIT)).message
-        return raw.decode("utf-8", "replace")
+        return self._commit(commit).message.decode("utf-8", "replace")
 
     def show(self, commit: str, path: str, limit: int) -> bytes:
         """One file of a commit; Missing, or TooLarge over `limit` bytes."""
@@ -201,14 +268,9 @@ class Repository:
         return list(parse_tree(self._reader.read(entry.sha, "tree", MAX_TREE)))
 
     def diff(
-        self,
-        old: str,
-        new: str,
-        path: str = "",
-        *,
-        shown_bytes: int = 262_144,
-        blob_bytes: int = 1 << 20,
-    ) -> Iterator[bytes]:
+        self, old: str, new: str, path: str = "",
+        *, shown_bytes: int = 262_144, blob_bytes: int = 1 << 20,
+    ) -> Iterator[bytes]:  # fmt: skip
         """The diff of two commits as text, in pieces; too large files are named, not shown."""
         self._check_commit(old, new)
         _check_path(path)
@@ -219,7 +281,7 @@ class Repository:
             yield f"# {line}: {sizes} bytes, over {blob_bytes:,}; not shown\n".encode()
         where += [f":(exclude,literal){name}" for name, _ in large]  # git would read the whole
         command = [GIT, "diff-tree", "-p", "-r", *_PLAIN_DIFF, old, new, "--", *where]
-        leash = _with_output(self.settings.reading, shown_bytes)
+        leash = replace(self.settings.reading, output=shown_bytes)
         with Child(command, self._env(), leash) as child:
             yield from child.chunks()
             ended = child.ended()
@@ -233,16 +295,13 @@ class Repository:
         """
         self._check_commit(commit)
         haves = [have for have in haves[:HAVES] if is_hash(have)]
-        kinds = self.info(haves)
-        haves = [
-            have for have, info in zip(haves, kinds, strict=True) if info and info.kind == "commit"
-        ]
+        infos = zip(haves, self.info(haves), strict=True)
+        haves = [have for have, info in infos if info and info.kind == "commit"]
         edges = self._edges(commit, haves) if haves else []
         yield write_header([(commit, "HEAD")], edges)
         command = [GIT, "pack-objects", "--revs", "--stdout", "--thin", "--delta-base-offset", "-q"]
-        names = "".join(f"{name}\n" for name in (commit, *(f"^{edge}" for edge in edges)))
         with (
-            file_of(names) as stdin,
+            file_of([commit, *(f"^{edge}" for edge in edges)]) as stdin,
             Child(command, self._env(), self.settings.sending, stdin) as child,
         ):
             yield from child.chunks()
@@ -256,10 +315,9 @@ class Repository:
             return
         self._admitted = 0
         if self.packs() >= self.settings.repack_every:
-            self._repack_thread = threading.Thread(
-                target=self._repack_or_log, name="hub-repack", daemon=True
-            )
-            self._repack_thread.start()
+            made = threading.Thread(target=self._repack_or_log, name="hub-repack", daemon=True)
+            self._repack_thread = made
+            made.start()
 
     def repack(self) -> None:
         """Join small packs into larger ones; no object is dropped, and readers may go on."""
@@ -283,11 +341,8 @@ class Repository:
 
     def check(self) -> str:
         """What `git fsck` finds wrong with the packs and objects; empty when nothing."""
-        ended = run(
-            [GIT, "fsck", "--full", "--strict", "--no-dangling", "--no-progress"],
-            self._env(),
-            self.settings.repacking,
-        )
+        command = [GIT, "fsck", "--full", "--strict", "--no-dangling", "--no-progress"]
+        ended = run(command, self._env(), self.settings.repacking)
         return "" if ended.code == 0 else (ended.out.decode(errors="replace") + ended.errors)
 
     # ---- git -----------------------------------------------------------------------------------
@@ -302,11 +357,9 @@ class Repository:
         """The environment of a git on this repository, which sees a quarantine's objects first."""
         if held is None:
             return clean_env(self.folder)
-        return clean_env(
-            self.folder,
-            GIT_OBJECT_DIRECTORY=str(held.objects),
-            GIT_ALTERNATE_OBJECT_DIRECTORIES=str(self.folder / "objects"),
-        )
+        own, pushed = str(self.folder / "objects"), str(held.objects)
+        more = {"GIT_OBJECT_DIRECTORY": pushed, "GIT_ALTERNATE_OBJECT_DIRECTORIES": own}
+        return clean_env(self.folder, **more)
 
     def _start_reader(self, held: Quarantine | None) -> Process:
         leash = self.settings.reading
@@ -331,6 +384,10 @@ class Repository:
             if info is None or info.kind != "commit":
                 raise Missing(f"There is no commit {name} here.", hash=name)
 
+    def _commit(self, name: str) -> Commit:
+        self._check_commit(name)
+        return parse_commit(self._reader.read(name, "commit", MAX_COMMIT))
+
     def _entry(self, tree: str, path: str) -> Entry | None:
         entry = Entry(TREE, b"", tree)
         for part in os.fsencode(path).split(b"/"):
@@ -345,8 +402,7 @@ class Repository:
 
     def _edges(self, commit: str, haves: Sequence[str]) -> list[str]:
         """The commits of the fetcher on which the missing ones build."""
-        names = "".join(f"{name}\n" for name in (commit, *(f"^{have}" for have in haves)))
-        with file_of(names) as stdin:
+        with file_of([commit, *(f"^{have}" for have in haves)]) as stdin:
             command = [GIT, "rev-list", "--boundary", "--stdin"]
             ended = run(command, self._env(), self.settings.sending, stdin)
         _check(ended, "find what is new")
@@ -409,17 +465,12 @@ def _check_path(path: str) -> None:
         )
 
 
-def _with_output(leash: Leash, output: int) -> Leash:
-    return Leash(leash.seconds, leash.cpu, leash.memory, leash.file, output)
-
-
 @functools.cache
 def _check_version() -> None:
     ended = run([GIT, "version"], clean_env(), Leash(seconds=20))
     words = ended.out.decode(errors="replace").split()
-    numbers = [
-        int(part) for part in (words[2].split(".")[:2] if len(words) > 2 else []) if part.isdigit()
-    ]
+    parts = words[2].split(".")[:2] if len(words) > 2 else []
+    numbers = [int(part) for part in parts if part.isdigit()]
     if ended.code != 0 or tuple(numbers) < OLDEST:
         seen = " ".join(words) or "no git on PATH"
         raise Unavailable(f"The hub needs git {OLDEST[0]}.{OLDEST[1]} or newer, and found: {seen}.")

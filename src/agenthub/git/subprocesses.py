@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -221,10 +221,10 @@ def run(
 
 
 @contextlib.contextmanager
-def file_of(text: str) -> Iterator[BinaryIO]:
-    """A text as an open file that a child can read at its own pace."""
+def file_of(lines: Iterable[str]) -> Iterator[BinaryIO]:
+    """Lines as an open file that a child can read at its own pace."""
     with tempfile.TemporaryFile() as file:
-        file.write(text.encode())
+        file.writelines(f"{line}\n".encode() for line in lines)
         file.seek(0)
         yield file
 
@@ -243,9 +243,8 @@ def sandbox_works(program: str) -> bool:
     """Whether bubblewrap is installed, may make namespaces, and the program runs in it."""
     if shutil.which("bwrap") is None:
         return False
-    return (
-        run([*_bubblewrap(program), program, "--version"], clean_env(), Leash(seconds=20)).code == 0
-    )
+    command = [*_bubblewrap(program), program, "--version"]
+    return run(command, clean_env(), Leash(seconds=20)).code == 0
 
 
 @functools.cache

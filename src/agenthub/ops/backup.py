@@ -12,9 +12,9 @@ from pathlib import Path
 
 from agenthub.errors import BadInput
 from agenthub.files import remove_tree, sync_folder
-from agenthub.git.layout import lay_out
-from agenthub.ops.exporting import Exported, export
-from agenthub.ops.importing import Imported, import_
+from agenthub.git.repository import lay_out
+from agenthub.ops.exporting import export
+from agenthub.ops.importing import import_
 from agenthub.records.checking import check
 from agenthub.records.copies import (
     DATABASE,
@@ -30,16 +30,7 @@ from agenthub.records.copies import (
     writable,
 )
 
-__all__ = [
-    "Exported",
-    "Imported",
-    "backup",
-    "backup_into",
-    "check",
-    "export",
-    "import_",
-    "restore",
-]
+__all__ = ["backup", "backup_into", "check", "export", "import_", "restore"]
 
 _NAME = re.compile(r"\d{8}T\d{6}Z")  # of a backup in a folder of backups: its time
 
@@ -105,13 +96,9 @@ def restore(source: Path, data: Path) -> None:
 
 
 def _copy_projects(
-    source: Path,
-    target: Path,
-    earlier: Path | None = None,
-    *,
-    link: bool = True,
-    listed: Path | None = None,
-) -> None:
+    source: Path, target: Path, earlier: Path | None = None,
+    *, link: bool = True, listed: Path | None = None,
+) -> None:  # fmt: skip
     """Copy the packs of all projects in the target's copy of the database."""
     for slug in slugs_in(listed or target / DATABASE):
         made = repository_of(target, slug)
@@ -129,6 +116,5 @@ def _copy_projects(
 
 def _backups(folder: Path) -> list[Path]:
     """The backups in a folder, oldest first."""
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+    there = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in there if _NAME.fullmatch(path.name))

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
+import itertools
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -92,12 +93,10 @@ def export(data: Path, slug: str, target: Path) -> Exported:
         with contextlib.closing(Database(Path(name) / "hub.db")) as database:
             project = Projects(database).get(slug)
             with appearing(target) as folder:
-                files = {
-                    f"{kind}.jsonl": _write(
-                        folder / f"{kind}.jsonl", _lines(kind, database, project)
-                    )
-                    for kind in KINDS
-                }
+                files = {}
+                for kind in KINDS:
+                    file = folder / f"{kind}.jsonl"
+                    files[file.name] = _write(file, _lines(kind, database, project))
                 if project.counts.commits:
                     pack = _bundle(repository_of(data, slug), database, project)
                     files[BUNDLE] = _write(folder / BUNDLE, pack)
@@ -118,13 +117,12 @@ def hub_id(data: Path) -> str:
 
 
 def _manifest(data: Path, project: Project, files: dict[str, Any], now: int) -> bytes:
-    rules = asdict(project.rules)
     manifest = {
         "format": FORMAT,
         "hub": hub_id(data),
         "slug": project.slug,
         "root": project.root,
-        "rules": {**rules, "protected": list(project.rules.protected)},
+        "rules": asdict(project.rules),
         "exported": now,
         "files": files,
     }
@@ -132,16 +130,14 @@ def _manifest(data: Path, project: Project, files: dict[str, Any], now: int) -> 
 
 
 def _lines(kind: str, database: Database, project: Project) -> Iterator[bytes]:
-    after = 0
-    while rows := database.rows(_QUERIES[kind], project.id, after, PAGE):
-        for row in rows:
-            values = {name: row[name] for name in row.keys() if name != "key"}  # noqa: SIM118
-            if kind == "commits":
-                values["parents"] = values["parents"].split()
-            if kind == "verifications":
-                values["values"] = json.loads(values["values"])
-            yield json.dumps(values, sort_keys=True).encode() + b"\n"
-        after = rows[-1]["key"]
+    batches = database.batches(_QUERIES[kind], project.id, size=PAGE)
+    for row in itertools.chain.from_iterable(batches):
+        values = {name: row[name] for name in row.keys() if name != "key"}  # noqa: SIM118
+        if kind == "commits":
+            values["parents"] = values["parents"].split()
+        if kind == "verifications":
+            values["values"] = json.loads(values["values"])
+        yield json.dumps(values, sort_keys=True).encode() + b"\n"
 
 
 def _bundle(folder: Path, database: Database, project: Project) -> Iterator[bytes]:
@@ -151,14 +147,13 @@ def _bundle(folder: Path, database: Database, project: Project) -> Iterator[byte
     first = [(leaves[0].sha, name) for name in ("HEAD", "refs/heads/main") if leaves]
     yield write_header([*first, *((sha, f"refs/leaves/{sha}") for sha in found)])
     repository = Repository(folder, folder.parent)
-    with contextlib.closing(repository), unchanging(folder):
-        yield from _pack(repository, found)
-
-
-def _pack(repository: Repository, commits: Sequence[str]) -> Iterator[bytes]:
-    names = "".join(f"{sha}\n" for sha in commits)
     words = ("pack-objects", "--revs", "--stdout", "--delta-base-offset", "-q")
-    with file_of(names) as stdin, repository.child(words, PACKING, stdin) as child:
+    with (
+        contextlib.closing(repository),
+        unchanging(folder),
+        file_of(found) as stdin,
+        repository.child(words, PACKING, stdin) as child,
+    ):
         yield from child.chunks()
         ended = child.ended()
     if ended.code != 0 or ended.stopped:
@@ -195,15 +190,11 @@ def read_manifest(source: Path) -> dict[str, Any]:
     if not isinstance(files, dict) or not needed <= set(files) <= needed | {BUNDLE}:
         raise BadInput(f"The manifest must name {', '.join(sorted(needed))} and {BUNDLE}.")
     for name, entry in files.items():
-        _check_file(source / name, entry)
+        try:
+            with (source / name).open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise BadInput(f"The export's {name} cannot be read: {error.strerror}.") from error
+        if not isinstance(entry, dict) or entry.get("sha256") != digest:
+            raise BadInput(f"The export's {name} is not as its manifest says. Export it again.")
     return found
-
-
-def _check_file(path: Path, entry: Any) -> None:
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise BadInput(f"The export's {path.name} cannot be read: {error.strerror}.") from error
-    if not isinstance(entry, dict) or entry.get("sha256") != digest:
-        raise BadInput(f"The export's {path.name} is not as its manifest says. Export it again.")

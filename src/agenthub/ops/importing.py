@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,14 +18,11 @@ from typing import Any
 from agenthub.errors import BadInput, Conflict, Missing
 from agenthub.git.ingest import NewCommit, check
 from agenthub.git.objects import Quarantine
-from agenthub.git.policy import PushLimits
 from agenthub.git.repository import Repository
 from agenthub.git.subprocesses import Leash
 from agenthub.ops.exporting import BUNDLE, read_manifest
-from agenthub.ops.jsonl import LINE, JsonLine, lines_of
 from agenthub.records.board import Board, Caps
 from agenthub.records.commits import ATTEMPT, FRONTIER, Index
-from agenthub.records.database import Database
 from agenthub.records.hub import Hub, Space
 from agenthub.records.projects import Project, Rules
 from agenthub.records.results import Draft, Result
@@ -32,6 +30,7 @@ from agenthub.validation import check_agent, check_hash, shown
 
 CHANNELS = 1_000  # of a hub, for an import
 PATIENT = Leash(seconds=7_200, cpu=7_200, memory=16 << 30, file=1 << 40, output=1 << 40)
+LINE = 1 << 20  # bytes
 _HUB_ID = 12
 _RULES = ("title", "metric", "direction", "noise", "forest", "on_protected", "limits", "tiers")
 
@@ -137,7 +136,10 @@ class _Import:
         held, new = None, {}
         if set(lines) - known:
             held = _unpacked(repository, folder, bundle)
-            limits = self._limits(bundle.stat().st_size)
+            whole = dict.fromkeys(("objects", "commits", "walked_bytes"), sys.maxsize)
+            whole["bundle_bytes"] = bundle.stat().st_size
+            # Caps on one push do not bound a whole project; those on one commit do.
+            limits = replace(self._hub.limits(self._space), **whole)
             protected = self._hub.protected(self._space)
             heads = _tips(lines)
             found = check(held, heads, repository, index, limits, protected)
@@ -151,7 +153,8 @@ class _Import:
                 agent = self._agent(lines[sha])
                 Index(self._db, self._project.id, agent, admin=True).promote(sha)
         self._space.results.settle(list(new))
-        self._count(bundle.stat().st_size if new else 0)
+        for subject in ("agent:hub", f"project:{self._project.id}") if new else ():
+            self._hub.quotas.add(subject, bundle.stat().st_size)  # the hub in place of an agent
         self.done.commits = len(new)
         return held
 
@@ -162,31 +165,16 @@ class _Import:
             index = Index(self._db, self._project.id, agent, role)
             index.record([commit for _, commit in several], lambda: None)
             with self._db.write() as connection:
-                connection.executemany(
-                    "UPDATE commits SET received = ? WHERE project = ? AND sha = ?",
-                    [(_when(self._db, line, "received"), self._project.id, commit.sha)
-                     for line, commit in several],
-                )  # fmt: skip
+                query = "UPDATE commits SET received = ? WHERE project = ? AND sha = ?"
+                for line, commit in several:
+                    when = self._when(line, "received")
+                    connection.execute(query, (when, self._project.id, commit.sha))
 
     def _by(self, line: JsonLine) -> tuple[str, str]:
         role = line.text("role")
         if role not in (FRONTIER, ATTEMPT):
             raise BadInput(f"{line.where}: a role is {FRONTIER} or {ATTEMPT}, not {shown(role)}.")
         return self._agent(line), role
-
-    def _limits(self, size: int) -> PushLimits:
-        """Caps on one push do not bound a whole project; those on one commit do."""
-        return replace(
-            self._hub.limits(self._space),
-            **dict.fromkeys(("objects", "commits", "walked_bytes"), sys.maxsize),
-            bundle_bytes=size,
-        )
-
-    def _count(self, size: int) -> None:
-        """Count stored bytes for the project, and for the hub in place of an agent."""
-        if size:
-            self._hub.quotas.add("agent:hub", size)
-            self._hub.quotas.add(f"project:{self._project.id}", size)
 
     # ---- posts ---------------------------------------------------------------------------------
 
@@ -209,8 +197,8 @@ class _Import:
             post = board.post(line.text("channel"), agent, content, above)
             with self._db.write() as connection:
                 connection.execute("DELETE FROM mentions WHERE post = ?", (post.id,))
-                when = _when(self._db, line, "created")
-                connection.execute("UPDATE posts SET created = ? WHERE id = ?", (when, post.id))
+                query = "UPDATE posts SET created = ? WHERE id = ?"
+                connection.execute(query, (self._when(line), post.id))
             self._remember(key, post.id)
             self.done.posts += 1
 
@@ -225,9 +213,8 @@ class _Import:
             result = self._result(line)
             if result is not None:
                 with self._db.write() as connection:
-                    when = _when(self._db, line, "created")
                     query = "UPDATE results SET created = ? WHERE seq = ?"
-                    connection.execute(query, (when, result.seq))
+                    connection.execute(query, (self._when(line), result.seq))
                 self._remember(key, result.seq)
                 self.done.results += 1
 
@@ -249,13 +236,8 @@ class _Import:
             if result is None:
                 continue
             values = line.numbers("values")
-            self._space.results.verify(
-                result,
-                self._agent(line),
-                tree=line.text("tree"),
-                platform=line.text("platform"),
-                values=values,
-            )
+            ran = {"tree": line.text("tree"), "platform": line.text("platform")}
+            self._space.results.verify(result, self._agent(line), **ran, values=values)
             self._remember(key, 0)
             self.done.verifications += 1
 
@@ -275,14 +257,16 @@ class _Import:
         names = itertools.chain([base], (f"{base}.{number}" for number in itertools.count(2)))
         taken = "SELECT 1 FROM agents WHERE lower(id) = lower(?)"
         name = next(name for name in names if self._db.row(taken, name) is None)
-        with self._db.write() as connection:
-            connection.execute(
-                "INSERT INTO agents(id, created, disabled, origin) VALUES (?, ?, 1, ?)",
-                (name, self._db.now(), origin),
-            )
+        columns = {"id": name, "created": self._db.now(), "disabled": 1, "origin": origin}
+        with self._db.write():
+            self._db.insert("agents", **columns)
             self._hub.events.append("agent", name, name)
         self.done.agents += 1
         return name
+
+    def _when(self, line: JsonLine, name: str = "created") -> int:
+        """A line's time, at most now."""
+        return max(0, min(int(line.take(name, int)), self._db.now()))
 
     def _unknown(self, kind: str) -> Iterator[tuple[JsonLine, str]]:
         """The lines of a kind that were not imported before, each with its key in `facts`."""
@@ -300,11 +284,65 @@ class _Import:
         return f"{self._prefix}/{kind}/{there}"
 
     def _remember(self, key: str, ours: int) -> None:
-        with self._db.write() as connection:
-            connection.execute("INSERT INTO facts VALUES (?, ?)", (key, str(ours)))
+        with self._db.write():
+            self._db.insert("facts", key=key, value=str(ours))
 
     def _lines(self, kind: str) -> Iterator[JsonLine]:
         return lines_of(self._source / f"{kind}.jsonl")
+
+
+# ---- lines of JSON that a stranger wrote -------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class JsonLine:
+    """One JSON object, with its file and line."""
+
+    where: str
+    values: dict[str, Any]
+
+    def take(self, name: str, *types: type) -> Any:
+        """A value of one of these types, else BadInput. A bool is no int."""
+        found = self.values.get(name)
+        if isinstance(found, types) and not (isinstance(found, bool) and bool not in types):
+            return found
+        allowed = " or ".join(kind.__name__ for kind in types)
+        raise BadInput(f"{self.where}: `{name}` must be {allowed}. Export the project again.")
+
+    def text(self, name: str) -> str:
+        """A string, else BadInput."""
+        found = self.take(name, str)
+        assert isinstance(found, str)
+        return found
+
+    def number(self, name: str) -> float | None:
+        """A number or None, else BadInput."""
+        found = self.values.get(name)
+        return None if found is None else self._number(found)
+
+    def numbers(self, name: str) -> list[float]:
+        """A list of numbers, else BadInput."""
+        return [self._number(value) for value in self.take(name, list)]
+
+    def _number(self, value: Any) -> float:
+        with contextlib.suppress(OverflowError):
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                return float(value)
+        raise BadInput(f"{self.where}: a number is needed, not {shown(str(value))}.")
+
+
+def lines_of(path: Path) -> Iterator[JsonLine]:
+    """The lines of a file; BadInput for a line that is no JSON object or is over 1 MiB."""
+    with path.open("rb") as file:
+        for number, raw in enumerate(iter(lambda: file.readline(LINE + 1), b""), 1):
+            where = f"{path.name} line {number}"
+            try:
+                found = json.loads(raw) if len(raw) <= LINE else None
+            except (ValueError, RecursionError):
+                found = None
+            if not isinstance(found, dict):
+                raise BadInput(f"{where} is not one JSON object of at most {LINE:,} bytes.")
+            yield JsonLine(where, found)
 
 
 # ---- inside ------------------------------------------------------------------------------------
@@ -332,19 +370,7 @@ def _tips(lines: dict[str, JsonLine]) -> list[str]:
 
 
 def _draft(line: JsonLine) -> Draft:
-    return Draft(
-        commit=line.text("commit"),
-        platform=line.text("platform"),
-        status=line.text("status"),
-        value=line.number("value"),
-        memory_gb=line.number("memory_gb"),
-        seconds=line.number("seconds"),
-        seed=line.take("seed", int, type(None)),
-        description=line.text("description"),
-        metric=line.text("metric"),
-    )
-
-
-def _when(database: Database, line: JsonLine, name: str) -> int:
-    """A line's time, at most now."""
-    return max(0, min(int(line.take(name, int)), database.now()))
+    texts = ("commit", "platform", "status", "description", "metric")
+    given: dict[str, Any] = {name: line.text(name) for name in texts}
+    given |= {name: line.number(name) for name in ("value", "memory_gb", "seconds")}
+    return Draft(**given, seed=line.take("seed", int, type(None)))

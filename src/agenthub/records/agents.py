@@ -20,7 +20,7 @@ from sqlite3 import Row
 
 from agenthub.errors import BadInput, Conflict, Forbidden, Missing, Unauthorized, Unavailable
 from agenthub.records.audit import Audit
-from agenthub.records.database import Database
+from agenthub.records.database import Database, noun
 from agenthub.records.events import Events, capped
 from agenthub.validation import check_agent, clean_line, shown
 
@@ -137,8 +137,7 @@ class Accounts:
             if mode == "invite":
                 used = self._use_invite(invite)
                 made = self.add(id, origin=f"invite {used}")
-                query = "UPDATE invites SET used_by = ? WHERE id = ?"
-                connection.execute(query, (id, used))
+                connection.execute("UPDATE invites SET used_by = ? WHERE id = ?", (id, used))
                 return made
             return self.add(id, origin=origin)
 
@@ -147,15 +146,13 @@ class Accounts:
         check_agent(id)
         if id.lower() in RESERVED:
             raise Conflict(f"The id {shown(id)} is the hub's own. Choose another one.")
-        with self._db.write() as connection:
+        with self._db.write():
             taken = self._db.row("SELECT id FROM agents WHERE lower(id) = lower(?)", id)
             if taken:
                 also = "" if taken["id"] == id else f" (as {taken['id']}: case makes no difference)"
                 raise Conflict(f"agent id already taken: {id}{also}. Choose another one.")
-            connection.execute(
-                "INSERT INTO agents(id, created, origin) VALUES (?, ?, ?)",
-                (id, self._db.now(), clean_line(origin, 100)),
-            )
+            row = {"id": id, "created": self._db.now(), "origin": clean_line(origin, 100)}
+            self._db.insert("agents", **row)
             self._audit.append(ADMIN if origin == ADMIN else id, "register", id, origin=origin)
             self._events.append("agent", id, id)
             return self.issue(id)
@@ -163,12 +160,10 @@ class Accounts:
     def invite(self, expires: int | None = None, note: str = "", actor: str = ADMIN) -> str:
         """A token with which one agent may register; it is never shown again."""
         token = f"ahi_{secrets.token_urlsafe(32)}"
-        with self._db.write() as connection:
-            connection.execute(
-                "INSERT INTO invites(digest, note, created, expires) VALUES (?, ?, ?, ?)",
-                (self._digest(token), clean_line(note, 100), self._db.now(), expires),
-            )
-            self._audit.append(actor, "invite", note=clean_line(note, 100))
+        row = {"digest": self._digest(token), "note": clean_line(note, 100), "expires": expires}
+        with self._db.write():
+            self._db.insert("invites", **row, created=self._db.now())
+            self._audit.append(actor, "invite", note=row["note"])
         return token
 
     def _use_invite(self, token: str) -> int:
@@ -213,21 +208,18 @@ class Accounts:
         wanted = frozenset(scopes)
         if not wanted or not wanted <= frozenset(SCOPES):
             raise BadInput(f"Scopes are {', '.join(SCOPES)}, at least one of them.")
-        if by is not None and not self._may_issue(by, agent, wanted):
+        own = by is not None and by.agent == agent and wanted <= by.scopes
+        if by is not None and not own and "admin" not in by.scopes:
             raise Forbidden("A key gives only what its maker holds, and only to the same agent.")
         secret = f"ah_{agent}_{secrets.token_urlsafe(32)}"
-        with self._db.write() as connection:
+        with self._db.write():
             self.get(agent)
             if len([key for key in self.keys(agent) if self._live(key)]) >= KEYS_EACH:
                 raise Conflict(f"There are {KEYS_EACH} keys, the most there may be. Revoke one.")
-            row = connection.execute(
-                "INSERT INTO keys(agent, digest, scopes, label, created, expires) "
-                "VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
-                (
-                    *(agent, self._digest(secret), json.dumps(sorted(wanted))),
-                    *(clean_line(label, 60), self._db.now(), expires),
-                ),
-            ).fetchone()
+            row = self._db.insert(
+                "keys", agent=agent, digest=self._digest(secret), created=self._db.now(),
+                scopes=json.dumps(sorted(wanted)), label=clean_line(label, 60), expires=expires,
+            )  # fmt: skip
             actor = agent if by is None else by.agent
             self._audit.append(actor, "key", agent, key=row["id"], scopes=sorted(wanted))
         return secret
@@ -319,9 +311,6 @@ class Accounts:
         finally:
             self._noting.discard(key)
 
-    def _may_issue(self, by: Caller, agent: str, wanted: frozenset[str]) -> bool:
-        return "admin" in by.scopes or (by.agent == agent and wanted <= by.scopes)
-
     def _mark(self, id: str, column: str, on: bool, actor: str) -> None:
         with self._db.write() as connection:
             self.get(id)
@@ -365,9 +354,8 @@ def read_pepper(path: Path) -> bytes:
 
 
 def _agent(row: Row) -> Agent:
-    return Agent(**{**dict(row), "disabled": bool(row["disabled"]), "runner": bool(row["runner"])})
+    return noun(Agent, row, disabled=bool(row["disabled"]), runner=bool(row["runner"]))
 
 
 def _key(row: Row) -> Key:
-    fields = {name: row[name] for name in row.keys() if name != "digest"}  # noqa: SIM118
-    return Key(**{**fields, "scopes": frozenset(json.loads(row["scopes"]))})
+    return noun(Key, row, scopes=frozenset(json.loads(row["scopes"])))

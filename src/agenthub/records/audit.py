@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from agenthub.records.database import Database
+from agenthub.records.database import Database, noun, upto
 from agenthub.records.events import capped
 
 START = "0" * 64  # the hash before the first row
@@ -52,41 +52,28 @@ class Audit:
         with self._db.write() as connection:
             last = self._db.row("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1")
             seq, previous = (last["seq"] + 1, last["hash"]) if last else (1, START)
-            row = (seq, self._db.now(), actor, action, subject, _canonical(detail))
+            text = json.dumps(detail, sort_keys=True, separators=(",", ":"))
+            row = (seq, self._db.now(), actor, action, subject, text)
             connection.execute(
                 "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, _seal(previous, row))
             )
 
     def page(self, before: int | None = None, limit: int = 50) -> tuple[Entry, ...]:
         """The newest entries, or those before a number; newest first."""
-        rows = self._db.rows(
-            "SELECT * FROM audit WHERE seq < ? ORDER BY seq DESC LIMIT ?",
-            1 << 62 if before is None else before,
-            capped(limit),
-        )
-        return tuple(Entry(**{**dict(row), "detail": json.loads(row["detail"])}) for row in rows)
+        query = "SELECT * FROM audit WHERE seq < ? ORDER BY seq DESC LIMIT ?"
+        rows = self._db.rows(query, upto(before), capped(limit))
+        return tuple(noun(Entry, row, detail=json.loads(row["detail"])) for row in rows)
 
     def verify(self) -> ChainCheck:
         """Check the whole chain: finds changed, removed, inserted and cut-off rows."""
         hash_, rows = START, 0
-        for row in self._walk():
-            if row[0] != rows + 1 or row[-1] != _seal(hash_, row[:-1]):
+        query = "SELECT * FROM audit WHERE seq > ? ORDER BY seq LIMIT ?"
+        for row in itertools.chain.from_iterable(self._db.batches(query, size=1_000)):
+            if row["seq"] != rows + 1 or row["hash"] != _seal(hash_, tuple(row)[:-1]):
                 return ChainCheck(rows, hash_, rows + 1)
-            hash_, rows = row[-1], rows + 1
+            hash_, rows = row["hash"], rows + 1
         written = self._db.number("SELECT seq FROM sqlite_sequence WHERE name = 'audit'")
         return ChainCheck(rows, hash_, rows + 1 if written > rows else None)
-
-    def _walk(self) -> Iterator[tuple[Any, ...]]:
-        seq = 0
-        while rows := self._db.rows(
-            "SELECT * FROM audit WHERE seq > ? ORDER BY seq LIMIT 1000", seq
-        ):
-            yield from (tuple(row) for row in rows)
-            seq = rows[-1]["seq"]
-
-
-def _canonical(detail: dict[str, Any]) -> str:
-    return json.dumps(detail, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 def _seal(previous: str, row: tuple[Any, ...]) -> str:

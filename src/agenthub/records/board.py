@@ -10,7 +10,7 @@ from sqlite3 import Connection, Row
 
 from agenthub.errors import BadInput, Conflict, Forbidden, Missing
 from agenthub.records.audit import Audit
-from agenthub.records.database import Database
+from agenthub.records.database import Database, noun, upto
 from agenthub.records.events import PAGE, Events, capped
 from agenthub.validation import check_channel, check_text, clean, clean_line, shown
 
@@ -20,7 +20,6 @@ MENTIONS = 20  # of one post
 WORM_AGENTS = 3  # agents that post the same text: then it is suspect
 WORM_LENGTH = 40  # characters; shorter texts are never suspect
 UNREAD = 1_000  # posts that are counted at most
-NEWEST = 1 << 62
 _MENTION = re.compile(r"(?<![\w@./-])@([a-zA-Z0-9][a-zA-Z0-9._-]{0,62})")
 
 
@@ -84,15 +83,12 @@ class Board:
         """Create a channel; Conflict when it exists, even over the caps; Forbidden over them."""
         check_channel(name)
         text = _checked_text(description, "A description", DESCRIPTION_BYTES, empty=True)
-        with self._db.write() as connection:
+        columns = {"project": self._project, "name": name, "description": text, "agent": agent}
+        with self._db.write():
             if self._find(name) is not None:
                 raise Conflict(f"channel already exists: {name}")
             self._check_caps(agent)
-            row = connection.execute(
-                "INSERT INTO channels(project, name, description, agent, created) "
-                "VALUES (?, ?, ?, ?, ?) RETURNING *",
-                (self._project, name, text, agent, self._db.now()),
-            ).fetchone()
+            row = self._db.insert("channels", **columns, created=self._db.now())
             self._events.append("channel", name, agent, self._project)
         return Channel(*row)
 
@@ -115,13 +111,11 @@ class Board:
         text = _checked_text(content, "A post", POST_BYTES)
         with self._db.write() as connection:
             place = self.channel(channel)
-            if parent is not None:
-                self._check_parent(place, parent)
-            row = connection.execute(
-                "INSERT INTO posts(channel, agent, parent, content, created, alike) "
-                "VALUES (?, ?, ?, ?, ?, ?) RETURNING *",
-                (place.id, agent, parent, text, self._db.now(), _alike(text)),
-            ).fetchone()
+            query = "SELECT 1 FROM posts WHERE id = ? AND channel = ?"
+            if parent is not None and self._db.row(query, parent, place.id) is None:
+                raise BadInput(f"parent post not found in this channel: {parent}")
+            columns = {"channel": place.id, "agent": agent, "parent": parent, "content": text}
+            row = self._db.insert("posts", **columns, created=self._db.now(), alike=_alike(text))
             self._events.append("post", row["id"], agent, self._project)
             self._mention(connection, row["id"], text)
             self._flag_alike(connection, row)
@@ -142,47 +136,34 @@ class Board:
         self, channel: str, limit: int = 50, before: int | None = None, *, offset: int = 0
     ) -> tuple[Post, ...]:
         """A channel's newest posts, or those before an id; newest first, without hidden ones."""
-        rows = self._db.rows(
-            "SELECT * FROM posts WHERE channel = ? AND id < ? AND hidden IS NULL "
+        return self._posts(
+            "posts p WHERE channel = ? AND id < ? AND hidden IS NULL "
             "ORDER BY id DESC LIMIT ? OFFSET ?",
-            self.channel(channel).id,
-            NEWEST if before is None else before,
-            *(capped(limit), max(0, offset)),
+            *(self.channel(channel).id, upto(before), capped(limit), max(0, offset)),
         )
-        return tuple(_post(row) for row in rows)
 
     def since(self, channel: str, after: int, limit: int = 50) -> tuple[Post, ...]:
         """A channel's posts after an id, oldest first, without hidden ones."""
-        rows = self._db.rows(
-            "SELECT * FROM posts WHERE channel = ? AND id > ? AND hidden IS NULL "
-            "ORDER BY id LIMIT ?",
-            *(self.channel(channel).id, after, capped(limit)),
-        )
-        return tuple(_post(row) for row in rows)
+        where = "posts p WHERE channel = ? AND id > ? AND hidden IS NULL ORDER BY id LIMIT ?"
+        return self._posts(where, self.channel(channel).id, after, capped(limit))
 
     def replies(self, id: int, limit: int = PAGE, after: int = 0) -> tuple[Post, ...]:
         """Replies to a post, oldest first, without hidden ones; Missing without the post."""
-        rows = self._db.rows(
-            "SELECT * FROM posts WHERE parent = ? AND id > ? AND hidden IS NULL "
-            "ORDER BY id LIMIT ?",
-            *(self.get(id).id, after, capped(limit)),
-        )
-        return tuple(_post(row) for row in rows)
+        where = "posts p WHERE parent = ? AND id > ? AND hidden IS NULL ORDER BY id LIMIT ?"
+        return self._posts(where, self.get(id).id, after, capped(limit))
 
     def search(self, words: str, limit: int = 50, before: int | None = None) -> tuple[Post, ...]:
         """Posts with all of some words, newest first; BadInput without a word."""
         found = re.findall(r"\w+", words)[:16]
         if not found:
             raise BadInput(f"There is no word in {shown(words)}. Search for words.")
-        rows = self._db.rows(
-            "SELECT p.* FROM posts_text t JOIN posts p ON p.id = t.rowid "
-            "JOIN channels c ON c.id = p.channel "
+        return self._posts(
+            "posts_text t JOIN posts p ON p.id = t.rowid JOIN channels c ON c.id = p.channel "
             "WHERE posts_text MATCH ? AND t.rowid < ? AND c.project = ? AND p.hidden IS NULL "
             "ORDER BY t.rowid DESC LIMIT ?",
             " ".join(f'"{word}"' for word in found),
-            *(NEWEST if before is None else before, self._project, capped(limit)),
+            *(upto(before), self._project, capped(limit)),
         )
-        return tuple(_post(row) for row in rows)
 
     # ---- reading cursors -----------------------------------------------------------------------
 
@@ -201,7 +182,7 @@ class Board:
     def unread(self, agent: str) -> tuple[Unread, ...]:
         """What an agent has not read, for each channel that has unread posts."""
         rows = self._db.rows(
-            "SELECT c.id, c.name, coalesce(k.seen, 0) AS seen, "
+            "SELECT c.id, c.name AS channel, coalesce(k.seen, 0) AS seen, "
             "(SELECT count(*) FROM (SELECT 1 FROM posts p WHERE p.channel = c.id "
             "AND p.id > coalesce(k.seen, 0) AND p.hidden IS NULL "
             "AND p.agent <> ?1 LIMIT ?2)) AS posts, (SELECT count(*) FROM mentions m "
@@ -211,21 +192,16 @@ class Board:
             "WHERE c.project = ?3 ORDER BY c.name",
             *(agent, UNREAD, self._project),
         )
-        found = (
-            Unread(row["name"], row["posts"], row["mentions"], row["seen"], row["id"])
-            for row in rows
-        )
-        return tuple(each for each in found if each.posts)
+        return tuple(noun(Unread, row) for row in rows if row["posts"])
 
     def mentions(self, agent: str, after: int = 0, limit: int = 50) -> tuple[Post, ...]:
         """Posts after an id that mention an agent, oldest first."""
-        rows = self._db.rows(
-            "SELECT p.* FROM mentions m JOIN posts p ON p.id = m.post "
-            "JOIN channels c ON c.id = p.channel WHERE m.agent = ? AND m.post > ? "
-            "AND c.project = ? AND p.hidden IS NULL ORDER BY m.post LIMIT ?",
+        return self._posts(
+            "mentions m JOIN posts p ON p.id = m.post JOIN channels c ON c.id = p.channel "
+            "WHERE m.agent = ? AND m.post > ? AND c.project = ? AND p.hidden IS NULL "
+            "ORDER BY m.post LIMIT ?",
             *(agent, after, self._project, capped(limit)),
         )
-        return tuple(_post(row) for row in rows)
 
     # ---- moderation ----------------------------------------------------------------------------
 
@@ -239,14 +215,16 @@ class Board:
 
     def suspects(self, limit: int = 50, before: int | None = None) -> tuple[Post, ...]:
         """Posts whose text several agents posted, newest first: the mark of a worm."""
-        rows = self._db.rows(
-            "SELECT p.* FROM posts p JOIN channels c ON c.id = p.channel "
+        return self._posts(
+            "posts p JOIN channels c ON c.id = p.channel "
             "WHERE p.suspect = 1 AND p.id < ? AND c.project = ? ORDER BY p.id DESC LIMIT ?",
-            *(NEWEST if before is None else before, self._project, capped(limit)),
+            *(upto(before), self._project, capped(limit)),
         )
-        return tuple(_post(row) for row in rows)
 
     # ---- inside --------------------------------------------------------------------------------
+
+    def _posts(self, tables: str, *values: object) -> tuple[Post, ...]:
+        return tuple(map(_post, self._db.rows(f"SELECT p.* FROM {tables}", *values)))
 
     def _find(self, name: str) -> Row | None:
         query = "SELECT * FROM channels WHERE project = ? AND name = ?"
@@ -264,11 +242,6 @@ class Board:
                 "agent may. Use an existing one."
             )
 
-    def _check_parent(self, channel: Channel, parent: int) -> None:
-        row = self._db.row("SELECT channel FROM posts WHERE id = ?", parent)
-        if row is None or row["channel"] != channel.id:
-            raise BadInput(f"parent post not found in this channel: {parent}")
-
     def _mention(self, connection: Connection, post: int, text: str) -> None:
         named = dict.fromkeys(name for found in _MENTION.findall(text) for name in _readings(found))
         known = self._db.rows(
@@ -281,17 +254,12 @@ class Board:
             self._events.append("mention", post, agent, self._project)
 
     def _flag_alike(self, connection: Connection, row: Row) -> None:
-        if not row["alike"]:
-            return
         query = "SELECT count(DISTINCT agent) FROM posts WHERE alike = ? AND alike <> ''"
-        if self._db.number(query, row["alike"]) < WORM_AGENTS:
+        if not row["alike"] or self._db.number(query, row["alike"]) < WORM_AGENTS:
             return
-        turned = connection.execute(
-            "UPDATE posts SET suspect = 1 WHERE alike = ? AND alike <> '' AND suspect = 0 "
-            "RETURNING id",
-            (row["alike"],),
-        ).fetchall()
-        for (id_,) in turned:
+        turned = "WHERE alike = ? AND alike <> '' AND suspect = 0 RETURNING id"
+        query = f"UPDATE posts SET suspect = 1 {turned}"
+        for (id_,) in connection.execute(query, (row["alike"],)).fetchall():
             self._events.append("suspect", id_, "hub", self._project)
 
     def _set_hidden(self, id: int, actor: str, why: str | None) -> Post:
@@ -327,5 +295,4 @@ def _readings(name: str) -> tuple[str, ...]:
 def _post(row: Row, whole: bool = False) -> Post:
     hidden = row["hidden"] is not None
     content = row["content"] if whole or not hidden else ""
-    parts = (row["id"], row["channel"], row["agent"], row["parent"], content, row["created"])
-    return Post(*parts, hidden, bool(row["suspect"]))
+    return noun(Post, row, content=content, hidden=hidden, suspect=bool(row["suspect"]))

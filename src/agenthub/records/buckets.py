@@ -1,4 +1,4 @@
-"""Limits in the database: token buckets over time, and quotas of stored bytes.
+"""Limits: token buckets over time, and quotas of stored bytes.
 
 A request takes its tokens before the work, in a transaction of its own: failures count like
 successes, and of two requests at once only one can take the last token.
@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from agenthub.errors import TooLarge, TooMany
 from agenthub.records.database import Database
 
+SUBJECTS = 50_000  # of `Rates` at once; the least recent one is forgotten first
 LEVEL = "min(:capacity, tokens + max(0, :now - updated) * :rate)"
 TAKEN = f"(:forced OR {LEVEL} >= :cost)"
 LEFT = f"({LEVEL} - CASE WHEN {TAKEN} THEN :cost ELSE 0 END)"
@@ -77,9 +82,9 @@ class Buckets:
     ) -> tuple[float, bool]:
         if self._db.writing:
             raise RuntimeError("a bucket is taken from before a transaction, not within it")
+        values = {"subject": subject, "action": action, "cost": float(cost), "forced": forced}
+        values |= {"capacity": float(limit.capacity), "rate": limit.rate}
         with self._db.write(durable=False) as connection:
-            values = {"subject": subject, "action": action, "cost": float(cost), "forced": forced}
-            values |= {"capacity": float(limit.capacity), "rate": limit.rate}
             values["now"] = self._db.clock()
             tokens, taken = connection.execute(TAKE, values).fetchone()
         return float(tokens), bool(taken)
@@ -115,6 +120,40 @@ class Quotas:
     def used(self, subject: str) -> int:
         """Bytes stored by `agent:ID` or for `project:ID`."""
         return self._db.number("SELECT bytes FROM stored WHERE subject = ?", subject)
+
+
+class Rates:
+    """One bucket per subject, in memory: a database write for each request would cost more.
+
+    They are full again after a restart. Thread-safe.
+    """
+
+    def __init__(
+        self, limit: Limit, *, subjects: int = SUBJECTS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._limit = limit
+        self._subjects = subjects
+        self._clock = clock
+        self._levels: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._turn = threading.Lock()
+
+    def take(self, subject: str) -> None:
+        """Take one token; TooMany, and nothing taken, when there is none."""
+        now, most = self._clock(), self._limit.capacity
+        with self._turn:
+            level, since = self._levels.pop(subject, (most, now))
+            level = min(most, level + (now - since) * self._limit.rate)
+            enough = level >= 1
+            self._levels[subject] = (level - enough, now)
+            if len(self._levels) > self._subjects:
+                self._levels.popitem(last=False)
+        if not enough:
+            wait = max(1, math.ceil((1 - level) / self._limit.rate))
+            raise TooMany(
+                f"Too many requests: {most:,.0f} are allowed in {self._limit.seconds:,g} seconds. "
+                f"Try again in {wait} seconds.",
+                retry_after=wait,
+            )
 
 
 def address_subject(address: str) -> str:

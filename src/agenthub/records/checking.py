@@ -187,23 +187,15 @@ class _Project:
         """Commits whose object is missing or not as in the index, or whose edges are wrong."""
         repository = self._repository()
         with contextlib.closing(repository), repository.reader(self.nothing) as reader:
-            for rows in self._pages():
+            query = "SELECT seq, sha, tree, parents FROM commits WHERE project = ? AND seq > ? "
+            query += "ORDER BY seq LIMIT ?"
+            for rows in self.database.batches(query, self.project, size=PAGE):
                 edges = self._edges(rows)
                 for row in rows:
                     parents = list(dict.fromkeys(row["parents"].split()))
                     if edges.get(row["seq"], []) != parents:
                         yield f"the edges of commit {row['sha']} are not its parents"
                 yield from _unlike(reader, rows)
-
-    def _pages(self) -> Iterator[list[Row]]:
-        query = (
-            "SELECT seq, sha, tree, parents FROM commits WHERE project = ? AND seq > ? "
-            "ORDER BY seq LIMIT ?"
-        )
-        seq = 0
-        while rows := self.database.rows(query, self.project, seq, PAGE):
-            yield rows
-            seq = rows[-1]["seq"]
 
     def _edges(self, rows: list[Row]) -> dict[int, list[str]]:
         found: dict[int, list[str]] = {}
@@ -222,9 +214,8 @@ class _Project:
 
 def unconnected(repository: Repository, commits: Iterable[str]) -> Iterator[str]:
     """The first object that some commits need and the repository lacks, in git's words."""
-    names = "".join(f"{sha}\n" for sha in commits)
     words = ("rev-list", "--objects", "--quiet", "--stdin")
-    with file_of(names) as stdin, repository.child(words, REPACKING, stdin) as child:
+    with file_of(commits) as stdin, repository.child(words, REPACKING, stdin) as child:
         for _ in child.chunks():
             pass
         ended = child.ended()

@@ -11,7 +11,7 @@ from sqlite3 import Row
 
 from agenthub.errors import BadInput, Conflict, Forbidden, Missing
 from agenthub.records.commits import Commits
-from agenthub.records.database import Database
+from agenthub.records.database import Database, noun
 from agenthub.records.events import Events, capped
 from agenthub.records.results import Result, Results
 from agenthub.validation import check_hash, check_text
@@ -128,7 +128,7 @@ class Claims:
         row = self._db.row(query, claim, self._project)
         if row is None:
             raise Missing(f"There is no claim {claim} in this project.")
-        return _claim(row)
+        return noun(Claim, row)
 
     def open(self, limit: int = 50, after: int = 0) -> tuple[Claim, ...]:
         """Open claims after an id, oldest first."""
@@ -137,7 +137,7 @@ class Claims:
             "AND id > ? ORDER BY id LIMIT ?",
             *(self._project, self._db.now(), after, capped(limit)),
         )
-        return tuple(_claim(row) for row in rows)
+        return tuple(noun(Claim, row) for row in rows)
 
     # ---- inside --------------------------------------------------------------------------------
 
@@ -148,22 +148,19 @@ class Claims:
             raise Conflict(
                 f"{agent} holds {CLAIMS_EACH} claims, the most there may be. Finish or release one."
             )
-        with self._db.write() as connection:
-            row = connection.execute(
-                "INSERT INTO claims(project, agent, text, tree, patch_id, state, created, expires) "
-                "VALUES (?, ?, ?, ?, ?, 'open', ?, ?) RETURNING *",
-                (self._project, agent, text, tree, patch_id, now, now + seconds),
-            ).fetchone()
+        columns = {"agent": agent, "text": text, "tree": tree, "patch_id": patch_id, "created": now}
+        columns |= {"project": self._project, "state": "open", "expires": now + seconds}
+        with self._db.write():
+            row = self._db.insert("claims", **columns)
             self._events.append("claim", row["id"], agent, self._project)
-        return _claim(row)
+        return noun(Claim, row)
 
     def _extend(self, claim: Claim, seconds: int) -> Claim:
         if claim.state != "open" or claim.expires <= self._db.now():
             raise Conflict(f"Claim {claim.id} is not held any more. Claim again.")
         until = max(claim.expires, self._db.now() + seconds)
         with self._db.write() as connection:
-            query = "UPDATE claims SET expires = ? WHERE id = ?"
-            connection.execute(query, (until, claim.id))
+            connection.execute("UPDATE claims SET expires = ? WHERE id = ?", (until, claim.id))
         return self.get(claim.id)
 
     def _end(self, claim: int, agent: str, state: str) -> Claim:
@@ -191,9 +188,9 @@ class Claims:
 
     def _same_of(self, agent: str, tree: str, patch_id: str) -> Claim | None:
         rows = self._claimed(tree, patch_id)
-        mine = [_claim(row) for row in rows if row["agent"] == agent and row["state"] == "open"]
-        same = [each for each in mine if (each.tree, each.patch_id) == (tree, patch_id)]
-        return same[0] if same else None
+        mine = [noun(Claim, row) for row in rows if (row["agent"], row["state"]) == (agent, "open")]
+        same = (each for each in mine if (each.tree, each.patch_id) == (tree, patch_id))
+        return next(same, None)
 
     def _claimed(self, tree: str, patch_id: str) -> list[Row]:
         """Held and finished claims of this tree or change, newest first; no expired ones."""
@@ -216,11 +213,6 @@ class Claims:
             Prior("commit", same, sha, commit.agent, commit.received, self._results.of_commit(sha))
             for sha, (same, commit) in found.items()
         ]
-
-
-def _claim(row: Row) -> Claim:
-    names = ("id", "agent", "text", "tree", "patch_id", "state", "created", "expires")
-    return Claim(*(row[name] for name in names))
 
 
 def _of_claim(row: Row, tree: str) -> Prior:

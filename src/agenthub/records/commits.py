@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 from sqlite3 import Connection, Row
 
 from agenthub.errors import BadInput, Conflict, Missing
 from agenthub.git.ingest import NewCommit
 from agenthub.records.buckets import Quotas
-from agenthub.records.database import Database
+from agenthub.records.database import Database, narrowed, upto
 from agenthub.records.events import PAGE, Events, capped
 from agenthub.records.projects import Counts, Projects
 from agenthub.validation import check_abbreviation, shown
 
 FRONTIER, ATTEMPT = "frontier", "attempt"
 CHAIN = 1_000  # the most commits of one lineage
-NEWEST = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -65,10 +64,6 @@ class Commits:
         assert found is not None, "what resolves is there, and stays"
         return found
 
-    def by_seq(self, seq: int) -> Commit | None:
-        """One commit by its number."""
-        return next(iter(self._read("project = ? AND seq = ?", self._project, seq)), None)
-
     def resolve(self, prefix: str) -> str:
         """The whole hash for 7 digits or more; BadInput, Missing, or Conflict if ambiguous."""
         check_abbreviation(prefix)
@@ -86,27 +81,18 @@ class Commits:
         return str(rows[0]["sha"])
 
     def page(
-        self,
-        limit: int = 50,
-        before: int | None = None,
-        *,
-        agent: str | None = None,
-        role: str | None = None,
-        offset: int = 0,
-    ) -> tuple[Commit, ...]:
+        self, limit: int = 50, before: int | None = None,
+        *, agent: str | None = None, role: str | None = None, offset: int = 0,
+    ) -> tuple[Commit, ...]:  # fmt: skip
         """The newest commits, or those before a seq; newest first."""
-        where, values = self._of(agent)
-        if role is not None:
-            where, values = f"{where} AND role = ?", [*values, role]
-        return self._newest(where, values, limit, before, offset)
+        return self._newest("project = ?", limit, before, offset, agent=agent, role=role)
 
     def leaves(
         self, limit: int = 50, before: int | None = None, *, agent: str | None = None
     ) -> tuple[Commit, ...]:
         """Leaves, newest first: frontier commits that no other frontier commit builds on."""
-        where, values = self._of(agent)
-        where = f"{where} AND n_children = 0 AND role = 'frontier'"
-        return self._newest(where, values, limit, before, 0)
+        where = "project = ? AND n_children = 0 AND role = 'frontier'"
+        return self._newest(where, limit, before, agent=agent)
 
     def children(self, sha: str, limit: int = PAGE, after: int = 0) -> tuple[Commit, ...]:
         """Commits with this one among their parents, attempts too; oldest first."""
@@ -147,7 +133,17 @@ class Commits:
 
     def faults(self) -> tuple[str, ...]:
         """Counters that are wrong, in words; reads every commit."""
-        wrong = [f"{self._project}: {name}" for name in self._wrong_counters()]
+        found = self._db.row(
+            "SELECT count(*), coalesce(sum(role = 'attempt'), 0), "
+            "coalesce(sum(role = 'frontier' AND n_children = 0), 0) FROM commits WHERE project = ?",
+            self._project,
+        )
+        kept = asdict(self.counts()).items()
+        wrong = [
+            f"{self._project}: {name} is {count}, counted {counted}"
+            for (name, count), counted in zip(kept, found or (), strict=True)
+            if count != counted
+        ]
         rows = self._db.rows(
             "SELECT sha FROM commits p WHERE project = ? AND n_children <> (SELECT count(*) FROM "
             "edges e JOIN commits c ON c.seq = e.child WHERE e.parent = p.seq "
@@ -156,71 +152,41 @@ class Commits:
         )
         return (*wrong, *(f"children of {row['sha']}" for row in rows))
 
-    def _wrong_counters(self) -> list[str]:
-        row = self._db.row(
-            "SELECT count(*), coalesce(sum(role = 'attempt'), 0), "
-            "coalesce(sum(role = 'frontier' AND n_children = 0), 0) FROM commits WHERE project = ?",
-            self._project,
-        )
-        kept = self.counts()
-        pairs = zip(("commits", "attempts", "leaves"), astuple(kept), tuple(row or ()), strict=True)
-        return [
-            f"{name} is {kept}, counted {found}" for name, kept, found in pairs if kept != found
-        ]
-
-    def _of(self, agent: str | None) -> tuple[str, list[object]]:
-        if agent is None:
-            return "project = ?", [self._project]
-        return "project = ? AND agent = ?", [self._project, agent]
-
     def _newest(
-        self, where: str, values: list[object], limit: int, before: int | None, offset: int
+        self, where: str, limit: int, before: int | None, offset: int = 0, **wanted: str | None
     ) -> tuple[Commit, ...]:
-        upto = NEWEST if before is None else before
+        where, values = narrowed(where, [self._project], **wanted)
         tail = "AND seq < ? ORDER BY seq DESC LIMIT ? OFFSET ?"
-        return self._read(f"{where} {tail}", *values, upto, capped(limit), max(0, offset))
+        return self._read(f"{where} {tail}", *values, upto(before), capped(limit), max(0, offset))
 
     def _read(self, where: str, *values: object) -> tuple[Commit, ...]:
         rows = self._db.rows(f"SELECT * FROM commits WHERE {where}", *values)
         return tuple(_commit(row) for row in rows)
 
 
+@dataclass(frozen=True)
 class Index:
-    """A project's commits, for one agent to add to."""
+    """A project's commits, for one agent to add to.
 
-    def __init__(
-        self,
-        database: Database,
-        project: int,
-        agent: str,
-        role: str = FRONTIER,
-        *,
-        frontier: Collection[str] = (),
-        size: int = 0,
-        quotas: tuple[int | None, int | None] = (None, None),
-        admin: bool = False,
-    ) -> None:
-        """Commits get `role`; those that a head in `frontier` reaches are on the frontier anyway.
+    An attempt of another agent is promoted by an `admin`, or by building on it.
+    """
 
-        `size` bytes are counted with what is recorded; `quotas` are the agent's and the project's.
-        An attempt of another agent is promoted by an `admin`, or by building on it.
-        """
-        self._db = database
-        self._project = project
-        self._agent = agent
-        self._role = role
-        self._frontier = frozenset(frontier)
-        self._size = size
-        self._quotas = quotas
-        self._admin = admin
-        self._events = Events(database)
+    database: Database
+    project: int
+    agent: str
+    role: str = FRONTIER  # of what is recorded
+    _: KW_ONLY
+    frontier: Collection[str] = ()  # heads: what they reach is on the frontier in any case
+    size: int = 0  # bytes that are counted with what is recorded
+    quotas: tuple[int | None, int | None] = (None, None)  # the agent's, and the project's
+    admin: bool = False
 
     def known(self, shas: Collection[str]) -> set[str]:
         """The subset of `shas` that are commits of the project."""
         query = (
             "SELECT sha FROM commits WHERE project = ? AND sha IN (SELECT value FROM json_each(?))"
         )
-        return {row[0] for row in self._db.rows(query, self._project, json.dumps(list(shas)))}
+        return {row[0] for row in self.database.rows(query, self.project, json.dumps(list(shas)))}
 
     def record(self, new: Sequence[NewCommit], admit: Callable[[], None]) -> None:
         """All commits and parent edges in one transaction; `admit()` comes just before COMMIT.
@@ -228,16 +194,19 @@ class Index:
         A commit that another push recorded meanwhile stays that agent's. BadInput for an unknown
         parent, Forbidden for a second root, TooLarge over a quota: then nothing is recorded.
         """
-        with self._db.write() as connection:
+        with self.database.write() as connection:
             there = self.known([commit.sha for commit in new])
             for role, several in self._by_role(new):
                 for commit in several:
                     if commit.sha not in there:
                         self._add(connection, commit, role)
                     elif role == FRONTIER:
-                        self._promote_known(connection, commit.sha)
+                        self.promote(commit.sha)
                 self._announce(role, [commit for commit in several if commit.sha not in there])
-            self._count_bytes()
+            if self.size:
+                each, whole = self.quotas
+                Quotas(self.database).add(f"agent:{self.agent}", self.size, each)
+                Quotas(self.database).add(f"project:{self.project}", self.size, whole)
             admit()
 
     def promote(self, sha: str) -> bool:
@@ -245,12 +214,20 @@ class Index:
 
         False when it is none.
         """
-        with self._db.write() as connection:
-            return self._promote_known(connection, sha)
+        query = (
+            "SELECT seq FROM commits WHERE project = ? AND sha = ? AND role = 'attempt' "
+            "AND (? OR agent = ?)"
+        )
+        with self.database.write() as connection:
+            row = self.database.row(query, self.project, sha, self.admin, self.agent)
+            if row is not None:
+                self._promote(connection, [row["seq"]])
+                Events(self.database).append("promote", sha, self.agent, self.project)
+            return row is not None
 
     def _by_role(self, new: Sequence[NewCommit]) -> list[tuple[str, list[NewCommit]]]:
         """New commits of the frontier, then attempts; parents stay before their children."""
-        reached = {commit.sha for commit in new} if self._role == FRONTIER else {*self._frontier}
+        reached = {commit.sha for commit in new} if self.role == FRONTIER else {*self.frontier}
         for commit in reversed(new):  # children first
             if commit.sha in reached:
                 reached.update(commit.parents)
@@ -259,42 +236,27 @@ class Index:
             (ATTEMPT, [commit for commit in new if commit.sha not in reached]),
         ]
 
-    def _promote_known(self, connection: Connection, sha: str) -> bool:
-        query = (
-            "SELECT seq FROM commits WHERE project = ? AND sha = ? AND role = 'attempt' "
-            "AND (? OR agent = ?)"
-        )
-        row = self._db.row(query, self._project, sha, self._admin, self._agent)
-        if row is not None:
-            self._promote(connection, [row["seq"]])
-            self._events.append("promote", sha, self._agent, self._project)
-        return row is not None
-
     def _add(self, connection: Connection, commit: NewCommit, role: str) -> None:
         parents = list(dict.fromkeys(commit.parents))
         if not parents:
-            Projects(self._db).admit_root(self._project, commit.sha)
+            Projects(self.database).admit_root(self.project, commit.sha)
         above = [self._parent(commit, sha) for sha in parents]
-        seq = connection.execute(
-            "INSERT INTO commits(project, sha, tree, parents, agent, subject, author, author_time, "
-            "patch_id, flags, role, received) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-            "RETURNING seq",
-            (
-                *(self._project, commit.sha, commit.tree, " ".join(commit.parents), self._agent),
-                *(commit.subject, commit.author, commit.author_time, commit.patch_id),
-                *(json.dumps(commit.flags), ATTEMPT, self._db.now()),
-            ),
-        ).fetchone()[0]
+        columns = asdict(commit) | {
+            "parents": " ".join(commit.parents), "flags": json.dumps(commit.flags),
+            "project": self.project, "agent": self.agent,
+            "role": ATTEMPT, "received": self.database.now(),
+        }  # fmt: skip
+        seq = self.database.insert("commits", **columns)["seq"]
         edges = [(seq, idx, parent) for idx, parent in enumerate(above)]
         connection.executemany("INSERT INTO edges VALUES (?, ?, ?)", edges)
         query = "UPDATE projects SET commits = commits + 1, attempts = attempts + 1 WHERE id = ?"
-        connection.execute(query, (self._project,))
+        connection.execute(query, (self.project,))
         if role == FRONTIER:
             self._promote(connection, [seq])
 
     def _parent(self, commit: NewCommit, sha: str) -> int:
         query = "SELECT seq FROM commits WHERE project = ? AND sha = ?"
-        row = self._db.row(query, self._project, sha)
+        row = self.database.row(query, self.project, sha)
         if row is None:
             raise BadInput(
                 f"parent commit not found: {sha}, of {commit.sha}. Push it first, or with it."
@@ -312,13 +274,12 @@ class Index:
             ).fetchone()
             if turned is None:
                 continue
-            above = [
-                row[0] for row in self._db.rows("SELECT parent FROM edges WHERE child = ?", seq)
-            ]
+            rows = self.database.rows("SELECT parent FROM edges WHERE child = ?", seq)
+            above = [row["parent"] for row in rows]
             covered = sum(self._cover(connection, parent) for parent in above)
             connection.execute(
                 "UPDATE projects SET attempts = attempts - 1, leaves = leaves + ? WHERE id = ?",
-                (int(turned[0] == 0) - covered, self._project),
+                (int(turned[0] == 0) - covered, self.project),
             )
             seqs.extend(above)
 
@@ -331,19 +292,13 @@ class Index:
         ).fetchone()
         return bool(children == 1 and role == FRONTIER)
 
-    def _count_bytes(self) -> None:
-        if self._size:
-            quotas, (each, all_) = Quotas(self._db), self._quotas
-            quotas.add(f"agent:{self._agent}", self._size, each)
-            quotas.add(f"project:{self._project}", self._size, all_)
-
     def _announce(self, role: str, new: Sequence[NewCommit]) -> None:
         """Append one event for each head of what is new."""
         inner = {parent for commit in new for parent in commit.parents}
         kind = "commit" if role == FRONTIER else ATTEMPT
         for commit in new:
             if commit.sha not in inner:
-                self._events.append(kind, commit.sha, self._agent, self._project)
+                Events(self.database).append(kind, commit.sha, self.agent, self.project)
 
 
 def _commit(row: Row) -> Commit:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from agenthub.errors import BadInput, Conflict, Unavailable
 from agenthub.files import make_empty, remove_tree, sync_folder
-from agenthub.git.layout import repack_lock
+from agenthub.git.repository import repack_lock
 from agenthub.validation import check_project
 
 DATABASE, PEPPER, PROJECTS = "hub.db", "pepper", "projects"

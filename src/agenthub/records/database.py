@@ -14,10 +14,15 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from agenthub.errors import BadInput, Unavailable
 from agenthub.records.schema import MIGRATIONS, statements
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 LAST = 1 << 62
 BUSY_SECONDS = 10  # to wait for another process that writes
 
@@ -70,8 +75,7 @@ class Database:
             return self._writer
         found = getattr(self._local, "reader", None)
         if found is None:
-            if self._closed:
-                raise Unavailable("The hub is shutting down. Try again in a moment.")
+            self._check_open()
             found = self._connect(f"{self.path.as_uri()}?mode=ro")
             found.execute("PRAGMA query_only = ON")
             self._local.reader = found
@@ -92,6 +96,24 @@ class Database:
         """The whole number in a query's first row; 0 for none."""
         found = self.row(query, *values)
         return 0 if found is None or found[0] is None else int(found[0])
+
+    def batches(self, query: str, *values: object, size: int) -> Iterator[list[sqlite3.Row]]:
+        """All rows of a query, `size` at a time, each time after the last row's first column.
+
+        The query's last two parameters are that column's value and the size.
+        """
+        after = 0
+        while rows := self.rows(query, *values, after, size):
+            yield rows
+            after = rows[-1][0]
+
+    def insert(self, table: str, **values: object) -> sqlite3.Row:
+        """Insert a row, inside `write()`; returns it with all its columns."""
+        assert self.writing
+        names, marks = ", ".join(f'"{name}"' for name in values), ", ".join("?" * len(values))
+        query = f"INSERT INTO {table}({names}) VALUES ({marks}) RETURNING *"
+        rows: list[sqlite3.Row] = self._writer.execute(query, tuple(values.values())).fetchall()
+        return rows[0]
 
     @contextlib.contextmanager
     def write(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
@@ -176,22 +198,15 @@ class Database:
                 time.sleep(0.01)
 
     def _migrate(self, migrations: Sequence[str]) -> None:
-        while True:
-            self._writer.execute("BEGIN IMMEDIATE")  # of two processes, one finds it migrated
-            try:
-                found = self._writer.execute("PRAGMA user_version").fetchone()[0]
+        found = -1
+        while found < len(migrations):
+            with self.write() as connection:  # of two processes, one finds it migrated
+                found = connection.execute("PRAGMA user_version").fetchone()[0]
                 self._check_version(found, len(migrations))
-                if found < len(migrations):
-                    for statement in statements(migrations[found]):
-                        self._writer.execute(statement)
-                    self._writer.execute(f"PRAGMA user_version = {found + 1}")
-                self._writer.execute("COMMIT")
-            except BaseException:
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
-                raise
-            if found >= len(migrations):
-                return
+                for script in migrations[found : found + 1]:
+                    for statement in statements(script):
+                        connection.execute(statement)
+                    connection.execute(f"PRAGMA user_version = {found + 1}")
 
     def _check_version(self, found: int, ours: int) -> None:
         if found > ours:
@@ -206,17 +221,17 @@ class Database:
                 "folder."
             )
 
-    def _begin(self, durable: bool) -> None:
+    def _check_open(self) -> None:
         if self._closed:
             raise Unavailable("The hub is shutting down. Try again in a moment.")
-        if durable is not self._durable:
-            self._writer.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            self._durable = durable
-        self._writer.execute("BEGIN IMMEDIATE")
 
     def _transaction(self, durable: bool) -> Iterator[sqlite3.Connection]:
+        self._check_open()
         with _explained(self.path):
-            self._begin(durable)
+            if durable is not self._durable:
+                self._writer.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                self._durable = durable
+            self._writer.execute("BEGIN IMMEDIATE")
             self._depth, self._owner, self._news = 1, threading.get_ident(), False
             try:
                 yield self._writer
@@ -285,6 +300,25 @@ def _storable() -> Iterator[None]:
         raise BadInput(
             "The text holds half a character (a lone surrogate). Leave it out."
         ) from error
+
+
+def noun(kind: type[T], row: sqlite3.Row, **other: object) -> T:
+    """A dataclass of a row's columns, each under its own name, and of other values."""
+    columns = kind.__dataclass_fields__.keys() - other.keys()
+    return kind(**{name: row[name] for name in columns}, **other)
+
+
+def narrowed(where: str, values: Sequence[object], **wanted: object) -> tuple[str, list[object]]:
+    """A condition and its values, and one condition more for each column that has a value."""
+    for column, value in wanted.items():
+        if value is not None:
+            where, values = f"{where} AND {column} = ?", [*values, value]
+    return where, list(values)
+
+
+def upto(before: int | None) -> int:
+    """The number before which a page of newest rows ends; all numbers for None."""
+    return LAST if before is None else before
 
 
 def _small(value: object) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agenthub.records.database import Database
+from agenthub.records.database import Database, narrowed
 
 PAGE = 200  # the most rows of any listing
 
@@ -40,12 +40,9 @@ class Events:
 
     def append(self, kind: str, ref: object, actor: str, project: int | None = None) -> None:
         """Append an event, inside the current transaction if there is one."""
+        columns = {"project": project, "kind": kind, "ref": str(ref), "actor": actor}
         with self._db.write() as connection:
-            seq = connection.execute(
-                "INSERT INTO events(project, kind, ref, actor, time) VALUES (?, ?, ?, ?, ?) "
-                "RETURNING seq",
-                (project, kind, str(ref), actor, self._db.now()),
-            ).fetchone()[0]
+            seq = self._db.insert("events", **columns, time=self._db.now())["seq"]
             if seq % 256 == 0:
                 connection.execute("DELETE FROM events WHERE seq <= ?", (seq - self._keep,))
             self._db.announce()
@@ -55,22 +52,17 @@ class Events:
         return self._db.number("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
 
     def since(
-        self,
-        cursor: int,
-        limit: int = PAGE,
-        kinds: Sequence[str] = (),
-        project: int | None = None,
+        self, cursor: int, limit: int = PAGE, kinds: Sequence[str] = (), project: int | None = None
     ) -> Page:
         """At most `limit` events after a cursor, of some kinds, of one project."""
         head = self.head()  # first: later events belong to the next page
         oldest = self._db.number("SELECT min(seq) FROM events")
         limit = capped(limit)
-        query, values = "SELECT * FROM events WHERE seq > ? AND seq <= ?", [cursor, head]
-        if project is not None:
-            query, values = f"{query} AND project = ?", [*values, project]
+        where, values = narrowed("seq > ? AND seq <= ?", [cursor, head], project=project)
         if kinds:
-            query = f"{query} AND kind IN ({', '.join('?' * len(kinds))})"
-        rows = self._db.rows(f"{query} ORDER BY seq LIMIT ?", *values, *kinds, limit)
+            where += f" AND kind IN ({', '.join('?' * len(kinds))})"
+        query = f"SELECT * FROM events WHERE {where} ORDER BY seq LIMIT ?"
+        rows = self._db.rows(query, *values, *kinds, limit)
         found = tuple(Event(*row) for row in rows)
         after = found[-1].seq if len(found) == limit else max(cursor, head)
         return Page(found, after, missed=cursor + 1 < oldest)

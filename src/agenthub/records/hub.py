@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,24 +13,28 @@ from pathlib import Path
 
 from agenthub.errors import Unavailable
 from agenthub.files import remove_tree
-from agenthub.git.ingest import Announced, Pushed, receive
+from agenthub.git.ingest import Announced, NewCommit, Pushed, receive
 from agenthub.git.policy import Protected, PushLimits
 from agenthub.git.repository import GitSettings, Repository
 from agenthub.records.agents import Accounts, Caller, read_pepper
 from agenthub.records.audit import Audit
 from agenthub.records.board import Board, Post
-from agenthub.records.buckets import Buckets, Limit, Quotas, address_subject
+from agenthub.records.buckets import Buckets, Limit, Quotas, Rates, address_subject
 from agenthub.records.checking import unsettled
 from agenthub.records.claims import Claims
 from agenthub.records.commits import ATTEMPT, FRONTIER, Commits, Index
 from agenthub.records.database import Database
 from agenthub.records.events import Events
-from agenthub.records.leaderboard import Leaderboard
 from agenthub.records.projects import DEFAULT, Project, Projects, Rules
-from agenthub.records.rates import Rates
-from agenthub.records.recompute import projects_of, recompute_tiers, recompute_verdicts
 from agenthub.records.replication import Replication
-from agenthub.records.results import Result, Results
+from agenthub.records.results import (
+    Leaderboard,
+    Result,
+    Results,
+    projects_of,
+    recompute_tiers,
+    recompute_verdicts,
+)
 
 HOUR, DAY = 3600.0, 86400.0
 MIB = 2**20
@@ -165,11 +171,11 @@ class Hub:
     def _receive(
         self, space: Space, index: Index, body: Path, announced: Announced | None = None
     ) -> Pushed:
-        return receive(
-            *(body, space.repository, index, self.limits(space), self.protected(space)),
-            lambda new: space.results.settle([commit.sha for commit in new]),
-            announced,
-        )
+        def settle(new: Sequence[NewCommit]) -> int:
+            return space.results.settle([commit.sha for commit in new])
+
+        limits, protected = self.limits(space), self.protected(space)
+        return receive(body, space.repository, index, limits, protected, settle, announced)
 
     def _promote(self, index: Index, heads: Sequence[str]) -> None:
         """Heads may have been known before, as attempts."""
@@ -183,22 +189,17 @@ class Hub:
     ) -> Index:  # fmt: skip
         """The index of a project's commits, for an agent to add to."""
         assert role in (FRONTIER, ATTEMPT), role
-        quotas = (self.settings.agent_quota_mb, self.settings.project_quota_mb)
+        quotas = self.settings.agent_quota_mb, self.settings.project_quota_mb
         each, whole = (int(megabytes * MIB) for megabytes in quotas)
         return Index(
-            *(self.database, space.project.id, caller.agent, role),
-            frontier=frontier,
-            size=size,
-            quotas=(each, whole),
-            admin="admin" in caller.scopes,
-        )
+            self.database, space.project.id, caller.agent, role, frontier=frontier, size=size,
+            quotas=(each, whole), admin="admin" in caller.scopes,
+        )  # fmt: skip
 
     def limits(self, space: Space) -> PushLimits:
         """The caps on a push: the hub's, as changed by the project; bytes only downwards."""
-        known = {item.name for item in fields(PushLimits)}
-        own = {
-            name: int(value) for name, value in space.project.rules.limits.items() if name in known
-        }
+        ruled, known = space.project.rules.limits, {item.name for item in fields(PushLimits)}
+        own = {name: int(value) for name, value in ruled.items() if name in known}
         most = int(self.settings.max_bundle_mb * MIB)
         own["bundle_bytes"] = min(most, own.get("bundle_bytes", most))
         return replace(self.settings.limits, **own)
@@ -210,8 +211,7 @@ class Hub:
 
     def count_push(self, caller: Caller) -> None:
         """Count one push, before the work, so that failures count; TooMany over the rate."""
-        limit = Limit(self.settings.pushes_per_hour, HOUR)
-        self.buckets.take(f"agent:{caller.agent}", "push", limit)
+        self._take(caller, "push", self.settings.pushes_per_hour)
 
     def count_bytes(self, caller: Caller, size: int, *, spent: bool = False) -> None:
         """Count bytes that an agent sends; TooMany over its daily share.
@@ -232,8 +232,7 @@ class Hub:
         caller.need("post")
         space = self.space(slug)
         space.board.channel(channel)  # 404 before anything is counted
-        limit = Limit(self.settings.posts_per_hour, HOUR)
-        self.buckets.take(f"agent:{caller.agent}", "post", limit)
+        self._take(caller, "post", self.settings.posts_per_hour)
         with self.database.write():
             post = space.board.post(channel, caller.agent, content, parent)
             return post, space.results.from_post(caller.agent, content, post.id)
@@ -268,8 +267,10 @@ class Hub:
 
     def count_diff(self, caller: Caller) -> None:
         """Count one diff of an agent; TooMany over the rate."""
-        limit = Limit(self.settings.diffs_per_hour, HOUR)
-        self.buckets.take(f"agent:{caller.agent}", "diff", limit)
+        self._take(caller, "diff", self.settings.diffs_per_hour)
+
+    def _take(self, caller: Caller, action: str, per_hour: int) -> None:
+        self.buckets.take(f"agent:{caller.agent}", action, Limit(per_hour, HOUR))
 
     # ---- inside --------------------------------------------------------------------------------
 
@@ -312,9 +313,6 @@ def open_hub(
 @contextlib.contextmanager
 def _held(path: Path) -> Iterator[None]:
     """Lock the data folder for one server; the kernel releases it when the process ends."""
-    import fcntl
-    import os
-
     with path.open("a+") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

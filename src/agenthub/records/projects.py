@@ -11,7 +11,7 @@ from sqlite3 import Row
 
 from agenthub.errors import BadInput, Conflict, Forbidden, Missing
 from agenthub.records.audit import Audit
-from agenthub.records.database import Database
+from agenthub.records.database import Database, noun
 from agenthub.records.events import Events, capped
 from agenthub.validation import check_hash, check_project, clean_line, shown
 
@@ -67,11 +67,11 @@ class Projects:
 
     def default(self) -> Project:
         """The default project, created if missing: a forest, like the original's."""
-        if self._row(DEFAULT) is not None:
-            return self.get(DEFAULT)
-        with self._db.write():
-            if self._row(DEFAULT) is None:
-                self.create(DEFAULT, Rules(title="The default project", forest=True), actor="hub")
+        if self._row(DEFAULT) is None:
+            with self._db.write():
+                if self._row(DEFAULT) is None:
+                    rules = Rules(title="The default project", forest=True)
+                    return self.create(DEFAULT, rules, actor="hub")
         return self.get(DEFAULT)
 
     def create(self, slug: str, rules: Rules, root: str = "", actor: str = "admin") -> Project:
@@ -80,17 +80,13 @@ class Projects:
         if root:
             check_hash(root)
         columns = {**_columns(rules), "slug": slug, "root": root, "created": self._db.now()}
-        with self._db.write() as connection:
+        with self._db.write():
             if self._row(slug) is not None:
                 raise Conflict(f"There is a project {slug} already. Choose another name.")
-            names, marks = ", ".join(columns), ", ".join("?" * len(columns))
-            id_ = connection.execute(
-                f"INSERT INTO projects({names}) VALUES ({marks}) RETURNING id",
-                tuple(columns.values()),
-            ).fetchone()[0]
+            row = self._db.insert("projects", **columns)
             self._audit.append(actor, "project", slug, root=root)
-            self._events.append("project", slug, actor, id_)
-            return self.get(slug)
+            self._events.append("project", slug, actor, row["id"])
+            return _project(row)
 
     def change(self, slug: str, rules: Rules, actor: str = "admin") -> Project:
         """Change the rules; Conflict for another metric or direction once there are results."""
@@ -182,12 +178,6 @@ def _check(rules: Rules) -> None:
 
 
 def _project(row: Row) -> Project:
-    rules = Rules(
-        **{name: row[name] for name in ("title", "metric", "direction", "noise", "on_protected")},
-        forest=bool(row["forest"]),
-        protected=tuple(json.loads(row["protected"])),
-        limits=json.loads(row["limits"]),
-        tiers=json.loads(row["tiers"]),
-    )
-    counts = Counts(row["commits"], row["attempts"], row["leaves"])
-    return Project(row["id"], row["slug"], row["root"], rules, row["created"], counts)
+    texts = {name: json.loads(row[name]) for name in ("protected", "limits", "tiers")}
+    texts |= {"protected": tuple(texts["protected"]), "forest": bool(row["forest"])}
+    return noun(Project, row, rules=noun(Rules, row, **texts), counts=noun(Counts, row))

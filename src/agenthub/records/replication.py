@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlite3 import Row
 
 from agenthub.errors import BadInput, Conflict, Forbidden, Missing
-from agenthub.records.database import Database
+from agenthub.records.database import Database, noun
 from agenthub.records.events import Events, capped
 from agenthub.records.results import COLUMNS, FROM, Result, Results, result_of
 
@@ -106,23 +106,19 @@ class Replication:
         """One lease; Missing when there is none in this project."""
         row = self._row(lease)
         result = self._results.get(row["result"])
-        names = ("id", "agent", "taken", "expires", "state", "tree")
-        return Lease(**{name: row[name] for name in names}, result=result)
+        return noun(Lease, row, result=result)
 
     def finish(
         self, lease: int, agent: str, *, tree: str, platform: str, values: Sequence[float]
     ) -> Result:
         """Record the runs of a leased result; an expired lease may still be finished."""
         with self._db.write():
-            result = self._own(lease, agent)["result"]
-            self._end(lease, "done")
+            result = self._end(lease, agent, "done")
             return self._results.verify(result, agent, tree=tree, platform=platform, values=values)
 
     def release(self, lease: int, agent: str) -> None:
         """Give a lease back: another agent may take the result at once, this one never again."""
-        with self._db.write():
-            self._own(lease, agent)
-            self._end(lease, "released")
+        self._end(lease, agent, "released")
 
     def _line(self, line: str, agent: str, tier: str | None, limit: int) -> tuple[Result, ...]:
         rows = self._db.rows(
@@ -136,7 +132,7 @@ class Replication:
         """Lease a result that was found waiting; None when another agent was faster."""
         now = self._db.now()
         open_ = "SELECT count(*) FROM leases WHERE state = 'open' AND expires > ?"
-        with self._db.write() as connection:
+        with self._db.write():
             if self._db.number(f"{open_} AND agent = ?", now, agent) >= LEASES_EACH:
                 raise Conflict(
                     f"{agent} holds {LEASES_EACH} leases, the most there may be. Finish or release "
@@ -145,21 +141,21 @@ class Replication:
             changed = self._results.get(found.seq) != found
             if changed or self._db.number(f"{open_} AND result = ?", now, found.seq):
                 return None
-            id_ = connection.execute(
-                "INSERT INTO leases(result, agent, taken, expires, state) "
-                "VALUES (?, ?, ?, ?, 'open') RETURNING id",
-                (found.seq, agent, now, now + seconds),
-            ).fetchone()[0]
+            columns = {"result": found.seq, "agent": agent, "taken": now, "expires": now + seconds}
+            row = self._db.insert("leases", **columns, state="open")
             self._events.append("lease", found.seq, agent, self._project)
-            return self.get(id_)
+            return self.get(row["id"])
 
-    def _own(self, lease: int, agent: str) -> Row:
-        row = self._row(lease)
-        if row["agent"] != agent:
-            raise Forbidden(f"Lease {lease} is {row['agent']}'s. Take one of your own.")
-        if row["state"] != "open":
-            raise Conflict(f"Lease {lease} is {row['state']} already. Take another one.")
-        return row
+    def _end(self, lease: int, agent: str, state: str) -> int:
+        """End an open lease of the agent's own; returns its result."""
+        with self._db.write() as connection:
+            row = self._row(lease)
+            if row["agent"] != agent:
+                raise Forbidden(f"Lease {lease} is {row['agent']}'s. Take one of your own.")
+            if row["state"] != "open":
+                raise Conflict(f"Lease {lease} is {row['state']} already. Take another one.")
+            connection.execute("UPDATE leases SET state = ? WHERE id = ?", (state, lease))
+            return int(row["result"])
 
     def _row(self, lease: int) -> Row:
         row = self._db.row(
@@ -170,7 +166,3 @@ class Replication:
         if row is None:
             raise Missing(f"There is no lease {lease} in this project.")
         return row
-
-    def _end(self, lease: int, state: str) -> None:
-        with self._db.write() as connection:
-            connection.execute("UPDATE leases SET state = ? WHERE id = ?", (state, lease))

@@ -1,32 +1,35 @@
-"""Results: what agents measured, and the verifications by other agents.
+"""Results: what agents measured, the verifications by other agents, and the ranking.
 
 A result is `claimed` until another agent has run its exact tree. `verdicts.py` has the rule.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from sqlite3 import Row
+from sqlite3 import Cursor, Row
 
 from agenthub.errors import BadInput, Conflict, Forbidden, Missing
 from agenthub.records.commits import Commit, Commits
-from agenthub.records.database import Database
-from agenthub.records.events import Events, capped
-from agenthub.records.noise import Noise, measured_noise
+from agenthub.records.database import LAST, Database, narrowed, noun, upto
+from agenthub.records.events import PAGE, Events, capped
 from agenthub.records.projects import Projects, Rules
 from agenthub.records.result_line import DESCRIPTION, parse
-from agenthub.records.verdicts import Runs, Verdict, runs_of, verdict_on
+from agenthub.records.verdicts import Noise, Runs, measured_noise, runs_of, verdict_on
 from agenthub.tiers import tier_of
 from agenthub.validation import check_abbreviation, check_hash, check_platform, clean_line
 
 STATUSES = ("keep", "discard", "crash")
 MOST_RUNS = 64  # of one verification
 ENOUGH = 3  # verifiers, after which an inconclusive result waits no longer
-NEWEST = 1 << 62
+BATCH = 100  # results of one transaction, while they are recomputed
+CLAIMED = "r.status = 'keep' AND r.\"commit\" IS NOT NULL AND r.verdict <> 'refuted'"
+CONFIRMED = "r.verdict = 'confirmed'"
+LOOKED_AT = 10_000  # rows, should one commit have very many results
 
 
 @dataclass(frozen=True)
@@ -148,21 +151,22 @@ class Results:
         """Record another agent's runs of a result's exact tree, and recompute its verdict."""
         check_platform(platform)
         self._check_verifiable(self.get(result), verifier, tree)
-        runs = runs_of(_checked_values(values))
-        with self._db.write() as connection:
+        if not 1 <= len(values) <= MOST_RUNS:
+            raise BadInput(f"{len(values)} values were given; a verification has 1 to {MOST_RUNS}.")
+        if not all(math.isfinite(value) and abs(value) < 1e100 for value in values):
+            raise BadInput("Every value must be a finite number. Leave out runs that crashed.")
+        runs = runs_of(values)
+        with self._db.write():
             query = "SELECT 1 FROM verifications WHERE result = ? AND verifier = ?"
             if self._db.row(query, result, verifier):
                 raise Conflict(f"{verifier} has verified result {result} already. Take another.")
             # A record of that day; a verdict uses the current trust in the agent.
             runner = self._db.number("SELECT runner FROM agents WHERE id = ?", verifier)
-            connection.execute(
-                "INSERT INTO verifications(result, verifier, runner, platform, tier, runs, mean, "
-                'sd, "values", created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
-                (
-                    *(result, verifier, runner, platform, tier_of(platform, self._rules().tiers)),
-                    *(runs.runs, runs.mean, runs.sd, json.dumps(list(values)), self._db.now()),
-                ),
-            )
+            self._db.insert(
+                "verifications", result=result, verifier=verifier, runner=runner, platform=platform,
+                tier=tier_of(platform, self._rules().tiers), runs=runs.runs, mean=runs.mean,
+                sd=runs.sd, values=json.dumps(list(values)), created=self._db.now(),
+            )  # fmt: skip
             self._events.append("verification", result, verifier, self._project)
             self._update_verdict(self.get(result), self._noise)
         return self.get(result)
@@ -184,19 +188,13 @@ class Results:
         return rows[0]
 
     def page(
-        self,
-        limit: int = 50,
-        before: int | None = None,
-        *,
-        agent: str | None = None,
-        status: str | None = None,
-        tier: str | None = None,
-    ) -> tuple[Result, ...]:
+        self, limit: int = 50, before: int | None = None,
+        *, agent: str | None = None, status: str | None = None, tier: str | None = None,
+    ) -> tuple[Result, ...]:  # fmt: skip
         """The newest results, or those before a seq; newest first."""
-        where, values = "r.project = ? AND r.seq < ?", [self._project, before or NEWEST]
-        for column, wanted in (("agent", agent), ("status", status), ("tier", tier)):
-            if wanted is not None:
-                where, values = f"{where} AND r.{column} = ?", [*values, wanted]  # type: ignore[list-item]
+        wanted = {"r.agent": agent, "r.status": status, "r.tier": tier}
+        newest = [self._project, upto(before or None)]
+        where, values = narrowed("r.project = ? AND r.seq < ?", newest, **wanted)
         return self._read(f"{where} ORDER BY r.seq DESC LIMIT ?", *values, capped(limit))
 
     def of_commit(self, sha: str, limit: int = 50) -> tuple[Result, ...]:
@@ -225,7 +223,7 @@ class Results:
         value = None if draft.status == "crash" else draft.value
         columns = {
             "project": self._project,
-            '"commit"': None if commit is None else commit.seq,
+            "commit": None if commit is None else commit.seq,
             "named": draft.commit,
             "agent": agent,
             "metric": rules.metric,
@@ -244,10 +242,8 @@ class Results:
             "created": self._db.now(),
             "waiting": int(commit is not None and draft.status == "keep"),
         }
-        names, marks = ", ".join(columns), ", ".join("?" * len(columns))
-        with self._db.write() as connection:
-            query = f"INSERT INTO results({names}) VALUES ({marks}) RETURNING seq"
-            seq = connection.execute(query, tuple(columns.values())).fetchone()[0]
+        with self._db.write():
+            seq = self._db.insert("results", **columns)["seq"]
             self._events.append("result", seq, agent, self._project)
             return self.get(seq)
 
@@ -292,17 +288,11 @@ class Results:
     def _update_verdict(self, result: Result, noise: Callable[[str], Noise]) -> None:
         if result.value is None or result.commit is None or result.status != "keep":
             return
-        parts = [
-            Runs(found.runs, found.mean, found.sd, found.runner)
-            for found in self.verifications(result.seq)
-            if found.tier == result.tier
-        ]
+        same = [each for each in self.verifications(result.seq) if each.tier == result.tier]
+        parts = [Runs(each.runs, each.mean, each.sd, each.runner) for each in same]
         far = self._rules().noise or noise(result.tier).of(result.seq, result.value)
         found = verdict_on(result.value, result.direction, parts, far)
-        open_ = found.word in ("claimed", "inconclusive") and len(parts) < ENOUGH
-        self._write_verdict(result, found, open_)
-
-    def _write_verdict(self, result: Result, found: Verdict, waiting: bool) -> None:
+        waiting = found.word in ("claimed", "inconclusive") and len(parts) < ENOUGH
         with self._db.write() as connection:
             connection.execute(
                 "UPDATE results SET verdict = ?, runs = ?, mean = ?, sd = ?, mean_cost = ?, "
@@ -328,7 +318,7 @@ class Results:
 
 def result_of(row: Row) -> Result:
     """A result from a row of COLUMNS."""
-    return Result(**{**dict(row), "waiting": bool(row["waiting"])})
+    return noun(Result, row, waiting=bool(row["waiting"]))
 
 
 def _cost(value: float | None, direction: str) -> float | None:
@@ -352,19 +342,131 @@ def _check(draft: Draft, rules: Rules) -> None:
         least = -math.inf if name == "value" else 0
         if number is not None and not (math.isfinite(number) and number >= least):
             raise BadInput(f"{name} is a finite number, not negative where it cannot be: {number}.")
-    if draft.seed is not None and abs(draft.seed) >= NEWEST:
+    if draft.seed is not None and abs(draft.seed) >= LAST:
         raise BadInput(f"A seed is a whole number under 2**62, not {draft.seed}.")
 
 
-def _checked_values(values: Sequence[float]) -> Sequence[float]:
-    if not 1 <= len(values) <= MOST_RUNS:
-        raise BadInput(f"{len(values)} values were given; a verification has 1 to {MOST_RUNS}.")
-    if not all(math.isfinite(value) and abs(value) < 1e100 for value in values):
-        raise BadInput("Every value must be a finite number. Leave out runs that crashed.")
-    return values
-
-
 def _verification(row: Row) -> Verification:
-    parts = dict(row)
-    trusted, values = bool(parts.pop("trusted")), tuple(json.loads(row["values"]))
-    return Verification(**{**parts, "runner": trusted, "values": values})
+    values = tuple(json.loads(row["values"]))
+    return noun(Verification, row, runner=bool(row["trusted"]), values=values)
+
+
+# ---- the ranking: one board per tier, of confirmed results or of claimed ones ------------------
+
+
+@dataclass(frozen=True)
+class Tier:
+    """A kind of machine, with its counts of results."""
+
+    tier: str
+    claimed: int
+    confirmed: int
+
+
+class Leaderboard:
+    """The ranked results of one project."""
+
+    def __init__(self, database: Database, project: int) -> None:
+        self._db = database
+        self._project = project
+
+    def best(
+        self, tier: str | None = None, *, replicated: bool = True, limit: int = 50
+    ) -> tuple[Result, ...]:
+        """The best results, each commit once; of all tiers when none is given.
+
+        Replicated ones are ranked by what others measured; claimed ones by what was claimed, and
+        refuted claims are left out.
+        """
+        found: dict[str | None, Result] = {}
+        with contextlib.closing(self._ranked(tier, replicated)) as rows:
+            for result in map(result_of, rows):
+                found.setdefault(result.commit, result)
+                if len(found) >= capped(limit):
+                    break
+        return tuple(found.values())
+
+    def staircase(
+        self, tier: str, *, replicated: bool = True, limit: int = PAGE
+    ) -> tuple[Result, ...]:
+        """Results that were the best when they came: the newest `limit`, oldest first."""
+        cost, where = _terms(replicated)
+        rows = self._db.rows(
+            f"SELECT seq FROM (SELECT r.seq, {cost} AS cost, min({cost}) OVER (ORDER BY r.seq "
+            "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM results r "
+            f"WHERE r.project = ? AND r.tier = ? AND {where}) "
+            "WHERE before IS NULL OR cost < before ORDER BY seq DESC LIMIT ?",
+            *(self._project, tier, capped(limit)),
+        )
+        steps = (self._db.row(f"SELECT {COLUMNS} {FROM} WHERE r.seq = ?", row[0]) for row in rows)
+        return tuple(reversed([result_of(row) for row in steps if row is not None]))
+
+    def tiers(self) -> tuple[Tier, ...]:
+        """The tiers that have kept results, most results first."""
+        rows = self._db.rows(
+            "SELECT tier, count(*) AS claimed, sum(verdict = 'confirmed') AS confirmed "
+            "FROM results r WHERE project = ? AND r.status = 'keep' AND r.\"commit\" IS NOT NULL "
+            "GROUP BY tier ORDER BY claimed DESC, tier LIMIT 200",
+            self._project,
+        )
+        return tuple(Tier(*row) for row in rows)
+
+    def _ranked(self, tier: str | None, replicated: bool) -> Cursor:
+        cost, where = _terms(replicated)
+        where, values = narrowed(f"r.project = ? AND {where}", [self._project], **{"r.tier": tier})
+        return self._db.read().execute(
+            f"SELECT {COLUMNS} {FROM} WHERE {where} ORDER BY {cost}, r.seq LIMIT {LOOKED_AT}",
+            values,
+        )
+
+
+def _terms(replicated: bool) -> tuple[str, str]:
+    return ("r.mean_cost", CONFIRMED) if replicated else ("r.cost", CLAIMED)
+
+
+# ---- recomputing, after an admin changed a rule or trust in an agent ---------------------------
+# Each batch is one transaction, so that other requests can write in between. If the process is
+# killed half-way, the admin repeats the command.
+
+_PLATFORMS = {
+    "results": (
+        "SELECT seq, platform, tier FROM results WHERE project = ? AND seq > ? ORDER BY seq LIMIT ?"
+    ),
+    "verifications": (
+        "SELECT v.seq, v.platform, v.tier FROM verifications v JOIN results r ON r.seq = v.result "
+        "WHERE r.project = ? AND v.seq > ? ORDER BY v.seq LIMIT ?"
+    ),
+}
+_VERIFIED = (
+    "SELECT DISTINCT v.result AS seq FROM verifications v JOIN results r ON r.seq = v.result "
+    "WHERE r.project = ? AND v.result > ? ORDER BY v.result LIMIT ?"
+)
+
+
+def recompute_tiers(database: Database, project: int) -> None:
+    """Give every result and verification of a project its tier by the current rules."""
+    names = Projects(database).by_id(project).rules.tiers
+    for table, query in _PLATFORMS.items():
+        for rows in database.batches(query, project, size=BATCH):
+            tiers = ((tier_of(row["platform"], names), row["seq"], row["tier"]) for row in rows)
+            changed = [(tier, seq) for tier, seq, before in tiers if tier != before]
+            if changed:
+                with database.write() as connection:
+                    connection.executemany(f"UPDATE {table} SET tier = ? WHERE seq = ?", changed)
+
+
+def recompute_verdicts(database: Database, project: int) -> None:
+    """Recompute the verdict on every verified result of a project."""
+    results = Results(database, project)
+    for rows in database.batches(_VERIFIED, project, size=BATCH):
+        results.update_verdicts([row["seq"] for row in rows])
+
+
+def projects_of(database: Database, verifier: str) -> tuple[int, ...]:
+    """The projects in which an agent has verified a result."""
+    rows = database.rows(
+        "SELECT DISTINCT r.project FROM verifications v JOIN results r ON r.seq = v.result "
+        "WHERE v.verifier = ? ORDER BY r.project",
+        verifier,
+    )
+    return tuple(row["project"] for row in rows)

@@ -21,10 +21,9 @@ from agenthub.records.audit import Entry
 from agenthub.records.board import Channel, Post, Unread
 from agenthub.records.claims import Claim, Prior
 from agenthub.records.commits import Commit
-from agenthub.records.leaderboard import Tier
 from agenthub.records.projects import Project
 from agenthub.records.replication import Lease
-from agenthub.records.results import Result, Verification
+from agenthub.records.results import Result, Tier, Verification
 from agenthub.validation import clean, enveloped
 
 TEXT = 2_000  # characters of a text in a list, unless the request says otherwise

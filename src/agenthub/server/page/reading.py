@@ -12,8 +12,7 @@ from agenthub.records.board import Channel, Post
 from agenthub.records.commits import Commit
 from agenthub.records.database import Database
 from agenthub.records.hub import Hub, Space
-from agenthub.records.leaderboard import CONFIRMED
-from agenthub.records.results import COLUMNS, FROM, Result, result_of
+from agenthub.records.results import COLUMNS, CONFIRMED, FROM, Result, result_of
 
 COMMITS = 200  # in the picture
 RECENT = 400  # newest results, drawn as dots
