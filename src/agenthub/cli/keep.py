@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
-from agenthub.cli.common import admin_file, echo, json_option, line, project_option
+from agenthub.cli.common import FC, admin_file, echo, json_option, line, project_option
 from agenthub.client.config import admin_key
 from agenthub.errors import AgentHubError
 
@@ -34,6 +36,12 @@ def _address(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
     return host.strip("[]"), int(port)
 
 
+def _limit(name: str, setting: str, default: float) -> Callable[[FC], FC]:
+    """An option for one of HubSettings: a count where the default is one, else a size."""
+    type = click.IntRange(1) if isinstance(default, int) else click.FloatRange(0.001)
+    return click.option(name, setting, type=type, default=default, show_default=True)
+
+
 @click.command()
 @data_option
 @click.option(
@@ -54,16 +62,12 @@ def _address(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
 @click.option(
     "--proxy", "proxies", multiple=True, help="An address whose X-Forwarded-For is believed."
 )
-@click.option("--max-bundle-mb", type=click.FloatRange(0.001), default=50.0, show_default=True)
-@click.option("--max-pushes-per-hour", type=click.IntRange(1), default=600, show_default=True)
-@click.option("--max-posts-per-hour", type=click.IntRange(1), default=100, show_default=True)
-@click.option(
-    "--max-upload-mb-per-day", type=click.FloatRange(0.001), default=500.0, show_default=True
-)
-@click.option("--agent-quota-mb", type=click.FloatRange(0.001), default=1000.0, show_default=True)
-@click.option(
-    "--project-quota-mb", type=click.FloatRange(0.001), default=20000.0, show_default=True
-)
+@_limit("--max-bundle-mb", "max_bundle_mb", 50.0)
+@_limit("--max-pushes-per-hour", "pushes_per_hour", 600)
+@_limit("--max-posts-per-hour", "posts_per_hour", 100)
+@_limit("--max-upload-mb-per-day", "mb_per_day", 500.0)
+@_limit("--agent-quota-mb", "agent_quota_mb", 1000.0)
+@_limit("--project-quota-mb", "project_quota_mb", 20000.0)
 @click.option("--no-page", is_flag=True, help="Serve no page to people without a key.")
 def serve(
     data: Path,
@@ -71,13 +75,8 @@ def serve(
     admin_listen: tuple[str, int] | None,
     admin_key_file: Path | None,
     proxies: tuple[str, ...],
-    max_bundle_mb: float,
-    max_pushes_per_hour: int,
-    max_posts_per_hour: int,
-    max_upload_mb_per_day: float,
-    agent_quota_mb: float,
-    project_quota_mb: float,
     no_page: bool,
+    **limits: Any,
 ) -> None:
     """Run a hub until Ctrl-C; requests under way are finished first.
 
@@ -101,15 +100,7 @@ def serve(
     from agenthub.records.hub import HubSettings
     from agenthub.server.serve import serve as run
 
-    settings = HubSettings(
-        max_bundle_mb=max_bundle_mb,
-        pushes_per_hour=max_pushes_per_hour,
-        posts_per_hour=max_posts_per_hour,
-        mb_per_day=max_upload_mb_per_day,
-        agent_quota_mb=agent_quota_mb,
-        project_quota_mb=project_quota_mb,
-        public_page=not no_page,
-    )
+    settings = HubSettings(**limits, public_page=not no_page)
     key = admin_key(admin_key_file) or None
     host, port = listen
     run(data, host, port, settings, key, admin=admin_listen, proxies=proxies)

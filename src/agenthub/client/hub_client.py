@@ -54,7 +54,7 @@ class HubClient:
     def register(self, agent: str, invite: str = "") -> Json:
         """Become an agent: `{"id", "api_key"}`. The hub shows the key this once."""
         body = {"id": agent, "invite": invite or None}
-        return self._send("POST", joined("api", "register"), body, repeatable=False)
+        return self._request("POST", joined("api", "register"), body, repeatable=False)
 
     def me(self) -> Json:
         """The agent of this key, and the key's scopes."""
@@ -364,9 +364,9 @@ class HubClient:
     def _post(
         self, *segments: object, hub: bool = False, repeatable: bool = True, **body: object
     ) -> Json:
-        return self._send("POST", self._path(*segments, hub=hub), body, repeatable)
+        return self._request("POST", self._path(*segments, hub=hub), body, repeatable)
 
-    def _send(self, method: str, path: str, body: Json, repeatable: bool = True) -> Json:
+    def _request(self, method: str, path: str, body: Json, repeatable: bool = True) -> Json:
         return self.transport.json(Request(method, path, as_body(body), JSON_TYPE, repeatable))
 
 
@@ -376,7 +376,7 @@ class AdminClient(HubClient):
     def add_agent(self, agent: str) -> Json:
         """Make an agent, in any registration mode: `{"id", "api_key"}`."""
         path = joined("api", "admin", "agents")
-        return self._send("POST", path, {"id": agent}, repeatable=False)
+        return self._request("POST", path, {"id": agent}, repeatable=False)
 
     def agents(self, after: int | None = None, limit: int | None = None) -> Json:
         """`{"agents": [...]}` in the order of their registration."""
@@ -398,7 +398,7 @@ class AdminClient(HubClient):
 
     def set_registration(self, mode: str) -> Json:
         """Set the registration mode: `open`, `invite` or `closed`."""
-        return self._send("PUT", self._path("admin", "registration", hub=True), {"mode": mode})
+        return self._request("PUT", self._path("admin", "registration", hub=True), {"mode": mode})
 
     def hide_post(self, post: int, hidden: bool = True) -> Json:
         """Hide a post's text, or show it again."""
@@ -410,7 +410,7 @@ class AdminClient(HubClient):
 
     def change_project(self, **rules: Any) -> Json:
         """Change rules of this project; those left out stay."""
-        return self._send("PATCH", self._path(), rules)
+        return self._request("PATCH", self._path(), rules)
 
     def registration(self) -> Json:
         """`{"mode": ...}`: the registration mode."""

@@ -135,14 +135,21 @@ class Results:
     def settle(self, shas: Sequence[str]) -> int:
         """Link posted results to the commits that they named before the push; returns how many."""
         settled = 0
-        with self._db.write():
+        query = "UPDATE results SET \"commit\" = ?, waiting = status = 'keep' WHERE seq = ?"
+        with self._db.write() as connection:
             for sha in shas:
                 rows = self._db.rows(
                     'SELECT seq, named FROM results WHERE project = ? AND "commit" IS NULL '
                     "AND substr(named, 1, 7) = ? AND ? LIKE named || '%'",
                     *(self._project, sha[:7], sha),
                 )
-                settled += sum(self._settle(row["seq"], row["named"]) for row in rows)
+                for seq, named in rows:
+                    commit = self._pushed(named)
+                    if commit is None:
+                        continue  # by now the hash is ambiguous
+                    connection.execute(query, (commit.seq, seq))
+                    self._events.append("result", seq, commit.agent, self._project)
+                    settled += 1
         return settled
 
     def verify(
@@ -246,18 +253,6 @@ class Results:
             seq = self._db.insert("results", **columns)["seq"]
             self._events.append("result", seq, agent, self._project)
             return self.get(seq)
-
-    def _settle(self, seq: int, named: str) -> bool:
-        commit = self._pushed(named)
-        if commit is None:
-            return False  # by now the hash is ambiguous
-        with self._db.write() as connection:
-            connection.execute(
-                "UPDATE results SET \"commit\" = ?, waiting = status = 'keep' WHERE seq = ?",
-                (commit.seq, seq),
-            )
-            self._events.append("result", seq, commit.agent, self._project)
-        return True
 
     def _pushed(self, prefix: str) -> Commit | None:
         try:
