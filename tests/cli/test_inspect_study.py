@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch.cli import main
-from autoresearch.cli.live import summary
+from autoresearch.cli.live import summary_text
 from autoresearch.proposers.fake import ScriptedProposer
 from tiny_lab import CRASHES, edit, git, make_lab, opened, scores
 
@@ -36,10 +36,14 @@ def output(lab: Path, capsys: pytest.CaptureFixture[str], *words: str) -> str:
 def test_status_counts_and_names_the_best(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The same facts for people and for machines."""
     facts = json.loads(output(lab, capsys, "status", "--json"))
-    expected = {"trials": 5, "kept": 3, "discarded": 1, "crashed": 1, "baseline": 10.0, "best": 8.0}
+    expected = {"trials": 5, "experiments": 4, "keeps": 2, "discarded": 1, "crashed": 1}
+    expected |= {"baseline": 10.0, "best": 8.0, "best trial": 4, "change": -2.0}
     assert facts | expected == facts
     assert facts["running"] == "no"
-    assert "best:       8.0" in output(lab, capsys, "status")
+    words = output(lab, capsys, "status")
+    assert "result:     score 10.000000 → 8.000000 (-20.00 %)" in words
+    assert "best:       #4 on branch autoresearch/" in words
+    assert "trials:     4 experiments: 2 keeps, 1 discarded, 1 crashed" in words
 
 
 def test_a_skipped_trial_is_no_crash(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,7 +53,8 @@ def test_a_skipped_trial_is_no_crash(tmp_path: Path, capsys: pytest.CaptureFixtu
         proposer = ScriptedProposer([*scores(9), *scores(9), *[edit(CRASHES, "boom")] * 2])
         for _ in range(5):
             study.step(proposer)
-        assert "5 trials: 2 kept, 0 discarded, 1 crashed, 2 skipped." in summary(study)
+        told = summary_text(study).splitlines()
+        assert told[0] == "4 experiments: 1 keep, 0 discarded, 1 crashed, 2 skipped."
     facts = json.loads(output(lab, capsys, "status", "--json"))
     assert (facts["crashed"], facts["skipped"]) == (1, 2)
     lines = output(lab, capsys, "log").splitlines()

@@ -66,7 +66,10 @@ def test_run_prints_a_line_a_trial_and_a_summary(
     assert [
         line.split()[:2] for line in out.splitlines() if "score" in line and "runs" not in line
     ][:4] == [["#0", "keep"], ["#1", "keep"], ["#2", "keep"], ["#3", "discard"]]
-    assert "3 kept, 1 discarded, 0 crashed. score 10.000000 → 8.000000 (20.00 % better)" in out
+    told = out.splitlines()[-3:]
+    assert told[0] == "3 experiments: 2 keeps, 1 discarded, 0 crashed."
+    assert told[1].startswith("score 10.000000 → 8.000000 (-20.00 %), #2 on branch autoresearch/t")
+    assert told[2] == "Confirmed gain +2.000000."
 
 
 def test_run_goes_on_where_it_stopped(lab: Path) -> None:
@@ -375,7 +378,7 @@ def test_try_reports_its_outcome_in_a_few_lines(
     assert first[1:4] == [
         "trial:  #1 good",
         "status: keep",
-        "score:  7.000000 (-3.000000 against #0, the best before it)",
+        "score:  7.000000 (-3.000000 to #0, its start)",
     ]
     assert first[4] == "next:   Kept: this is the new best, #1 (score 7.000000). Go on from here."
     (lab / "train.py").write_text(flood + CRASHES)

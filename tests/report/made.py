@@ -46,7 +46,7 @@ def made_rows() -> tuple[Row, ...]:
 
 def made_story(**facts: str) -> Story:
     """The story of `made_rows`."""
-    return Story("a made study", MINIMIZE, made_rows(), facts)
+    return Story.of_rows("a made study", MINIMIZE, made_rows(), facts)
 
 
 def real_results() -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch.cli import main
+from autoresearch.digits import Digits
 from autoresearch.lab.metric import Metric
 from autoresearch.lab.task import Task
 from autoresearch.report.attribution import gains_by_trial, proposer_stats
@@ -75,7 +76,7 @@ def test_a_keep_that_changed_nothing_is_called_false(ledger: Ledger) -> None:
     trial(ledger, "noop", 1.5)
     trial(ledger, "offline", 1.25)
     trial(ledger, "noop", 1.25)
-    lines = stats_lines(proposer_stats(ledger))
+    lines = stats_lines(proposer_stats(ledger), Digits())
     assert lines[-1] == (
         "noop leaves the code as it is; 1 of its 2 trials was kept, falsely: noise earns +0.250000 "
         "a trial here."
@@ -130,7 +131,7 @@ def test_a_study_without_a_trial_has_no_proposers(ledger: Ledger) -> None:
     """A proposal that failed before the baseline shows its cost only."""
     assert proposer_stats(ledger) == ()
     ledger.spend(Spend("now", "llm", 1.0, 5, None, "stop"))
-    assert stats_lines(proposer_stats(ledger)) == [
+    assert stats_lines(proposer_stats(ledger), Digits()) == [
         "llm: 0 trials, 0 kept, gain +0.000000, $1.00 (+0.000000 a dollar), 5 tokens"
     ]
 
@@ -138,9 +139,14 @@ def test_a_study_without_a_trial_has_no_proposers(ledger: Ledger) -> None:
 def test_one_proposer_is_a_line_and_several_a_table() -> None:
     """Columns stand below each other; where nothing was spent there is a dash."""
     one = ProposerStats("offline", 12, 3, 2, 0.012)
-    assert stats_line(one) == "offline: 12 trials, 2 kept, gain +0.012000 (+0.001000 a trial)"
-    assert stats_lines([one]) == [stats_line(one)]
-    head, *rows = stats_lines([one, ProposerStats("llm", 3, 0, 1, 0.03, 1.5, 12_000, control=True)])
+    assert (
+        stats_line(one, Digits())
+        == "offline: 12 trials, 2 kept, gain +0.012000 (+0.001000 a trial)"
+    )
+    assert stats_lines([one], Digits()) == [stats_line(one, Digits())]
+    head, *rows = stats_lines(
+        [one, ProposerStats("llm", 3, 0, 1, 0.03, 1.5, 12_000, control=True)], Digits()
+    )
     assert head.split("  ")[0] == "proposer"
     assert len({len(row) for row in (head, *rows)}) == 1
     assert rows[0].split() == [

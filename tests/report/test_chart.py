@@ -54,13 +54,13 @@ def mirrored() -> Story:
         Row(r.number, r.commit, None if r.value is None else 2 - r.value, 1.0, r.status, r.note)
         for r in made_rows()
     ]
-    return Story("mirrored", MAXIMIZE, rows)
+    return Story.of_rows("mirrored", MAXIMIZE, rows)
 
 
 def decades() -> Story:
     """A study on a logarithmic axis."""
     rows = [Row(i, "", 10.0 ** (4 - i), 0, Status.KEEP, f"faster {i}") for i in range(5)]
-    return Story("decades", MINIMIZE, rows)
+    return Story.of_rows("decades", MINIMIZE, rows)
 
 
 @pytest.mark.parametrize("story", [made_story(), mirrored(), decades()], ids=lambda s: s.title)
@@ -91,7 +91,7 @@ def test_the_svg_holds_title_summary_and_labels() -> None:
 def test_the_svg_of_the_real_file_labels_every_keep() -> None:
     """All 23 notes are there, shortened."""
     rows = read_tsv(real_results())[1]
-    texts = svg_texts(draw.svg(staircase_chart(Story("mar8", MINIMIZE, rows))))
+    texts = svg_texts(draw.svg(staircase_chart(Story.of_rows("mar8", MINIMIZE, rows))))
     assert {shortened(plain(r.note)) for r in rows if r.status is Status.KEEP} <= texts
 
 
@@ -117,7 +117,7 @@ def test_the_png_is_a_picture() -> None:
 )
 def test_poor_studies_are_drawn_too(rows: tuple[Row, ...]) -> None:
     """One trial, crashes only, equal values: a picture with a sentence, not an error."""
-    texts = svg_texts(draw.svg(staircase_chart(Story("poor", MINIMIZE, rows))))
+    texts = svg_texts(draw.svg(staircase_chart(Story.of_rows("poor", MINIMIZE, rows))))
     assert "poor" in texts
     assert "trial" in texts
 
@@ -125,7 +125,7 @@ def test_poor_studies_are_drawn_too(rows: tuple[Row, ...]) -> None:
 def test_a_chart_names_no_colour() -> None:
     """Light and dark share one definition: every colour comes from the palette."""
     curves = [Row(0, "", 1.0, 0, Status.KEEP, "base", curve=((0.0, 9.0), (0.5, 4.0), (1.0, 3.0)))]
-    made = curves_chart(chosen(Story("", MINIMIZE, curves)))
+    made = curves_chart(chosen(Story.of_rows("", MINIMIZE, curves)))
     for chart in (staircase_chart(made_story(), titled=False), made):
         text = str(draw.spec(chart))
         assert "#" not in text.replace("'#0 ", "").replace("keep number", "")
@@ -139,7 +139,7 @@ def test_curves_show_best_baseline_and_the_last_few() -> None:
             curve=((0.1, 5.0), (0.5, 4.0), (1.0, 3.0 - i / 50)) if i != 7 else ())
         for i in range(9)
     ]  # fmt: skip
-    drawn = chosen(Story("", MINIMIZE, rows))
+    drawn = chosen(Story.of_rows("", MINIMIZE, rows))
     assert [d.name for d in drawn] == [
         "#4 note 4", "#5 note 5", "#6 note 6", "#8 note 8", "#0 baseline", "#2 best",
     ]  # fmt: skip
@@ -159,7 +159,7 @@ def test_without_the_extra_the_error_says_what_to_install(missing: str) -> None:
         "from autoresearch.lab.metric import Metric\n"
         "from autoresearch.report import Row, Story, write_report\n"
         "row = Row(0, '', 1.0, 0.0, Status.KEEP, '')\n"
-        "try: write_report(Story('', Metric('loss'), (row,)), Path('nowhere'))\n"
+        "try: write_report(Story.of_rows('', Metric('loss'), (row,)), Path('nowhere'))\n"
         "except ReportError as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

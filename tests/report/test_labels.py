@@ -35,7 +35,7 @@ def studies() -> dict[str, Story]:
             else:
                 worse = best - sign * abs(draw.gauss(0, 0.02))
                 rows.append(Row(number, "", worse, 0.0, Status.DISCARD, "no"))
-        found[f"{direction} {seed}"] = Story("", Metric("m", direction), tuple(rows))  # type: ignore[arg-type]
+        found[f"{direction} {seed}"] = Story.of_rows("", Metric("m", direction), tuple(rows))  # type: ignore[arg-type]
     return found
 
 
@@ -72,7 +72,7 @@ def test_labels_do_not_collide(name: str) -> None:
 
 def test_the_real_file_is_labelled_in_full() -> None:
     """All 23 kept trials of the real file have a label of their own, and none collides."""
-    plan = Plan(Story("", MINIMIZE, read_tsv(real_results())[1]))
+    plan = Plan(Story.of_rows("", MINIMIZE, read_tsv(real_results())[1]))
     check(plan)
     assert len(plan.labels) == 23
 
@@ -83,7 +83,7 @@ def test_a_crowd_is_thinned_and_the_baseline_stays() -> None:
         Row(i, "", 1.0 - i / 400, 0.0, Status.KEEP, f"a long remark, number {i}")
         for i in range(300)
     ]
-    plan = Plan(Story("", MINIMIZE, rows))
+    plan = Plan(Story.of_rows("", MINIMIZE, rows))
     check(plan)
     assert 5 <= len(plan.labels) <= 40
     assert plan.labels[0].key == 0

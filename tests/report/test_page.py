@@ -106,7 +106,7 @@ def story_of(text: str) -> Story:
         Row(1, text, 1.0, 1.0, Status.KEEP, text, text, 1, 1.0, "other", 0, curve, "-" + text),
         Row(2, text, None, 1.0, Status.CRASH, text, text, 1, 1.0, text, 0, curve, text),
     ]
-    return Story(text, Metric(text), rows, {text: text})
+    return Story.of_rows(text, Metric(text), rows, {text: text})
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
@@ -202,10 +202,9 @@ def test_the_page_shows_the_whole_study() -> None:
     rows = [
         replace(row, seconds=300.0, seed=42, curve=curve, diff="+LR = 1") for row in made_rows()
     ]
-    document = page(Story("a made study", MINIMIZE, rows, {"machine": "1 × GPU"}))
+    document = page(Story.of_rows("a made study", MINIMIZE, rows, {"machine": "1 × GPU"}))
     assert "<strong>0.973000</strong>" in document
-    assert "−2.50 %" in document
-    assert "12 trials an hour" in document
+    assert "-2.50 %" in document
     assert all(f'id="trial-{row.number}"' in document for row in rows)
     assert "+0.011900" in document
     assert document.count("<details") == 11
@@ -216,7 +215,7 @@ def test_the_page_shows_the_whole_study() -> None:
 
 def test_sections_without_content_are_left_out() -> None:
     """A bare results file has no curves, diffs, seeds, seconds or facts, and no empty headings."""
-    document = page(Story("bare", MINIMIZE, made_rows()))
+    document = page(Story.of_rows("bare", MINIMIZE, made_rows()))
     for word in ("Training curves", "Diffs of what", "How it was run", ">seconds<", ">seed<"):
         assert word not in document
 
@@ -224,7 +223,7 @@ def test_sections_without_content_are_left_out() -> None:
 def test_a_huge_diff_is_cut() -> None:
     """A diff of megabytes does not make a page of megabytes."""
     rows = (made_rows()[0], replace(made_rows()[1], diff="+x\n" * 1_000_000))
-    document = page(Story("", MINIMIZE, rows))
+    document = page(Story.of_rows("", MINIMIZE, rows))
     assert "2,936,000 characters more" in document
     assert len(document) < 3_000_000
 
@@ -249,5 +248,5 @@ def test_a_report_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ReportError, match="cannot be written"):
         write_report(made_story(), tmp_path / "file")
     with pytest.raises(ReportError, match="no finished trial"):
-        write_report(Story("", MINIMIZE, ()), tmp_path / "none")
+        write_report(Story.of_rows("", MINIMIZE, ()), tmp_path / "none")
     assert not (tmp_path / "none").exists()

@@ -1,10 +1,11 @@
-"""Story: the best so far, and the few numbers that summarize a study."""
+"""Story: the staircase, and the summary of bare rows."""
 
 from __future__ import annotations
 
 import pytest
 
-from autoresearch.report.story import Story, climb, counted, headline, number, percent, signed
+from autoresearch.lab.metric import Metric
+from autoresearch.report.story import Story
 from autoresearch.store.ledger import Status
 from autoresearch.store.rows import Row, read_tsv
 from report.made import MAXIMIZE, MINIMIZE, made_story, real_results
@@ -12,18 +13,24 @@ from report.made import MAXIMIZE, MINIMIZE, made_story, real_results
 
 def test_the_staircase_of_the_real_file() -> None:
     """It starts at 0.997900, ends at 0.969686, moves 22 times, and its largest step is 0.011859."""
-    story = Story("", MINIMIZE, read_tsv(real_results())[1])
+    story = Story.of_rows("", MINIMIZE, read_tsv(real_results())[1])
     moved = [s for s in story.positions if s.record and s.before is not None]
-    assert story.baseline is not None
-    assert story.best is not None
-    assert (story.baseline.value, story.best.value, story.best.number) == (0.9979, 0.969686, 118)
+    first, best = story.summary.baseline, story.summary.best
+    assert first is not None
+    assert best is not None
+    assert (first.value, best.value, best.trial) == (0.9979, 0.969686, 118)
     assert len(moved) == 22
     assert min(s.delta or 0 for s in moved) == pytest.approx(-0.011859)
-    assert headline(story) == "val_bpb 0.997900 → 0.969686 (−2.83 %)"
-    assert counted(story) == "126 trials: 23 kept, 102 discarded, 1 crashed"
+    assert story.summary.headline == "val_bpb 0.997900 → 0.969686 (-2.83 %)"
+    assert story.summary.counts.text == "125 experiments: 22 keeps, 102 discarded, 1 crashed"
 
 
-def test_only_kept_rows_move_the_staircase() -> None:
+@pytest.mark.parametrize(
+    ("metric", "best"), [(MINIMIZE, [1.0, 1.0, 1.0, 1.0]), (MAXIMIZE, [1.0, 1.0, 1.1, 1.1])]
+)
+def test_of_bare_rows_only_better_keeps_move_the_staircase(
+    metric: Metric, best: list[float]
+) -> None:
     """A discard with a better number and a keep with a worse one leave the best where it is."""
     rows = [
         Row(0, "", 1.0, 0, Status.KEEP, ""),
@@ -31,34 +38,29 @@ def test_only_kept_rows_move_the_staircase() -> None:
         Row(2, "", 1.1, 0, Status.KEEP, "simpler"),
         Row(3, "", None, 0, Status.CRASH, ""),
     ]
-    assert [s.best for s in climb(rows, MINIMIZE)] == [1.0, 1.0, 1.0, 1.0]
-    assert [s.best for s in climb(rows, MAXIMIZE)] == [1.0, 1.0, 1.1, 1.1]
-    assert [s.delta for s in climb(rows, MINIMIZE)][:2] == [None, -0.5]
+    story = Story.of_rows("", metric, rows)
+    assert [s.best for s in story.positions] == best
+    assert [s.delta for s in story.positions][:2] == [None, -0.5]
+
+
+def test_a_difference_is_against_the_trial_it_started_from() -> None:
+    """Not against the last keep, where the parent is known to be another trial."""
+    rows = [
+        Row(0, "", 1.0, 0, Status.KEEP, ""),
+        Row(1, "", 0.5, 0, Status.TENTATIVE, "a step", parent=0),
+        Row(2, "", 0.75, 0, Status.DISCARD, "made from the step", parent=1),
+    ]
+    story = Story.of_rows("", MINIMIZE, rows)
+    assert [s.delta for s in story.positions] == [None, -0.5, 0.25]
+    assert [s.best for s in story.positions] == [1.0, 1.0, 1.0]
 
 
 def test_a_story_without_numbers_has_a_headline() -> None:
     """Crashes only, or nothing at all: a sentence, not an error."""
-    crashed = Story("", MINIMIZE, [Row(0, "", None, 0, Status.CRASH, "")])
-    assert headline(crashed) == "no trial has a usable val_bpb yet"
+    crashed = Story.of_rows("", MINIMIZE, [Row(0, "", None, 0, Status.CRASH, "")]).summary
+    assert crashed.headline == "no trial has a usable val_bpb yet"
     assert (crashed.best, crashed.baseline, crashed.trials_per_hour) == (None, None, None)
-    assert headline(Story("", MINIMIZE, [])) == "no trial has a usable val_bpb yet"
-    assert headline(Story("", MINIMIZE, made_story().rows[:1])) == "val_bpb 0.997900"
-
-
-def test_trials_an_hour_count_running_time() -> None:
-    """Two trials of 30 s and 90 s are 60 an hour."""
-    rows = [Row(i, "", 1.0, 0, Status.KEEP, "", seconds=s) for i, s in enumerate((30.0, 90.0))]
-    assert Story("", MINIMIZE, rows).trials_per_hour == 60
-
-
-def test_numbers_are_written_for_people() -> None:
-    """Six decimals where they mean something, thousands apart, and a true minus sign."""
-    assert [number(v) for v in (0.0, 0.9697, -2.5, 1234.56, 3e-9)] == [
-        "0.000000", "0.969700", "−2.500000", "1,234.6", "3.00000e−09",
-    ]  # fmt: skip
-    assert (signed(-0.011859), signed(0.5)) == ("−0.011859", "+0.500000")
-    assert (percent(0.5, 1.0), percent(1.0, 0.0), percent(300.0, 1.0)) == (
-        "−50.00 %",
-        "",
-        "+29,900 %",
-    )
+    none = Story.of_rows("", MINIMIZE, []).summary
+    assert none.headline == "no trial has a usable val_bpb yet"
+    first = Story.of_rows("", MINIMIZE, made_story().rows[:1]).summary
+    assert first.headline == "val_bpb 0.997900, nothing better is kept yet"

@@ -17,7 +17,7 @@ import pytest
 
 from autoresearch.cli import main
 from autoresearch.cli.diagnosis import examine_study
-from autoresearch.cli.live import summary
+from autoresearch.cli.live import summary_text
 from autoresearch.executors.local import LocalExecutor
 from autoresearch.lab.task import Task
 from autoresearch.proposers.fake import ScriptedProposer
@@ -102,7 +102,9 @@ def test_a_run_climbs_proves_and_tells_it_in_words(
     assert (
         "runs (confirm: the incumbent, seed 10): confirmation of #1 score 40, #2 score 30, " in out
     )
-    assert "2 kept, 5 steps, 2 discarded, 0 crashed. score 49.767759 → 0.312075" in out
+    told = "7 experiments, 1 confirmation: 1 keep (5 steps), 2 discarded, 0 crashed.\n"
+    assert f"{told}score 49.767759 → " in out
+    assert "Confirmed gain +48." in out
 
     call(lab, "log", "--tag", "t")
     lines = capsys.readouterr().out.splitlines()
@@ -112,7 +114,7 @@ def test_a_run_climbs_proves_and_tells_it_in_words(
                               "#7 score 0")  # fmt: skip
 
     call(lab, "show", "1")
-    assert "status:   tentative" in capsys.readouterr().out
+    assert "status:   step" in capsys.readouterr().out
     call(lab, "show", "8")
     shown = capsys.readouterr().out
     assert "proposer: confirm" in shown
@@ -123,7 +125,9 @@ def test_a_run_climbs_proves_and_tells_it_in_words(
 
     call(lab, "status", "--json")
     facts = json.loads(capsys.readouterr().out)
-    assert facts | {"trials": 9, "kept": 2, "steps": 5, "discarded": 2, "best trial": 8} == facts
+    assert facts["trials"] == 9
+    expected = {"experiments": 7, "confirmations": 1, "keeps": 1, "kept_steps": 5, "discarded": 2}
+    assert facts | expected | {"open_steps": 0, "best trial": 8} == facts
     assert git(lab, "show", "autoresearch/t:train.py") == "SCORE = 0"
 
 
@@ -150,19 +154,19 @@ def test_the_record_of_a_proof_is_whole(climbed: tuple[Path, str], capsys: Capsy
         assert all(f.good for f in examine_study(Task.load(lab), ledger, paths, repository))
 
 
-def test_the_summary_counts_steps_that_nobody_has_proven(lab: Path, capsys: Capsys) -> None:
-    """As Ctrl-C leaves them; and the command that it names proves them."""
+def test_the_summary_shows_steps_that_are_not_confirmed(lab: Path, capsys: Capsys) -> None:
+    """As Ctrl-C leaves them; and the command that it names confirms them."""
     task = Task.load(lab)
     with open_study(task, "t", make_strategy("confirm", task.keep), LocalExecutor()) as study:
         study.baseline()
         proposer = ScriptedProposer(scores(40, 30))
         steps = [study.step(proposer) for _ in "ab"]
-        assert summary(study).endswith(
-            " 2 steps on it are not confirmed yet: "
-            "autoresearch run goes on, --trials 0 only confirms."
+        assert summary_text(study).endswith(
+            "nothing better is kept yet.\n2 steps stand at 30.855304 (#2), not confirmed; "
+            "confirmation is due at 5 steps, or now: autoresearch run --trials 0."
         ), [step.word for step in steps]
     assert call(lab, *CLIMB, "--trials", "0") == 0
-    assert "not confirmed yet" not in capsys.readouterr().out
+    assert "not confirmed" not in capsys.readouterr().out.splitlines()[-1]
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
@@ -18,9 +19,9 @@ from autoresearch.report.findings import findings
 from autoresearch.store.extra_runs import ExtraRun, Gain, add_run, read_runs
 from autoresearch.store.heartbeat import Stage
 from autoresearch.store.ledger import Ledger, Status
-from autoresearch.strategies.claims import claimed_gain, confirmed_values
 from autoresearch.strategies.greedy import Greedy
 from autoresearch.strategies.registry import make_strategy
+from autoresearch.strategies.summary import claimed_gain, summarize
 from autoresearch.study.collaborators import CallbackListener
 from autoresearch.study.opening import open_study
 from autoresearch.study.study import Study
@@ -123,7 +124,10 @@ def test_each_change_is_taken_out_alone(lab: Path) -> None:
         assert found[3].gain.mean == pytest.approx(3.0, abs=0.5)
         assert found[1].gain is None
         assert found[1].why_not == "later changes stand on it"
-        told = {one.about: one.figure for one in findings(study.ledger, study.paths.extra_runs)}
+        told = {
+            one.about: one.figure
+            for one in findings(study.ledger, study.paths.extra_runs, summarize(study.ledger))
+        }
         assert told["without #1 it loses"] == "?"
         assert told["on fresh seeds"] == "not checked yet"
 
@@ -223,8 +227,8 @@ def test_an_interval_of_pairs() -> None:
     assert Gain.of([1.0]) == Gain(1.0)
 
 
-def test_a_keep_is_drawn_at_what_was_proven(lab: Path) -> None:
-    """The report's staircase goes down by the gains that were proven, whatever the machine did."""
+def test_a_keep_is_shown_at_what_its_confirmation_measured(lab: Path) -> None:
+    """The confirmed gain stands beside it with its interval, and is added to nothing."""
     task = Task.load(lab)
     with open_study(task, "c", make_strategy("confirm", task.keep), LocalExecutor()) as study:
         study.baseline()
@@ -234,10 +238,14 @@ def test_a_keep_is_drawn_at_what_was_proven(lab: Path) -> None:
             study.tell(study.ask(), edit, Proposal("one less"), "hand")
         kept = study.confirm(study.ask())
         assert kept.status is Status.KEEP
-        worth = confirmed_values(study.ledger)
-        first = study.ledger.trial(0).value or 0.0
-        assert worth == {kept.number: pytest.approx(first - claimed_gain(study.ledger))}
-        assert claimed_gain(study.ledger) == pytest.approx(5.0, abs=0.5)
+        summary = summarize(study.ledger)
+        fresh = [run.value for run in kept.own]  # three pairs, and one more for the claim
+        assert len(fresh) == 4
+        assert summary.best is not None
+        assert summary.best.value == pytest.approx(fmean(fresh))
+        assert summary.gain is not None
+        assert summary.gain.estimate == claimed_gain(study.ledger) == pytest.approx(5.0, abs=0.5)
+        assert summary.gain.low < summary.gain.estimate < summary.gain.high
 
 
 @pytest.mark.parametrize("noise", ["", "noise = 'none'", "runs = 2", "steps = 1"])
@@ -257,7 +265,7 @@ def test_a_study_is_told_by_the_rule_it_was_begun_with(
     git(lab, "commit", "-qam", "mended")
     agent = ("--agent", "study.test_verify:Lower")
     assert "Ended: 2 of 2" in said(capsys, "run", *agent, "--trials", "2", "--lab", str(lab))
-    assert "gain that the study claims: +2.0" in said(
+    assert "confirmed gain +2.0" in said(
         capsys, "report", "-o", str(lab / "out"), "--lab", str(lab)
     )
     assert "agrees" in said(capsys, "replay", "2", "--lab", str(lab))

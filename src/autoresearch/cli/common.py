@@ -1,4 +1,4 @@
-"""Options and number formats that several commands share."""
+"""Options that several commands share, and how they show a duration."""
 
 from __future__ import annotations
 
@@ -25,11 +25,6 @@ def lab_option(command: F) -> F:
 def tag_option(command: F) -> F:
     """--tag: the name of the study."""
     return click.option("--tag", help="Name of the study; the current one by default.")(command)
-
-
-def number(value: float | None) -> str:
-    """A metric with six decimals; `-` for None."""
-    return "-" if value is None else f"{value:.6f}"
 
 
 def duration(seconds: float) -> str:

@@ -8,18 +8,19 @@ from pathlib import Path
 
 import click
 
-from autoresearch.cli.common import duration, lab_option, number, tag_option
+from autoresearch.cli.common import duration, lab_option, tag_option
 from autoresearch.cli.hub_options import hub_status
 from autoresearch.evaluation.parsing import tail
 from autoresearch.lab.task import Task
 from autoresearch.report.attribution import proposer_stats
 from autoresearch.report.proposer_stats import stats_line
 from autoresearch.store.artefacts import read_details
-from autoresearch.store.ledger import SCREEN, SKIP, Ledger, Run, Trial
+from autoresearch.store.ledger import SCREEN, Ledger, Run, Trial
 from autoresearch.store.paths import StudyPaths
 from autoresearch.store.results import jsonl
+from autoresearch.strategies.summary import Summary, summarize
 from autoresearch.study.opening import read_study
-from autoresearch.study.overview import activity_of, changes, overview
+from autoresearch.study.overview import Overview, activity_of, changes, overview
 from autoresearch.study.study import restore_files
 from autoresearch.text import clean_line
 
@@ -39,36 +40,50 @@ def status(as_json: bool, tag: str | None, lab: Path) -> None:
     """
     task = Task.load(lab)
     with read_study(task, tag) as (ledger, paths, _):
-        facts, proposers = _status_facts(task, ledger, paths), proposer_stats(ledger)
+        seen, proposers = overview(task, ledger, paths), proposer_stats(ledger)
+        facts = _status_facts(seen, ledger, paths)
     if as_json:
-        click.echo(json.dumps(facts | {"proposers": [asdict(stats) for stats in proposers]}))
+        more = {"proposers": [asdict(stats) for stats in proposers]}
+        click.echo(json.dumps(facts | _status_numbers(seen) | more))
         return
     for name, value in facts.items():
         click.echo(f"{name + ':':<12}{'-' if value is None else value}")
     for at, stats in enumerate(proposers):
-        click.echo(f"{'' if at else 'proposers:':<12}{stats_line(stats)}")
+        click.echo(f"{'' if at else 'proposers:':<12}{stats_line(stats, seen.summary.digits)}")
 
 
-def _status_facts(task: Task, ledger: Ledger, paths: StudyPaths) -> dict[str, object]:
-    seen = overview(task, ledger, paths)
+def _status_facts(seen: Overview, ledger: Ledger, paths: StudyPaths) -> dict[str, object]:
+    summary = seen.summary
     return {
         "study": seen.study,
         "task": seen.task,
         "running": _running(paths),
-        "trials": seen.trials,
-        "kept": seen.kept,
-        "steps": seen.steps,
-        "discarded": seen.discarded,
-        "crashed": seen.crashed,
-        "skipped": seen.skipped,
-        "baseline": seen.baseline,
-        "best": seen.best,
-        "best trial": seen.best_trial,
+        "trials": summary.counts.text,
+        "result": summary.headline,
+        "gain": summary.gain_text or None,
+        "best": summary.best and f"#{summary.best.trial} on branch {seen.branch}",
+        "steps": summary.open_text or None,
+        "noise": summary.noise_text or None,
         "now": seen.now,
         "time used": duration(seen.seconds),
         **_spent(ledger),
-        "branch": seen.branch,
         **hub_status(paths),
+    }
+
+
+def _status_numbers(seen: Overview) -> dict[str, object]:
+    """What stands in words for people, as numbers for machines."""
+    summary = seen.summary
+    return {
+        **summary.as_dict(),
+        "trials": len(summary.values),
+        "baseline": summary.baseline and summary.baseline.value,
+        "best": summary.best and summary.best.value,
+        "best trial": summary.best and summary.best.trial,
+        "best runs": summary.best and summary.best.runs,
+        "verified": bool(summary.best and summary.best.verified),
+        "steps": summary.counts.open_steps,
+        "branch": seen.branch,
     }
 
 
@@ -114,21 +129,23 @@ def log(kept: bool, last: int | None, tag: str | None, lab: Path) -> None:
     autoresearch log --kept -n 10
     """
     task = Task.load(lab)
-    with read_study(task, tag) as (ledger, _, _):
+    with read_study(task, tag) as (ledger, paths, _):
         trials = ledger.kept() if kept else ledger.trials()
+        summary = summarize(ledger, paths.extra_runs)
     load = f"  {'load':>5}" if task.keep.noise == "timing" else ""
     name = task.metric.name
     click.echo(f"{'trial':>5}  {'commit':<8}{name:>10}  {'GiB':>5}{load}  {'status':<8}note")
     for trial in trials[-last:] if last else trials:
-        click.echo(_log_line(trial, with_load=bool(load)))
+        click.echo(_log_line(trial, summary, with_load=bool(load)))
 
 
-def _log_line(trial: Trial, *, with_load: bool) -> str:
+def _log_line(trial: Trial, summary: Summary, *, with_load: bool) -> str:
     status = trial.word if trial.status else trial.state.value
     loads = [run.load for run in trial.runs if run.load is not None]
     load = f"  {max(loads):>5.1f}" if loads else f"  {'-':>5}"
+    value = summary.digits.value(summary.value_of(trial))
     return (
-        f"{trial.number:>5}  {trial.commit[:7]:<8}{number(trial.value):>10}  "
+        f"{trial.number:>5}  {trial.commit[:7]:<8}{value:>10}  "
         f"{trial.memory_gb:>5.1f}{load if with_load else ''}  {status:<8}{trial.note}{trial.why}"
     )
 
@@ -148,15 +165,19 @@ def show(trial: int, lines: int, as_json: bool, tag: str | None, lab: Path) -> N
     """
     task = Task.load(lab)
     with read_study(task, tag) as (ledger, paths, _):
-        found = ledger.trial(trial)
-    click.echo(jsonl([found]) if as_json else _describe(found, task, paths, lines), nl=not as_json)
+        found, summary = ledger.trial(trial), summarize(ledger, paths.extra_runs)
+    if as_json:
+        click.echo(jsonl([found], summary.values), nl=False)
+    else:
+        click.echo(_describe(found, summary, task, paths, lines))
 
 
-def _describe(trial: Trial, task: Task, paths: StudyPaths, lines: int) -> str:
+def _describe(trial: Trial, summary: Summary, task: Task, paths: StudyPaths, lines: int) -> str:
     shown = [
         f"trial:    #{trial.number} {trial.note}",
-        f"status:   {SKIP if trial.is_skipped else trial.status or trial.state}"
+        f"status:   {trial.word if trial.status else trial.state}"
         + (f" ({trial.reason})" if trial.reason else ""),
+        f"{task.metric.name + ':':<10}{summary.digits.value(summary.value_of(trial))}",
         f"commit:   {trial.commit or '-'} (parent {trial.parent[:12]})",
         f"proposer: {trial.proposer}, {trial.created}",
     ]
@@ -165,7 +186,7 @@ def _describe(trial: Trial, task: Task, paths: StudyPaths, lines: int) -> str:
     for run in trial.runs:
         shown.append(
             f"run:      {run.number}: {_purpose(run)}{task.metric.name} "
-            f"{number(run.value)}, seed {run.seed}, {duration(run.seconds)}, "
+            f"{summary.digits.value(run.value)}, seed {run.seed}, {duration(run.seconds)}, "
             f"{run.memory_gb:.1f} GiB, trust level {run.trust}, sandbox {run.sandbox}"
             f"{_load(run) if task.keep.noise == 'timing' else ''}"
         )
@@ -219,11 +240,14 @@ def best(restore: bool, as_json: bool, tag: str | None, lab: Path) -> None:
     """
     task = Task.load(lab)
     with read_study(task, tag) as (ledger, paths, git):
-        found = ledger.best()
+        found, summary = ledger.best(), summarize(ledger, paths.extra_runs)
         if found is None:
             click.echo("Nothing is kept yet, not even the baseline.")
             return
-        click.echo(jsonl([found]) if as_json else _describe(found, task, paths, 0), nl=not as_json)
+        if as_json:
+            click.echo(jsonl([found], summary.values), nl=False)
+        else:
+            click.echo(_describe(found, summary, task, paths, 0))
         if restore:
             replaced = paths.home / "replaced"
             changed = restore_files(git, task, found.commit, replaced)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import click
 
-from autoresearch.cli.common import duration, number
+from autoresearch.cli.common import duration
 from autoresearch.report.curves import read_curve
 from autoresearch.store.heartbeat import Stage
-from autoresearch.store.ledger import SKIP, STEP, Trial
+from autoresearch.store.ledger import SKIP, STEP, Ledger, Trial
 from autoresearch.store.results import jsonl
-from autoresearch.strategies.claims import claimed_gain
+from autoresearch.strategies.summary import Summary, notation, summarize
 from autoresearch.study.loop import StopLimits
 from autoresearch.study.study import Study
 
@@ -97,7 +97,6 @@ class LineView:
 
     def __init__(self, study: Study) -> None:
         self._study = study
-        self._before = study.ledger.best()
 
     def stage(self, stage: Stage) -> None:
         """Print a line for a run or a wait; other stages have none."""
@@ -109,8 +108,7 @@ class LineView:
 
     def trial(self, trial: Trial) -> None:
         """Print a line with the outcome."""
-        click.echo(trial_line(trial, self._before, self._study))
-        self._before = self._study.ledger.best()
+        click.echo(trial_line(trial, self._study.ledger))
 
     def note(self, text: str) -> None:
         """Print the message as a line."""
@@ -119,7 +117,7 @@ class LineView:
     def end(self, why: str) -> None:
         """Print the reason and the state of the study."""
         click.echo(f"Ended: {why}.")
-        click.echo(summary(self._study))
+        click.echo(summary_text(self._study))
 
     def __enter__(self) -> Self:
         click.echo(f"Study {self._study.paths.tag} of {self._study.task.name}.")
@@ -138,7 +136,6 @@ class LiveView:
 
         self._study = study
         self._limits = limits
-        self._before = study.ledger.best()
         self._counts = Counter(trial.word for trial in study.ledger.trials())
         self._stage: Stage | None = None
         self._began = self._stage_began = time.monotonic()
@@ -161,8 +158,7 @@ class LiveView:
         self._done += 1
         self._counts[trial.word] += 1
         style = _STYLE[trial.word]
-        self._console.print(trial_line(trial, self._before, self._study), style=style, markup=False)
-        self._before = self._study.ledger.best()
+        self._console.print(trial_line(trial, self._study.ledger), style=style, markup=False)
 
     def note(self, text: str) -> None:
         """Print a line above the panel."""
@@ -171,7 +167,7 @@ class LiveView:
     def end(self, why: str) -> None:
         """Print the reason and the state of the study."""
         self._live.stop()
-        self._console.print(f"Ended: {why}.\n{summary(self._study)}", markup=False)
+        self._console.print(f"Ended: {why}.\n{summary_text(self._study)}", markup=False)
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -230,8 +226,11 @@ class LiveView:
     def _counts_line(self) -> RenderableType:
         from rich.text import Text
 
-        counts, best = self._counts, self._before
-        best_text = f"best {number(best.value)} (#{best.number})" if best else "no baseline yet"
+        counts, best = self._counts, self._study.ledger.best()
+        digits = notation(self._study.ledger)
+        best_text = (
+            f"best {digits.value(best.value)} (#{best.number})" if best else "no baseline yet"
+        )
         outcomes = " · ".join(_counted(counts))
         return Text(f"{best_text} · {outcomes} · {self._pace()}")
 
@@ -258,39 +257,31 @@ _PAST = {
 _RARE = {STEP, SKIP}  # shown only when there are some
 
 
-def trial_line(trial: Trial, before: Trial | None, study: Study) -> str:
-    """One finished trial: number, status, value, difference from the best before it, note."""
+def trial_line(trial: Trial, ledger: Ledger) -> str:
+    """One finished trial: number, status, value, difference from what it started from, note."""
+    start = None if trial.is_baseline else ledger.made(trial.parent)
+    digits = notation(ledger, trial, start)
     delta = ""
-    if trial.value is not None and before is not None and before.value is not None:
-        delta = f"{trial.value - before.value:+.6f}"
-    name = study.task.metric.name
-    score = f"{name} {number(trial.value):>9} {delta:>10}"
+    if trial.value is not None and start is not None and start.value is not None:
+        delta = digits.difference(trial.value - start.value)
+    score = f"{ledger.metric.name} {digits.value(trial.value):>9} {delta:>10}"
     return f"#{trial.number:<4}{trial.word:<8}{score}  {trial.note}{trial.why}"
 
 
-def summary(study: Study) -> str:
-    """The state of a study, in one or two sentences."""
-    trials = study.ledger.trials()
-    counts = Counter(trial.word for trial in trials)
-    outcomes = ", ".join(_counted(counts))
-    best, first = study.ledger.best(), next((t for t in trials if t.value is not None), None)
-    if best is None or first is None or best.value is None or first.value is None:
-        return f"{len(trials)} trials: {outcomes}."
-    name = study.task.metric.name
-    gain = 100 * claimed_gain(study.ledger) / abs(first.value or 1.0)  # not the values' difference
-    return (
-        f"{len(trials)} trials: {outcomes}. {name} {number(first.value)} → {number(best.value)} "
-        f"({gain:.2f} % better), #{best.number} on branch autoresearch/{study.paths.tag}."
-        + _open_steps(len(study.ledger.steps_to(study.ask(), best.commit)))
-    )
+def summary_lines(summary: Summary, branch: str) -> list[str]:
+    """The state of a study, a sentence a line."""
+    lines = [f"{summary.counts.text}.", f"{summary.headline}."]
+    if summary.best is not None and summary.change is not None:
+        lines[1] = f"{summary.headline}, #{summary.best.trial} on branch {branch}."
+    for text in (summary.gain_text, summary.open_text):
+        lines += [f"{text[0].upper()}{text[1:]}."] if text else []
+    return lines
 
 
-def _open_steps(count: int) -> str:
-    """The steps on the best that are not confirmed yet, as after Ctrl-C; empty without any."""
-    if not count:
-        return ""
-    steps = "1 step on it is" if count == 1 else f"{count} steps on it are"
-    return f" {steps} not confirmed yet: autoresearch run goes on, --trials 0 only confirms."
+def summary_text(study: Study) -> str:
+    """The state of a study as the end of a session shows it."""
+    summary = summarize(study.ledger, study.paths.extra_runs)
+    return "\n".join(summary_lines(summary, f"autoresearch/{study.paths.tag}"))
 
 
 def _counted(counts: Counter[str]) -> list[str]:

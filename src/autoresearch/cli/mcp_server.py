@@ -29,6 +29,7 @@ from autoresearch.report.curves import read_curve
 from autoresearch.store.git import Git
 from autoresearch.store.ledger import Ledger, Trial
 from autoresearch.store.paths import StudyPaths, state_folder
+from autoresearch.strategies.summary import Summary, summarize
 from autoresearch.study.opening import default_tag, read_study
 from autoresearch.study.overview import activity_of, changes, next_brief, overview, pause_told
 from autoresearch.text import clean_line
@@ -62,15 +63,20 @@ class Status(BaseModel):
     direction: Literal["minimize", "maximize"]
     editable: list[str]
     running: str = Field(description="The process that runs a trial now; empty: none.")
-    trials: int
-    kept: int
-    steps: int = Field(description="Trials that look better and are confirmed later.")
+    trials: int = Field(description="All finished ones, baselines and confirmations included.")
+    outcomes: str = Field(description="How they ended, in words.")
+    experiments: int = Field(description="Trials without baselines and confirmations.")
+    keeps: int = Field(description="Confirmed gains, without the baseline.")
+    open_steps: int = Field(description="Trials that look better and are confirmed later.")
     discarded: int
     crashed: int
     skipped: int = Field(description="Trials that never ran: duplicates, no change.")
+    headline: str = Field(description="From the baseline to the best, in words.")
     baseline: float | None
-    best: float | None
+    best: float | None = Field(description="Measured value of the best.")
     best_trial: int | None
+    gain: str = Field(description="The confirmed gain with its interval, in words; may be empty.")
+    steps: str = Field(description="The steps that are not confirmed yet, in words; may be empty.")
     now: str | None = Field(description="The unfinished trial.")
     seconds: float
     branch: str
@@ -151,7 +157,7 @@ class Finished(BaseModel):
     word: str = Field(description="keep, step, discard or crash.")
     note: str
     value: float | None
-    delta: float | None = Field(description="Against the best before it, in the metric's unit.")
+    delta: float | None = Field(description="Against what it started from, in the metric's unit.")
     why: str
     best: float | None
     best_trial: int
@@ -264,8 +270,27 @@ class Driver:
         """The state of the study: counts, the baseline, the best, and what runs now."""
         with self._open() as study:
             seen = overview(study.task, study.ledger, study.paths)
+            summary, counts = seen.summary, seen.summary.counts
             return Status(
-                **vars(seen),
+                study=seen.study,
+                task=seen.task,
+                trials=len(summary.values),
+                outcomes=counts.text,
+                experiments=counts.experiments,
+                keeps=counts.keeps,
+                open_steps=counts.open_steps,
+                discarded=counts.discarded,
+                crashed=counts.crashed,
+                skipped=counts.skipped,
+                headline=summary.headline,
+                baseline=summary.baseline.value if summary.baseline else None,
+                best=summary.best.value if summary.best else None,
+                best_trial=summary.best.trial if summary.best else None,
+                gain=summary.gain_text,
+                steps=summary.open_text,
+                now=seen.now,
+                seconds=seen.seconds,
+                branch=seen.branch,
                 metric=study.task.metric.name,
                 direction=study.task.metric.direction,
                 editable=list(study.task.editable),
@@ -276,16 +301,18 @@ class Driver:
         """The last trials, oldest first, one row each."""
         with self._open() as study:
             trials = study.ledger.trials()
-            rows = [Row(**_row(trial)) for trial in trials[-last:]]
+            summary = summarize(study.ledger, study.paths.extra_runs)
+            rows = [Row(**_row(trial, summary)) for trial in trials[-last:]]
             return Results(metric=study.task.metric.name, total=len(trials), rows=rows)
 
     def show(self, trial: int, lines: Annotated[int, Field(ge=0, le=200)] = 20) -> TrialDetails:
         """One trial: its runs, and the last lines of its log, which show why it crashed."""
         with self._open() as study:
             found = study.ledger.trial(trial)
+            summary = summarize(study.ledger, study.paths.extra_runs)
             log = study.paths.log(trial, len(found.runs) - 1)
             return TrialDetails(
-                **_row(found),
+                **_row(found, summary),
                 commit=found.commit,
                 parent=found.parent,
                 proposer=found.proposer,
@@ -307,7 +334,8 @@ class Driver:
             if found is None:
                 raise ToolError("Nothing is kept yet, not even the baseline: call start_trial.")
             branch = f"autoresearch/{study.paths.tag}"
-            return Best(**_row(found), commit=found.commit, branch=branch)
+            summary = summarize(study.ledger, study.paths.extra_runs)
+            return Best(**_row(found, summary), commit=found.commit, branch=branch)
 
     def brief(self) -> Brief:
         """The goal, the rules, earlier trials, and the editable files to start from."""
@@ -384,12 +412,12 @@ def _doing(paths: StudyPaths) -> str:
     return f"{held.holder}: {held.beat.doing}, {limit}"
 
 
-def _row(trial: Trial) -> dict[str, Any]:
+def _row(trial: Trial, summary: Summary) -> dict[str, Any]:
     failed = trial.detail if trial.value is None else ""
     return {
         "trial": trial.number,
         "status": trial.word,
-        "value": trial.value,
+        "value": summary.value_of(trial),
         "note": clean_line(trial.note, MAX_LINE),
         "why": ": ".join(filter(None, (trial.why.strip(" []"), failed))),
     }

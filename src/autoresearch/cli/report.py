@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -22,7 +21,7 @@ from autoresearch.store.ledger import Ledger, State, Status, Trial
 from autoresearch.store.paths import StudyPaths
 from autoresearch.store.results import jsonl, results_tsv
 from autoresearch.store.rows import Curve, from_trials, read_tsv
-from autoresearch.strategies.claims import confirmed_values
+from autoresearch.strategies.summary import summarize
 from autoresearch.study.opening import read_study
 
 
@@ -55,16 +54,19 @@ def report(
     """
     if results is not None:
         name, rows = read_tsv(results)
-        story = Story(results.parent.resolve().name, Metric(name, direction), rows)
+        story = Story.of_rows(results.parent.resolve().name, Metric(name, direction), rows)
     else:
         task = Task.load(lab)
         story = study_story(task, tag)
     folder = out or (results.parent if results else lab)
     folder.mkdir(parents=True, exist_ok=True)
-    click.echo(staircase(story.rows, story.metric))
+    summary = story.summary
+    click.echo(staircase(story))
+    for line in filter(None, (summary.counts.text, summary.gain_text, summary.open_text)):
+        click.echo(f"  {line}")
     for one in story.findings:
         click.echo(f"  {one.about}: {one.figure}" + (f" ({one.remark})" if one.remark else ""))
-    for line in stats_lines(story.proposers):
+    for line in stats_lines(story.proposers, summary.digits):
         click.echo(f"  {line}")
     for path in write_report(story, folder):
         click.echo(f"Wrote {path}")
@@ -80,14 +82,11 @@ def study_story(task: Task, tag: str | None) -> Story:
             for t in trials
             if t.status is Status.KEEP and not t.is_baseline
         }
-        confirmed = confirmed_values(ledger)
-        rows = tuple(
-            replace(row, value=confirmed.get(row.number, row.value))
-            for row in from_trials(trials, _curves(trials, paths), diffs)
-        )
-        found = findings(ledger, paths.extra_runs)
+        summary = summarize(ledger, paths.extra_runs)
+        rows = from_trials(trials, _curves(trials, paths), diffs, summary.values)
+        found = findings(ledger, paths.extra_runs, summary)
         title = f"{task.name} · {paths.tag}"
-        return Story(title, task.metric, rows, _facts(ledger), found, proposer_stats(ledger))
+        return Story(title, rows, summary, _facts(ledger), found, proposer_stats(ledger))
 
 
 def _curves(trials: list[Trial], paths: StudyPaths) -> dict[int, Curve]:
@@ -120,9 +119,13 @@ def export(form: str, out: Path | None, tag: str | None, lab: Path) -> None:
     autoresearch export --format tsv -o results.tsv
     """
     task = Task.load(lab)
-    with read_study(task, tag) as (ledger, _, _):
+    with read_study(task, tag) as (ledger, paths, _):
         trials = [trial for trial in ledger.trials() if trial.state is State.APPLIED]
-    text = jsonl(trials) if form == "jsonl" else results_tsv(from_trials(trials), task.metric)
+        values = summarize(ledger, paths.extra_runs).values
+    if form == "jsonl":
+        text = jsonl(trials, values)
+    else:
+        text = results_tsv(from_trials(trials, values=values), task.metric)
     if out is None:
         click.echo(text, nl=False)
     else:

@@ -209,9 +209,8 @@ def _sandbox_line(study: Study) -> str:
 
 def _try(study: Study, note: str) -> Outcome:
     edit, earlier = _collected(study), _earlier_trials(study)
-    before = study.ledger.best()
-    assert before is not None, "there is a baseline by now"
     parent = study.ask()
+    start = study.ledger.made(parent)
     if not any(study.read_bytes(parent, name) != content for name, content in edit.items()):
         if earlier:  # the edit is the one that was just run
             return _outcome(study, earlier[-1], None, earlier[:-1])
@@ -220,7 +219,7 @@ def _try(study: Study, note: str) -> Outcome:
     trial = study.tell(parent, edit, Proposal(note), "hand")
     tip = study.strategy.due_confirmation(study.ledger)
     confirmation = study.confirm(tip) if tip is not None else None
-    return _restored(study, edit, _outcome(study, trial, before, earlier, confirmation))
+    return _restored(study, edit, _outcome(study, trial, start, earlier, confirmation))
 
 
 def _collected(study: Study) -> Mapping[str, bytes]:
@@ -242,14 +241,14 @@ def _earlier_trials(study: Study) -> tuple[Trial, ...]:
 def _outcome(
     study: Study,
     trial: Trial,
-    before: Trial | None,
+    start: Trial | None,
     others: tuple[Trial, ...],
     confirmation: Trial | None = None,
 ) -> Outcome:
     best = study.ledger.best()
     assert best is not None
     steps = len(study.ledger.steps_to(study.ask(), best.commit))
-    return Outcome(trial, before, best, steps, confirmation, others)
+    return Outcome(trial, start, best, steps, confirmation, others)
 
 
 def _restored(study: Study, edit: Mapping[str, bytes], outcome: Outcome) -> Outcome:

@@ -7,10 +7,11 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from autoresearch.cli.common import number
 from autoresearch.cli.live import JsonView, View, make_view, trial_line
+from autoresearch.digits import Digits
 from autoresearch.store.ledger import Status, Trial
 from autoresearch.store.results import jsonl
+from autoresearch.strategies.summary import notation
 from autoresearch.study.loop import StopLimits
 from autoresearch.study.study import Study
 from autoresearch.text import clean_line
@@ -35,7 +36,7 @@ class Outcome:
     """The outcome of one `try`, and the trials that had to be run before and after it."""
 
     trial: Trial
-    before: Trial | None  # the best when `try` began
+    start: Trial | None  # what the edit started from
     best: Trial
     steps: int  # on the best, not confirmed yet
     confirmation: Trial | None = None
@@ -45,10 +46,10 @@ class Outcome:
 
     @property
     def delta(self) -> float | None:
-        """Against the best before it, in the metric's unit."""
-        if self.trial.value is None or self.before is None or self.before.value is None:
+        """Against what it started from, in the metric's unit."""
+        if self.trial.value is None or self.start is None or self.start.value is None:
             return None
-        return self.trial.value - self.before.value
+        return self.trial.value - self.start.value
 
     @property
     def why(self) -> str:
@@ -71,16 +72,17 @@ def try_view(study: Study, *, as_json: bool) -> View:
 def as_text(outcome: Outcome, study: Study) -> str:
     """At most a dozen lines, the last of which says what to do next."""
     trial, name = outcome.trial, study.task.metric.name
-    lines = [trial_line(other, None, study)[: 2 * WIDTH] for other in outcome.others]
+    digits = notation(study.ledger, trial, outcome.start)
+    lines = [trial_line(other, study.ledger)[: 2 * WIDTH] for other in outcome.others]
     lines += [
         f"trial:  #{trial.number} {clean_line(trial.note, WIDTH)}",
         f"status: {trial.word}",
-        f"{name + ':':<7} {number(trial.value)}{_against(outcome)}",
+        f"{name + ':':<7} {digits.value(trial.value)}{_against(outcome, digits)}",
     ]
     if outcome.why:
         lines.append(f"why:    {outcome.why}")
     if outcome.confirmation is not None:
-        lines.append(f"check:  {_confirmation(outcome.confirmation, name)}")
+        lines.append(f"check:  {_confirmation(outcome.confirmation, name, digits)}")
     lines.append(f"next:   {next_step(outcome, study)}")
     return "\n".join(lines)
 
@@ -88,7 +90,7 @@ def as_text(outcome: Outcome, study: Study) -> str:
 def as_json(outcome: Outcome, study: Study) -> str:
     """The trial as `export` prints it, with the further facts of `as_text`."""
     record: dict[str, Any] = json.loads(jsonl([outcome.trial]))
-    confirmation = outcome.confirmation
+    confirmation, digits = outcome.confirmation, notation(study.ledger, outcome.trial)
     record |= {
         "word": outcome.trial.word,
         "delta": outcome.delta,
@@ -96,7 +98,7 @@ def as_json(outcome: Outcome, study: Study) -> str:
         "best": outcome.best.value,
         "best_trial": outcome.best.number,
         "steps": outcome.steps,
-        "proof": confirmation and _confirmation(confirmation, study.task.metric.name),
+        "proof": confirmation and _confirmation(confirmation, study.task.metric.name, digits),
         "next": next_step(outcome, study),
     }
     return json.dumps(record)
@@ -104,7 +106,8 @@ def as_json(outcome: Outcome, study: Study) -> str:
 
 def next_step(outcome: Outcome, study: Study) -> str:
     """The best so far, and what to do now."""
-    best = f"#{outcome.best.number} ({study.task.metric.name} {number(outcome.best.value)})"
+    value = notation(study.ledger).value(outcome.best.value)
+    best = f"#{outcome.best.number} ({study.task.metric.name} {value})"
     names = ", ".join(study.task.editable)
     if outcome.trial.is_baseline:
         return f"This is the number to beat: {best}. Edit {names}, then try."
@@ -133,13 +136,15 @@ def _steps(count: int) -> str:
     return "step" if count == 1 else f"{count} steps"
 
 
-def _against(outcome: Outcome) -> str:
-    if outcome.delta is None or outcome.before is None:
+def _against(outcome: Outcome, digits: Digits) -> str:
+    if outcome.delta is None or outcome.start is None:
         return ""
-    return f" ({outcome.delta:+.6f} against #{outcome.before.number}, the best before it)"
+    return f" ({digits.difference(outcome.delta)} to #{outcome.start.number}, its start)"
 
 
-def _confirmation(trial: Trial, name: str) -> str:
+def _confirmation(trial: Trial, name: str, digits: Digits) -> str:
     """The outcome of the confirmation of the steps."""
     why = "" if trial.status is Status.KEEP else f" ({_REASONS.get(trial.reason, trial.reason)})"
-    return clean_line(f"#{trial.number} {trial.word} {name} {number(trial.value)}{why}", WIDTH)
+    return clean_line(
+        f"#{trial.number} {trial.word} {name} {digits.value(trial.value)}{why}", WIDTH
+    )

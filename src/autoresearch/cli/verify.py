@@ -10,13 +10,15 @@ from pathlib import Path
 
 import click
 
-from autoresearch.cli.common import lab_option, number, tag_option
+from autoresearch.cli.common import lab_option, tag_option
+from autoresearch.digits import Digits
 from autoresearch.errors import LedgerError
 from autoresearch.lab.task import Task
 from autoresearch.store.extra_runs import Gain
 from autoresearch.store.heartbeat import Stage
 from autoresearch.store.paths import current_tag
 from autoresearch.strategies.registry import make_strategy
+from autoresearch.strategies.summary import notation
 from autoresearch.study.collaborators import CallbackListener
 from autoresearch.study.opening import begun_with, open_study
 from autoresearch.study.study import Study
@@ -47,7 +49,7 @@ def verify(seeds: int, as_json: bool, tag: str | None, lab: Path) -> None:
     with _open(lab, tag, quiet=as_json) as study:
         found = verified(study, seeds)
     record = asdict(found) | {"survived": found.survived}
-    click.echo(json.dumps(record) if as_json else _verify_table(found))
+    click.echo(json.dumps(record) if as_json else _verify_table(found, _digits(found)))
 
 
 @click.command()
@@ -63,8 +65,9 @@ def ablate(seeds: int, as_json: bool, tag: str | None, lab: Path) -> None:
     autoresearch ablate --seeds 5
     """
     with _open(lab, tag, quiet=as_json) as study:
+        digits = notation(study.ledger)
         for found in ablated(study, seeds):
-            click.echo(json.dumps(asdict(found)) if as_json else _ablate_line(found))
+            click.echo(json.dumps(asdict(found)) if as_json else _ablate_line(found, digits))
 
 
 @click.command()
@@ -81,9 +84,9 @@ def replay(trial: int, as_json: bool, tag: str | None, lab: Path) -> None:
     autoresearch replay 7
     """
     with _open(lab, tag, quiet=as_json) as study:
-        found = replayed(study, trial)
+        found, digits = replayed(study, trial), notation(study.ledger)
     record = asdict(found) | {"agrees": found.agrees}
-    click.echo(json.dumps(record) if as_json else _replay_line(found))
+    click.echo(json.dumps(record) if as_json else _replay_line(found, digits))
     if not found.agrees:
         raise click.exceptions.Exit(1)
 
@@ -105,36 +108,43 @@ def _print_stage(stage: Stage) -> None:
     click.echo(f"runs: {stage.note}", err=True)
 
 
-def _verify_table(found: Verified) -> str:
+def _digits(found: Verified) -> Digits:
+    noise = found.noise.sd if found.noise is not None else 0.0
+    values = [value for one in found.compared for value in (one.old, one.new)]
+    return Digits.of(values, noise)
+
+
+def _verify_table(found: Verified, digits: Digits) -> str:
     seeds = f"{found.seeds} fresh seed{'s' if found.seeds > 1 else ''}, taking turns"
     lines = [f"{found.metric}, baseline and best (#{found.best}) on {seeds}", ""]
     lines.append(f"{'':<12}{'baseline':>12}{'best':>12}{'gain':>12}   95 % interval")
     for one in found.compared:
-        values = f"{number(one.old):>12}{number(one.new):>12}{one.gain.mean:>+12.6f}"
-        lines.append(f"{one.name:<12}{values}   {_interval(one.gain)}")
+        shown = (digits.value(one.old), digits.value(one.new), digits.difference(one.gain.mean))
+        values = "".join(f"{text:>12}" for text in shown)
+        lines.append(f"{one.name:<12}{values}   {_interval(one.gain, digits)}")
     survived = "" if found.survived is None else f", {found.survived:.0%} of it found again"
-    lines += ["", f"claimed     {found.claimed:+.6f}{survived}"]
+    lines += ["", f"claimed     {digits.difference(found.claimed)}{survived}"]
     if found.noise is not None:
-        lines.append(f"noise       {found.noise.sd:.6f} (sd of one run)")
+        lines.append(f"noise       {found.noise.sd:.2g} (sd of one run)")
     return "\n".join(lines)
 
 
-def _interval(gain: Gain) -> str:
+def _interval(gain: Gain, digits: Digits) -> str:
     if gain.low is None or gain.high is None:
         return "- (a single pair gives none)"
-    return f"{gain.low:+.6f} to {gain.high:+.6f}"
+    return f"{digits.difference(gain.low)} to {digits.difference(gain.high)}"
 
 
-def _ablate_line(found: Ablated) -> str:
+def _ablate_line(found: Ablated, digits: Digits) -> str:
     if found.gain is None:
         return f"#{found.trial:<4}{'-':>10}  {found.note} ({found.why_not})"
-    interval = "" if found.gain.low is None else f" ({_interval(found.gain)})"
-    return f"#{found.trial:<4}{found.gain.mean:>+10.6f}  {found.note}{interval}"
+    interval = "" if found.gain.low is None else f" ({_interval(found.gain, digits)})"
+    return f"#{found.trial:<4}{digits.difference(found.gain.mean):>10}  {found.note}{interval}"
 
 
-def _replay_line(found: Replayed) -> str:
-    recorded = f"#{found.trial} on seed {found.seed}: recorded {number(found.recorded)}"
+def _replay_line(found: Replayed, digits: Digits) -> str:
+    recorded = f"#{found.trial} on seed {found.seed}: recorded {digits.value(found.recorded)}"
     because = f" ({found.reason})" if found.reason else ""
     verdict = "agrees" if found.agrees else "does not agree"
-    sd = "" if found.noise is None else f" (runs of one commit: sd {number(found.noise.sd)})"
-    return f"{recorded}, now {number(found.replayed)}{because}: {verdict}{sd}."
+    sd = "" if found.noise is None else f" (runs of one commit: sd {found.noise.sd:.2g})"
+    return f"{recorded}, now {digits.value(found.replayed)}{because}: {verdict}{sd}."

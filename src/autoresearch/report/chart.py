@@ -7,13 +7,14 @@ from typing import Any
 
 from autoresearch.report import draw
 from autoresearch.report.plan import HEIGHT, LABEL_SIZE, WIDTH, Plan
-from autoresearch.report.story import Position, Story, counted, headline, number, signed
+from autoresearch.report.story import Position, Story
 from autoresearch.store.ledger import Status
 from autoresearch.store.rows import plain
 
 _CROSS = "M-.7,-1L0,-.3L.7,-1L1,-.7L.3,0L1,.7L.7,1L0,.3L-.7,1L-1,.7L-.3,0L-1,-.7Z"
 _MARKS = {  # kind -> shape, area; the palette's category colours are in this order
     "kept": ("circle", 46),
+    "step": ("diamond", 34),
     "discarded": ("circle", 17),
     "crashed": (_CROSS, 26),
     "off the scale": ("triangle", 34),
@@ -45,7 +46,8 @@ class _Chart:
         chart = self.alt.layer(*layers).properties(width=WIDTH, height=HEIGHT, padding=padding)
         if not titled:
             return chart
-        subtitle = f"{headline(self.story)}   ·   {counted(self.story)}"
+        summary = self.story.summary
+        subtitle = f"{summary.headline}   ·   {summary.counts.text}"
         return chart.properties(
             title=self.alt.TitleParams(text=plain(self.story.title), subtitle=plain(subtitle))
         )
@@ -151,14 +153,15 @@ class _Chart:
         return {"x": x, "y": y, "kind": self.plan.kind(position)}
 
     def _tooltip(self, position: Position) -> dict[str, Any]:
-        row, delta = position.row, position.delta
+        row, digits = position.row, self.story.summary.digits
+        delta = digits.difference(position.delta)
         metric, reason = plain(self.story.metric.name), plain(row.reason)
         return {
             "trial": row.number,
             "note": plain(row.note),
-            "score": "none" if row.value is None else f"{number(row.value)} {metric}",
-            "delta": "–" if delta is None else f"{signed(delta)} to the best before",
-            "status": f"{row.status} ({reason})" if reason else str(row.status),
+            "score": "none" if row.value is None else f"{digits.value(row.value)} {metric}",
+            "delta": f"{delta} to what it started from" if delta else "–",
+            "status": f"{row.word} ({reason})" if reason else row.word,
             "commit": plain(row.commit)[:12],
-            "memory": f"{row.memory_gb:.1f} GB" if row.memory_gb else "–",
+            "memory": f"{row.memory_gb:.1f} GiB" if row.memory_gb else "–",
         }

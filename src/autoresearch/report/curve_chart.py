@@ -29,16 +29,16 @@ class StyledCurve:
 
 def chosen(story: Story) -> tuple[StyledCurve, ...]:
     """The last few curves, the baseline's and the best's, in this order: the best is on top."""
-    best, first = story.best, story.baseline
-    special = {row.number for row in (best, first) if row is not None}
+    best, first = story.summary.best, story.summary.baseline
+    ends = {"best": best.trial if best else None, "baseline": first.trial if first else None}
     rows = [row for row in story.rows if len(row.curve) > 1]
-    recent = [row for row in rows if row.number not in special][-_RECENT:]
+    recent = [row for row in rows if row.number not in ends.values()][-_RECENT:]
     drawn = [StyledCurve("recent", _name(row), row.curve) for row in recent]
     for row in rows:
-        if first is not None and row.number == first.number and first is not best:
+        if row.number == ends["baseline"] != ends["best"]:
             drawn.append(StyledCurve("plain", _name(row, "baseline"), row.curve))
     for row in rows:
-        if best is not None and row.number == best.number:
+        if row.number == ends["best"]:
             drawn.append(StyledCurve("best", _name(row, "best"), row.curve))
     return tuple(drawn)
 

@@ -78,7 +78,7 @@ def palette(dark: bool = False) -> dict[str, Any]:
         "legend": {"labelColor": quiet, "labelFontSize": 11.5},
         "title": {"color": ink, "subtitleColor": quiet, "fontSize": 17, "subtitleFontSize": 12.5}
         | {"anchor": "start", "offset": 14, "subtitlePadding": 6},
-        "range": {"category": [keep, faint, crash, quiet, crash]},
+        "range": {"category": [keep, keep, faint, crash, quiet, crash]},
         "style": {
             "best": {"color": keep},
             "leader": {"color": faint},

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from autoresearch.report import curve_chart, draw
 from autoresearch.report.chart import staircase_chart
 from autoresearch.report.proposer_stats import COLUMNS, noise_remark, stats_cells, stats_line
-from autoresearch.report.story import Position, Story, counted, number, percent, signed
+from autoresearch.report.story import Position, Story
 from autoresearch.store.ledger import Status
 from autoresearch.store.rows import Row, plain
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _DIFF = 64_000  # characters of a diff that are shown
 _DIRECTIONS = dict.fromkeys(map(ord, "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"), "�")
-_STATUSES = ((Status.KEEP, "kept"), (Status.DISCARD, "discarded"), (Status.CRASH, "crashed"))
+_STATUSES = (("keep", "kept"), ("step", "steps"), ("discard", "discarded"), ("crash", "crashed"))
 
 
 def page(story: Story, picture: str = "") -> str:
@@ -38,6 +38,8 @@ def page(story: Story, picture: str = "") -> str:
     """
     templates = _templates()
     from markupsafe import Markup
+
+    digits = story.summary.digits
 
     curves = curve_chart.chosen(story)
     charts = {"staircase": draw.spec(staircase_chart(story, titled=False))}
@@ -50,7 +52,12 @@ def page(story: Story, picture: str = "") -> str:
         kept=_kept(story),
         positions=[(position.row, position.delta) for position in story.positions],
         columns=_Columns.of(story.rows),
-        statuses=_STATUSES,
+        statuses=[(word, past) for word, past in _STATUSES if _count(story, word)],
+        skipped=_count(story, "skip"),
+        digits=digits,
+        proposer_cells=[stats_cells(one, digits) for one in story.proposers],
+        proposer_line=stats_line(story.proposers[0], digits) if story.proposers else "",
+        noise_remarks=noise_remark(story.proposers, digits),
         charts=charts,
         palettes={
             "light": draw.palette() | {"background": "transparent"},
@@ -76,15 +83,22 @@ class _Kept:
 
 def _kept(story: Story) -> list[_Kept]:
     kept = [position for position in story.positions if position.row.status is Status.KEEP]
-    largest = max((abs(position.delta or 0.0) for position in kept), default=0.0) or 1.0
     gains = [_gain(story, position) for position in kept]
+    largest = max((abs(gain or 0.0) for gain in gains), default=0.0) or 1.0
     return [
         _Kept(position.row, gain, max(0.0, gain or 0.0) / largest)
         for position, gain in zip(kept, gains, strict=True)
     ]
 
 
+def _count(story: Story, word: str) -> int:
+    return sum(row.word == word for row in story.rows)
+
+
 def _gain(story: Story, position: Position) -> float | None:
+    """The gain that was confirmed; without a confirmation, that of the two values."""
+    if (claim := story.summary.claims.get(position.row.number)) is not None:
+        return claim.estimate
     if position.row.value is None or position.before is None:
         return None
     return story.metric.gain(position.row.value, position.before)
@@ -151,12 +165,8 @@ def _templates() -> Environment:
         keep_trailing_newline=True,
     )
     made.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    made.filters["number"] = lambda value: "–" if value is None else number(value)
-    made.filters["signed"] = lambda value: "" if value is None else signed(value)
     made.filters |= {"rate": _rate, "diff": _diff}
-    made.globals |= {"counted": counted, "percent": percent, "noise_remark": noise_remark}
-    made.globals |= {"proposer_columns": COLUMNS, "proposer_cells": stats_cells}
-    made.globals |= {"proposer_line": stats_line}
+    made.globals |= {"proposer_columns": COLUMNS}
     return made
 
 

@@ -16,6 +16,7 @@ WIDTH, HEIGHT = 1040, 470  # of the plot, pixels
 LABEL_SIZE = 10.5
 _EDGE = 9  # pixels from the worse edge to the marks of values off the axis
 _LABELS = 40  # at most: more cannot be read
+_KINDS = {Status.KEEP: "kept", Status.TENTATIVE: "step", Status.DISCARD: "discarded"}
 
 
 class Plan:
@@ -59,11 +60,11 @@ class Plan:
             return "crashed" if row.status is Status.CRASH else "no value"
         if self.scale.off(row.value):
             return "off the scale"
-        return "kept" if row.status is Status.KEEP else "discarded"
+        return _KINDS[row.status]
 
     def asides(self) -> list[tuple[Box, str]]:
         """Values off the scale, as text beside their marks where there is room."""
-        edge = [s for s in self.positions if self.kind(s) not in ("kept", "discarded")]
+        edge = [s for s in self.positions if self.kind(s) not in _KINDS.values()]
         ends = [self.x(s.row.number) - 6 for s in edge[1:]] + [WIDTH]
         found = []
         for position, end in zip(edge, ends, strict=False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autoresearch.report.story import signed
+from autoresearch.digits import Digits
 from autoresearch.store.rows import plain
 
 NOISE_CONTROL = "noop"  # the control that changes nothing
@@ -38,51 +38,53 @@ class ProposerStats:
 COLUMNS = ("proposer", "trials", "kept", "gain", "a trial", "dollars", "tokens", "a dollar")
 
 
-def stats_cells(stats: ProposerStats) -> tuple[str, ...]:
+def stats_cells(stats: ProposerStats, digits: Digits) -> tuple[str, ...]:
     """A row under `COLUMNS`."""
     name = plain(stats.proposer) + (" (control)" if stats.control else "")
     return (
         name,
         str(stats.trials),
         str(stats.kept) + (f" of {stats.steps} steps" if stats.steps else ""),
-        signed(stats.gain),
-        _or_dash(stats.per_trial),
+        digits.difference(stats.gain),
+        _or_dash(stats.per_trial, digits),
         f"{stats.usd:,.2f}" if stats.usd else "—",
         f"{stats.tokens:,}" if stats.tokens else "—",
-        _or_dash(stats.per_usd),
+        _or_dash(stats.per_usd, digits),
     )
 
 
-def stats_lines(proposers: Sequence[ProposerStats]) -> list[str]:
+def stats_lines(proposers: Sequence[ProposerStats], digits: Digits) -> list[str]:
     """For a terminal: a table with its heading, or a single line for a single proposer."""
     if len(proposers) < 2:
-        return [stats_line(stats) for stats in proposers]
-    table = [COLUMNS, *map(stats_cells, proposers)]
+        return [stats_line(stats, digits) for stats in proposers]
+    table = [COLUMNS, *(stats_cells(stats, digits) for stats in proposers)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = [
         "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in table
     ]
-    return [line.rstrip() for line in lines] + noise_remark(proposers)
+    return [line.rstrip() for line in lines] + noise_remark(proposers, digits)
 
 
-def stats_line(stats: ProposerStats) -> str:
+def stats_line(stats: ProposerStats, digits: Digits) -> str:
     """`offline: 12 trials, 3 kept, gain +0.012000 (+0.001000 a trial)`, and what it cost."""
     trials = f"{stats.trials} trial{'' if stats.trials == 1 else 's'}"
-    line = f"{plain(stats.proposer)}: {trials}, {stats.kept} kept, gain {signed(stats.gain)}"
+    gain = digits.difference(stats.gain)
+    line = f"{plain(stats.proposer)}: {trials}, {stats.kept} kept, gain {gain}"
     if stats.per_trial is not None:
-        line += f" ({signed(stats.per_trial)} a trial)"
+        line += f" ({digits.difference(stats.per_trial)} a trial)"
     if stats.usd:
-        line += f", ${stats.usd:,.2f} ({_or_dash(stats.per_usd)} a dollar)"
+        line += f", ${stats.usd:,.2f} ({_or_dash(stats.per_usd, digits)} a dollar)"
     return line + (f", {stats.tokens:,} tokens" if stats.tokens else "")
 
 
-def noise_remark(proposers: Sequence[ProposerStats]) -> list[str]:
+def noise_remark(proposers: Sequence[ProposerStats], digits: Digits) -> list[str]:
     """A sentence on the gain that the noise control shows; empty in a study without it."""
     for stats in proposers:
         if stats.proposer == NOISE_CONTROL and stats.per_trial is not None:
             kept = f"{stats.kept or 'none'} of its {stats.trials} trials"
             verb = "was" if stats.kept < 2 else "were"
-            falsely = f", falsely: noise earns {signed(stats.per_trial)} a trial here."
+            earned = digits.difference(stats.per_trial)
+            falsely = f", falsely: noise earns {earned} a trial here."
             return [
                 f"{NOISE_CONTROL} leaves the code as it is; {kept} {verb} "
                 f"kept{falsely if stats.kept else '.'}"
@@ -90,5 +92,5 @@ def noise_remark(proposers: Sequence[ProposerStats]) -> list[str]:
     return []
 
 
-def _or_dash(value: float | None) -> str:
-    return "—" if value is None else signed(value)
+def _or_dash(value: float | None, digits: Digits) -> str:
+    return "—" if value is None else digits.difference(value)

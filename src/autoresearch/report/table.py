@@ -6,45 +6,46 @@ use ASCII.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from autoresearch.lab.metric import Metric
+from autoresearch.digits import Digits
 from autoresearch.report.scale import Scale, fit
-from autoresearch.report.story import Position, Story, climb, headline, number, signed
+from autoresearch.report.story import Position, Story
 from autoresearch.report.text_canvas import Canvas, Cell, Signs, signs
 from autoresearch.store.ledger import Status
-from autoresearch.store.rows import Row, plain
+from autoresearch.store.rows import plain
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.text import Text
 
-_STYLES = {"keep": "bold green", "discard": "bright_black", "crash": "red", "off": "yellow"}
-_STYLES |= {"line": "green", "axis": "bright_black", "title": "bold"}
-_WORDS = {Status.KEEP: "kept", Status.DISCARD: "discarded", Status.CRASH: "crashed"}
-_KIND = {Status.KEEP: "keep", Status.DISCARD: "discard", Status.CRASH: "crash"}
+_STYLES = {"keep": "bold green", "step": "cyan", "discard": "bright_black", "crash": "red"}
+_STYLES |= {"off": "yellow", "line": "green", "axis": "bright_black", "title": "bold"}
+_KIND = {
+    Status.KEEP: "keep",
+    Status.TENTATIVE: "step",
+    Status.DISCARD: "discard",
+    Status.CRASH: "crash",
+}
+_PAST = {"keep": "kept", "step": "step", "discard": "discarded", "crash": "crashed"}
 
 
-def staircase(
-    rows: Sequence[Row], metric: Metric, width: int | None = None, height: int = 16
-) -> Staircase:
-    """The best so far as a line and every trial as a mark, to print with rich."""
-    return Staircase(tuple(rows), metric, width, height)
+def staircase(story: Story, width: int | None = None, height: int = 16) -> Staircase:
+    """The last keep as a line and every trial as a mark, to print with rich."""
+    return Staircase(story, width, height)
 
 
-def trials_table(rows: Sequence[Row], metric: Metric) -> TrialsTable:
+def trials_table(story: Story) -> TrialsTable:
     """All rows as a table, to print with rich."""
-    return TrialsTable(tuple(rows), metric)
+    return TrialsTable(story)
 
 
 @dataclass(frozen=True)
 class Staircase:
-    """The best so far over the trials; `width` columns, or all of the terminal's."""
+    """The value of the last keep over the trials; `width` columns, or all of the terminal's."""
 
-    rows: tuple[Row, ...]
-    metric: Metric
+    story: Story
     width: int | None = None
     height: int = 16  # lines of the plot itself
 
@@ -72,8 +73,7 @@ class Staircase:
 class TrialsTable:
     """Number, status, value, change, memory, seconds, commit and note of every row."""
 
-    rows: tuple[Row, ...]
-    metric: Metric
+    story: Story
 
     def __str__(self) -> str:
         return _printed(self)
@@ -87,15 +87,16 @@ class TrialsTable:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bright_black")
         table.add_column("#", justify="right", no_wrap=True)
         table.add_column("status", no_wrap=True)
-        table.add_column(sign.fit(plain(self.metric.name)), justify="right", no_wrap=True)
-        for name in () if narrow else ("change", "GB", "s"):
+        table.add_column(sign.fit(plain(self.story.metric.name)), justify="right", no_wrap=True)
+        for name in () if narrow else ("change", "GiB", "s"):
             table.add_column(name, justify="right", no_wrap=True)
         table.add_column("commit", no_wrap=True)
         table.add_column("note", ratio=1, overflow="fold")
-        for position in climb(self.rows, self.metric):
+        digits = self.story.summary.digits
+        for position in self.story.positions:
             row = position.row
             style = _STYLES["axis" if row.skipped else _KIND[row.status]]
-            cells = _cells(position, narrow)
+            cells = _cells(position, digits, narrow)
             table.add_row(*(Text(sign.fit(cell)) for cell in cells), style=style)
         yield table
 
@@ -110,15 +111,15 @@ def _printed(picture: Staircase | TrialsTable) -> str:
     return captured.get().rstrip("\n")
 
 
-def _cells(position: Position, narrow: bool) -> list[str]:
-    row, delta = position.row, position.delta
+def _cells(position: Position, digits: Digits, narrow: bool) -> list[str]:
+    row = position.row
     more = [
-        "" if delta is None else signed(delta),
+        digits.difference(position.delta),
         f"{row.memory_gb:.1f}" if row.memory_gb else "",
         "" if row.seconds is None else f"{row.seconds:,.0f}",
     ]
     note = f"{plain(row.note)} ({plain(row.reason)})" if row.reason else plain(row.note)
-    value = "–" if row.value is None else number(row.value)
+    value = digits.value(row.value)
     end = [plain(row.commit)[:8], note]
     return [str(row.number), row.word, value, *([] if narrow else more), *end]
 
@@ -126,12 +127,13 @@ def _cells(position: Position, narrow: bool) -> list[str]:
 def _picture(picture: Staircase, width: int, sign: Signs) -> list[list[Cell]]:
     """Every line of the picture."""
     height = max(picture.height, 5)
-    scale = fit(picture.rows, picture.metric).padded(best=0.05, worst=0.12)
-    some = any(row.value is not None for row in picture.rows)
+    rows = picture.story.rows
+    scale = fit(rows, picture.story.metric).padded(best=0.05, worst=0.12)
+    some = any(row.value is not None for row in rows)
     ticks = _ticks(scale, height) if some else {0: ""}
     gutter = max(map(len, ticks.values())) + 2
     canvas = Canvas(max(width - gutter, 10), height, sign)
-    numbers = [row.number for row in picture.rows] or [0]
+    numbers = [row.number for row in rows] or [0]
     _draw(canvas, picture, scale, _Across(min(numbers), max(numbers)))
     lines = _legend(picture, sign, width)
     for at, cells in enumerate(canvas.lines()):
@@ -159,36 +161,34 @@ def _ticks(scale: Scale, height: int) -> dict[int, str]:
 
 def _draw(canvas: Canvas, picture: Staircase, scale: Scale, across: _Across) -> None:
     """Draw the staircase, the kept trials on it, the others beside it."""
-    positions = climb(picture.rows, picture.metric)
+    positions = picture.story.positions
     records = [(s.row.number, s.best) for s in positions if s.record and s.best is not None]
     steps = [(across.at(trial), 1 - scale.at(best)) for trial, best in records]
     canvas.stairs([*steps, (1.0, steps[-1][1])] if steps else [])
     edge, aside = (0.0, -1) if scale.best_is_low else (1.0, 1)
-    for row in sorted(picture.rows, key=lambda row: row.status is Status.DISCARD):
+    for row in sorted(picture.story.rows, key=lambda row: row.status is Status.DISCARD):
         x = across.at(row.number)
         if row.skipped:
             continue
         if row.value is None or scale.off(row.value):
             canvas.mark(x, edge, "crash" if row.value is None else "off")
-        elif row.status is Status.KEEP:
-            canvas.mark(x, 1 - scale.at(row.value), "keep")
+        elif row.status in (Status.KEEP, Status.TENTATIVE):
+            canvas.mark(x, 1 - scale.at(row.value), _KIND[row.status])
         else:
             canvas.dot(x, 1 - scale.at(row.value), aside)
 
 
 def _legend(picture: Staircase, sign: Signs, width: int) -> list[list[Cell]]:
     """The outcome and the counts, on one line where they fit."""
-    story = Story("", picture.metric, picture.rows)
-    title = [Cell(sign.fit(plain(headline(story))), "title")]
+    story = picture.story
+    title = [Cell(sign.fit(plain(story.summary.headline)), "title")]
     counts = []
-    for status, word in _WORDS.items():
-        if count := story.count(status):
-            counts += [Cell("   "), Cell(sign.marks[_KIND[status]], _KIND[status])]
-            counts.append(Cell(f" {count} {word}", "axis"))
-    if story.skipped:
-        counts += [Cell("   "), Cell(f"{story.skipped} skipped", "axis")]
-    values = [row.value for row in picture.rows if row.value is not None]
-    if any(map(fit(picture.rows, picture.metric).off, values)):
+    for status, kind in _KIND.items():
+        if any(row.status is status and not row.skipped for row in story.rows):
+            counts += [Cell("   "), Cell(sign.marks[kind], kind)]
+            counts.append(Cell(f" {_PAST[kind]}", "axis"))
+    values = [row.value for row in story.rows if row.value is not None]
+    if any(map(fit(story.rows, story.metric).off, values)):
         counts += [Cell("   "), Cell(sign.marks["off"], "off"), Cell(" off the scale", "axis")]
     fits = sum(len(cell.sign) for cell in title + counts) <= width
     return [title + counts] if fits else [title, counts[1:]]

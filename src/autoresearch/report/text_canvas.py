@@ -41,13 +41,13 @@ class Signs:
 
 
 _UNICODE = Signs(
-    marks={"keep": "●", "discard": "∙", "crash": "×", "off": "▴"},
+    marks={"keep": "●", "step": "◇", "discard": "∙", "crash": "×", "off": "▴"},
     flat="─", upright="│",
     turns={"right-down": "╮", "down-right": "╰", "right-up": "╯", "up-right": "╭"},
     tick="┤", wall="│", corner="└", floor="─", braille=True,
 )  # fmt: skip
 _ASCII = Signs(
-    marks={"keep": "O", "discard": ".", "crash": "x", "off": "^"},
+    marks={"keep": "O", "step": "o", "discard": ".", "crash": "x", "off": "^"},
     flat="-", upright="|",
     turns={"right-down": "+", "down-right": "+", "right-up": "+", "up-right": "+"},
     tick="+", wall="|", corner="+", floor="-", braille=False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -24,18 +24,30 @@ def results_tsv(rows: Iterable[Row], metric: Metric) -> str:
     return "".join("\t".join(cells) + "\n" for cells in lines)
 
 
-def jsonl(trials: Iterable[Trial]) -> str:
+def jsonl(trials: Iterable[Trial], values: Mapping[int, float | None] | None = None) -> str:
     """All of every trial and its runs, one object a line, keys in the order of the fields.
 
-    Numbers that JSON does not have are the strings "nan", "inf" and "-inf".
+    `values` are the values to show by trial number, where they are not the trial's own. Numbers
+    that JSON does not have are the strings "nan", "inf" and "-inf".
     """
-    return "".join(json.dumps(_trial(trial), allow_nan=False) + "\n" for trial in trials)
+    values = values or {}
+    records = (_trial(trial, values.get(trial.number, trial.value)) for trial in trials)
+    return "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
 
 
 def _cells(row: Row) -> tuple[str, str, str, str, str]:
     commit = plain(row.commit)[:12] if row.commit == "baseline" else plain(row.commit)[:7]
-    value, memory = (row.value, row.memory_gb) if row.value is not None else (0.0, 0.0)
-    return commit, f"{value:.6f}", f"{memory:.1f}", str(row.status.public), _inert(plain(row.note))
+    memory = row.memory_gb if row.value is not None else 0.0
+    value = "0.000000" if row.value is None else in_full(row.value)
+    return commit, value, f"{memory:.1f}", str(row.status.public), _inert(plain(row.note))
+
+
+def in_full(value: float) -> str:
+    """A value that reads back as the same float, with six decimals or more: `0.997900`."""
+    text = repr(value)
+    if "e" in text or len(text.partition(".")[2]) >= 6:
+        return text
+    return f"{value:.6f}"
 
 
 def _inert(note: str) -> str:
@@ -48,9 +60,9 @@ def _inert(note: str) -> str:
     return f"'{note}" if first in ("=", "@") or (first in ("+", "-") and acts) else note
 
 
-def _trial(trial: Trial) -> dict[str, Any]:
+def _trial(trial: Trial, value: float | None) -> dict[str, Any]:
     record = {f.name: getattr(trial, f.name) for f in fields(trial) if f.name != "runs"}
-    derived = {"value": trial.value, "memory_gb": trial.memory_gb, "seconds": trial.seconds}
+    derived = {"value": value, "memory_gb": trial.memory_gb, "seconds": trial.seconds}
     runs = [_run(run) for run in trial.runs]
     return {name: _json(v) for name, v in (record | derived).items()} | {"runs": runs}
 

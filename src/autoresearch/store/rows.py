@@ -36,33 +36,39 @@ class Row:
     curve: Curve = ()  # (progress 0..1, loss)
     diff: str = ""
     skipped: bool = False  # it ended before it ran, such as a duplicate
+    created: str = ""  # UTC, ISO 8601
 
     @property
     def word(self) -> str:
         """Its status, in one word for people."""
-        return SKIP if self.skipped else self.status.value
+        if self.skipped:
+            return SKIP
+        return STEP if self.status is Status.TENTATIVE else self.status.value
 
 
 def from_trials(
     trials: Iterable[Trial],
     curves: Mapping[int, Curve] | None = None,
     diffs: Mapping[int, str] | None = None,
+    values: Mapping[int, float | None] | None = None,
 ) -> tuple[Row, ...]:
-    """The decided trials as rows; `curves` and `diffs` are looked up by trial number."""
+    """The decided trials as rows; curves, diffs and other values are looked up by trial number."""
     decided = [trial for trial in trials if trial.status is not None]
+    values = values or {}
     numbers = {trial.commit: trial.number for trial in decided if trial.commit}
     curves, diffs = curves or {}, diffs or {}
     return tuple(
         Row(
             number=trial.number,
             commit=trial.commit,
-            value=_usable(trial.value, trial.status),
+            value=_usable(values.get(trial.number, trial.value), trial.status),
             memory_gb=trial.memory_gb,
-            status=(trial.status or Status.CRASH).public,
+            status=trial.status or Status.CRASH,
             note=trial.note,
-            reason=STEP if trial.status is Status.TENTATIVE else trial.reason,
+            reason=trial.reason,
             seed=trial.runs[-1].seed if trial.runs else None,
             seconds=trial.seconds if trial.runs else None,
+            created=trial.created,
             proposer=trial.proposer,
             parent=numbers.get(trial.parent) if trial.number else None,
             curve=tuple(curves.get(trial.number, ())),

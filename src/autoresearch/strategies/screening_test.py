@@ -164,7 +164,12 @@ def screen(
 
 def stack_due(steps: int, rule: Rule, *, open_at: int = 0) -> bool:
     """Whether to confirm a stack: it is full, or has grown by half since it was left open."""
-    return steps >= (open_at + max(1, rule.steps // 2) if open_at else rule.steps)
+    return steps >= stack_due_at(rule, open_at=open_at)
+
+
+def stack_due_at(rule: Rule, *, open_at: int = 0) -> int:
+    """Steps at which the next confirmation of a stack begins."""
+    return open_at + max(1, rule.steps // 2) if open_at else rule.steps
 
 
 def alpha_for(trials: int, steps: int, earlier: Iterable[Confirmation], rule: Rule) -> float:

@@ -12,6 +12,7 @@ from functools import lru_cache
 from autoresearch.lab.task import Task
 from autoresearch.proposers import Brief, Outcome, Tried
 from autoresearch.store.ledger import Ledger, State, Status, Trial
+from autoresearch.strategies.summary import Summary, summarize
 
 CHARACTERS = 24_000  # of the whole text, however long the study
 RECENT = 20  # trials shown one by one
@@ -89,12 +90,15 @@ def make_brief(
     steer: str = "",
     crash: str = "",
     others: str = "",
+    summary: Summary | None = None,
 ) -> Brief:
     """The brief for a candidate that starts from `parent`.
 
     `steer` is text that a person added, `crash` the cleaned end of the last log, `others` the
-    results of other studies: numbers and hashes, never their text.
+    results of other studies: numbers and hashes, never their text. `summary` has the values that
+    are shown; without it the ledger's own.
     """
+    shown = summary or summarize(ledger)
     finished = [trial for trial in ledger.trials() if trial.state is State.APPLIED]
     running = _running(ledger)
     files = CommitFiles(parent, task.editable, read)
@@ -102,8 +106,8 @@ def make_brief(
         Section("", task.program.strip(), 0.3, urgent=True),
         Section("A person adds", steer.strip(), 0.05, ending=True, urgent=True),
         Section("The contract", _contract(task), 0.1, urgent=True),
-        Section("Runs now, its result is not known yet", _recent(task, running, read), 0.03),
-        *_history(task, ledger, finished, read),
+        Section("Runs now, its result is not known yet", _recent(task, shown, running, read), 0.03),
+        *_history(task, shown, ledger.kept(), finished, read),
         Section("Others on the hub (numbers of their own machines)", others, 0.03),
         Section(CRASH, crash.rstrip(), 0.18, ending=True, data=True, urgent=True),
     ]
@@ -126,13 +130,17 @@ def _running(ledger: Ledger) -> list[Trial]:
 
 
 def _history(
-    task: Task, ledger: Ledger, finished: Sequence[Trial], read: ReadFile
+    task: Task,
+    summary: Summary,
+    kept: Sequence[Trial],
+    finished: Sequence[Trial],
+    read: ReadFile,
 ) -> Iterator[Section]:
-    kept = ledger.kept()
-    yield Section("Kept so far, the last is the best", _lines(task, kept), 0.08, ending=True)
-    yield Section("The last experiments", _recent(task, finished[-RECENT:], read), 0.17)
+    yield Section("Kept so far, the last is the best", _lines(summary, kept), 0.08, ending=True)
+    yield Section("The last experiments", _recent(task, summary, finished[-RECENT:], read), 0.17)
     if kept and kept[-1].value is not None:
-        yield Section("Near misses", _lines(task, _near(task, finished, kept[-1].value)), 0.05)
+        near = _near(task, finished, kept[-1].value)
+        yield Section("Near misses", _lines(summary, near), 0.05)
     yield Section("What was tried before, and failed", _failed(finished[:-RECENT]), 0.08)
 
 
@@ -205,22 +213,22 @@ def _contract(task: Task) -> str:
     )
 
 
-def _lines(task: Task, trials: Sequence[Trial]) -> str:
-    return "\n".join(_line(task, trial) for trial in trials)
+def _lines(summary: Summary, trials: Sequence[Trial]) -> str:
+    return "\n".join(_line(summary, trial) for trial in trials)
 
 
-def _line(task: Task, trial: Trial) -> str:
+def _line(summary: Summary, trial: Trial) -> str:
     because = trial.why.replace("[", "(").replace("]", ")")
-    value = "-" if trial.value is None else f"{trial.value:.6f}"
-    return f"- #{trial.number} {trial.word}{because} {task.metric.name} {value}: {trial.note}"
+    value, name = summary.digits.value(summary.value_of(trial)), summary.metric.name
+    return f"- #{trial.number} {trial.word}{because} {name} {value}: {trial.note}"
 
 
-def _recent(task: Task, trials: Sequence[Trial], read: ReadFile) -> str:
+def _recent(task: Task, summary: Summary, trials: Sequence[Trial], read: ReadFile) -> str:
     """The last trials, the newest first, with the lines that each of them wrote."""
     read = lru_cache(maxsize=2 * RECENT)(read)  # many have one parent
     shown = []
     for trial in reversed(trials):
-        shown.append(_line(task, trial))
+        shown.append(_line(summary, trial))
         shown += [f"    {line}" for line in _written(task, trial, read)]
     return "\n".join(shown)
 

@@ -22,6 +22,7 @@ from autoresearch.proposers.retry_policy import Advice, RetryPolicy
 from autoresearch.store.artefacts import read_details
 from autoresearch.store.ledger import Spend, Trial
 from autoresearch.strategies import CONFIRMER
+from autoresearch.strategies.summary import notation
 from autoresearch.study.study import Study
 
 AT_ONCE = 5.0  # grace period of a cancelled proposal after an error or an interrupt, in seconds
@@ -58,7 +59,8 @@ class StopLimits:
         if self.target is None or best is None or best.value is None:
             return None
         if best.value == self.target or metric.better(best.value, self.target):
-            return f"{metric.name} {best.value:.6f} reaches the target {self.target:g}"
+            value = notation(study.ledger).value(best.value)
+            return f"{metric.name} {value} reaches the target {self.target:g}"
         return None
 
 

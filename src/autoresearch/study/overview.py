@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from autoresearch.lab.task import Task
 from autoresearch.store.git import Git
 from autoresearch.store.heartbeat import Heartbeat, last_beat
-from autoresearch.store.ledger import Ledger, State, Status
+from autoresearch.store.ledger import Ledger, State
 from autoresearch.store.paths import StudyPaths
 from autoresearch.strategies.registry import make_strategy
+from autoresearch.strategies.summary import Summary, summarize
 from autoresearch.study.brief import make_brief
 from autoresearch.study.opening import begun_with, running
 from autoresearch.study.proposing import last_crash, read_steering
@@ -19,21 +20,13 @@ from autoresearch.text import clean_line
 
 @dataclass(frozen=True)
 class Overview:
-    """A study in numbers; only finished trials are counted."""
+    """A study at one moment: what it has found, and what is on its way."""
 
     study: str  # its tag
     task: str
-    trials: int
-    kept: int
-    steps: int
-    discarded: int
-    crashed: int
-    skipped: int  # ended before they ran
-    baseline: float | None
-    best: float | None
-    best_trial: int | None
+    summary: Summary
     now: str | None  # the trial on its way
-    seconds: float  # that the trials took
+    seconds: float  # that all runs took together
     branch: str
 
 
@@ -58,25 +51,14 @@ class Activity:
 
 
 def overview(task: Task, ledger: Ledger, paths: StudyPaths) -> Overview:
-    """Count, and name the best."""
-    trials, best, unfinished = ledger.trials(), ledger.best(), ledger.unfinished()
-    first = next((t for t in trials if t.is_baseline and t.value is not None), None)
-    done = [trial for trial in trials if trial.state is State.APPLIED]
-    steps = sum(trial.status is Status.TENTATIVE for trial in done)
+    """What a study has found, and what is on its way."""
+    unfinished = ledger.unfinished()
     return Overview(
         study=paths.tag,
         task=task.name,
-        trials=len(done),
-        kept=sum(trial.status is Status.KEEP for trial in done),
-        steps=steps,
-        discarded=sum(trial.status is Status.DISCARD for trial in done),
-        crashed=sum(trial.word == Status.CRASH for trial in done),
-        skipped=sum(trial.is_skipped for trial in done),
-        baseline=first.value if first else None,
-        best=best.value if best else None,
-        best_trial=best.number if best else None,
+        summary=summarize(ledger, paths.extra_runs),
         now=f"#{unfinished.number} {unfinished.state}: {unfinished.note}" if unfinished else None,
-        seconds=sum(trial.seconds for trial in done),
+        seconds=sum(trial.seconds for trial in ledger.trials() if trial.state is State.APPLIED),
         branch=f"autoresearch/{paths.tag}",
     )
 
@@ -108,7 +90,15 @@ def next_brief(task: Task, ledger: Ledger, paths: StudyPaths, git: Git) -> str:
         return git.read(commit, git.prefix + path).decode("utf-8", "surrogateescape")
 
     steer, crash = read_steering(paths), last_crash(ledger, paths)
-    made = make_brief(task, ledger, parent, read, steer=steer, crash=crash)
+    made = make_brief(
+        task,
+        ledger,
+        parent,
+        read,
+        steer=steer,
+        crash=crash,
+        summary=summarize(ledger, paths.extra_runs),
+    )
     return made.text.encode("utf-8", "replace").decode()
 
 

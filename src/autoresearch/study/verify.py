@@ -15,8 +15,8 @@ from autoresearch.lab.metric import Metric
 from autoresearch.store.extra_runs import ABLATED, VERIFIED, ExtraRun, Gain, add_run, read_runs
 from autoresearch.store.ledger import Ledger, Trial
 from autoresearch.strategies import CONFIRMER
-from autoresearch.strategies.claims import baseline, claimed_gain
 from autoresearch.strategies.screening_test import Noise
+from autoresearch.strategies.summary import claimed_gain
 from autoresearch.study.study import Study
 
 FRESH = 1_000_000  # added to a study's seed: no trial uses these
@@ -158,7 +158,7 @@ def _ends(study: Study) -> tuple[Trial, Trial]:
             "Nothing is kept beside the baseline, so there is no gain to check. "
             "Go on with autoresearch run."
         )
-    return baseline(study.ledger), best
+    return study.ledger.kept()[0], best
 
 
 def _pairs(

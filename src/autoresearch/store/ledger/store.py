@@ -186,6 +186,11 @@ class Ledger:
             tip = steps[-1].parent
         return tuple(reversed(steps))
 
+    def made(self, commit: str) -> Trial | None:
+        """The first trial that made a commit; None where no trial of this study did."""
+        number = self._record().made_by.get(commit)
+        return None if number is None else self._record().trials[number]
+
     def spends(self) -> tuple[Spend, ...]:
         """What proposals cost, oldest first, failed ones included."""
         columns = ", ".join(SPEND_COLUMNS)

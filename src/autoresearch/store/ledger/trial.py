@@ -146,11 +146,17 @@ class Trial:
 
         None when the last run has none, except for a keep: its confirmation gave it a number.
         """
-        known = [run.value for run in self.own if run.value is not None]
+        values = self.counted_values
+        return fmean(values) if values else None
+
+    @property
+    def counted_values(self) -> tuple[float, ...]:
+        """The values that its value is the mean of; empty where it has none."""
+        known = [run for run in self.own if run.value is not None]
         if not known or (self.own[-1].value is None and self.status is not Status.KEEP):
-            return None
-        fresh = [run.value for run in self.own if run.purpose in _FRESH and run.value is not None]
-        return fmean(fresh or known)
+            return ()
+        fresh = [run for run in known if run.purpose in _FRESH]
+        return tuple(run.value for run in fresh or known if run.value is not None)
 
     @property
     def memory_gb(self) -> float:
