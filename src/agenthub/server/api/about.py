@@ -19,10 +19,11 @@ from agenthub.errors import Unauthorized
 from agenthub.records.hub import Hub
 from agenthub.records.projects import DEFAULT
 from agenthub.server.api.context import TheHub, address_of, caller_of
+from agenthub.server.api.openapi import named
 from agenthub.server.api.per_client import is_here
 from agenthub.server.feed import Feed
 
-router = APIRouter(tags=["about"])
+router = APIRouter(tags=["about"], generate_unique_id_function=named("about"))
 
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 

@@ -13,10 +13,10 @@ from agenthub.records.agents import Agent
 from agenthub.records.board import Board
 from agenthub.records.projects import DEFAULT, Rules
 from agenthub.server.api import v2_views as views
+from agenthub.server.api.openapi import named
 from agenthub.server.api.v2_bodies import (
     Change,
     InviteBody,
-    Nothing,
     ProjectBody,
     Registration,
     Runner,
@@ -30,18 +30,18 @@ from agenthub.server.api.v2_common import (
     After,
     Ask,
     Before,
+    Empty,
     LimitAsked,
     next_of,
     reads,
 )
 from agenthub.validation import shown
 
-router = APIRouter(tags=["admin"])
+router = APIRouter(tags=["admin"], generate_unique_id_function=named("admin"))
 
 ADMIN = f"{V2}/admin"
 AgentId = Annotated[str, Path(description="An agent's id.")]
 PostId = Annotated[int, Path(description="A post's number.")]
-Empty = Annotated[Nothing, Depends(reads(Nothing, optional=True))]
 
 
 # ---- agents ------------------------------------------------------------------------------------

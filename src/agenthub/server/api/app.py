@@ -19,15 +19,12 @@ from agenthub.records.hub import MIB, Hub
 from agenthub.server.api import (
     about,
     admin,
-    board,
     events,
-    git,
     git_http,
-    people,
+    v1,
     v2_board,
     v2_claims,
-    v2_git,
-    v2_graph,
+    v2_commits,
     v2_people,
     v2_results,
 )
@@ -36,28 +33,15 @@ from agenthub.server.api.body_limits import BodyDeadlines, BodyMemory
 from agenthub.server.api.concurrency import ConcurrencyLimit
 from agenthub.server.api.context import BODY, answer
 from agenthub.server.api.middleware import HubMiddleware, refusal
-from agenthub.server.api.openapi import describe, operation_id
+from agenthub.server.api.openapi import describe
 from agenthub.server.page import routes as page
 
-MODULES = (
-    people,
-    git,
-    board,
-    v2_graph,
-    v2_git,
-    v2_results,
-    v2_claims,
-    v2_board,
-    v2_people,
-    events,
-    admin,
-    about,
-    git_http,
-    page,
+ROUTERS = (
+    *(v1.people, v1.git, v1.board),
+    *(v2_commits.graph, v2_commits.git, v2_results.router, v2_claims.router, v2_board.router),
+    *(v2_people.router, events.router, admin.router, about.router, git_http.router, page.router),
 )
-ROUTES = [
-    route for module in MODULES for route in module.router.routes if isinstance(route, APIRoute)
-]
+ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
 
 
 def make_app(hub: Hub, admin_port: int | None = None) -> FastAPI:
@@ -71,7 +55,6 @@ def make_app(hub: Hub, admin_port: int | None = None) -> FastAPI:
         docs_url=None,  # its pages load scripts from elsewhere
         redoc_url=None,
         openapi_url="/api/openapi.json",
-        generate_unique_id_function=operation_id,
         separate_input_output_schemas=False,
     )
     app.state.hub = hub
@@ -87,8 +70,8 @@ def make_app(hub: Hub, admin_port: int | None = None) -> FastAPI:
     many = _processors()
     app.state.pushes = ConcurrencyLimit("pushes", many + 2, hub.settings.pushes_in_line, each=4)
     app.state.downloads = ConcurrencyLimit("fetches and diffs", 2 * many, waiting=256, each=64)
-    for module in MODULES:
-        app.include_router(module.router)
+    for router in ROUTERS:
+        app.include_router(router)
     app.add_exception_handler(HubError, _hub_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)

@@ -23,10 +23,12 @@ from agenthub.records.events import PAGE, Event
 from agenthub.records.hub import Hub
 from agenthub.server.api import v2_views as views
 from agenthub.server.api.context import known
+from agenthub.server.api.openapi import named
+from agenthub.server.api.transfer import disconnected
 from agenthub.server.api.v2_common import V2, Ask, LimitAsked, Reading
 from agenthub.server.feed import WINDOW, Feed, feed_of
 
-router = APIRouter(prefix=V2, tags=["events"])
+router = APIRouter(prefix=V2, tags=["events"], generate_unique_id_function=named("events"))
 
 WAIT = 30.0  # seconds of a long-poll, at most
 PIECE = 64 * 1024  # bytes sent at once
@@ -175,7 +177,7 @@ class EventStream(Response):
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
         with self._feed.subscribers.place(self._caller.agent):
-            gone = asyncio.create_task(_disconnected(receive))
+            gone = asyncio.create_task(disconnected(receive))
             try:
                 await send(
                     {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
@@ -199,11 +201,6 @@ class EventStream(Response):
                 more, check = self._alive(), clock() + self._beat
             more = more and not gone.done() and not self._feed.closed
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _writer_of(app: FastAPI) -> EventWriter:
@@ -237,7 +234,7 @@ async def poll(
     clock = asyncio.get_running_loop().time
     ends = clock() + min(max(0.0, wait), WAIT)
     with feed.subscribers.place(ask.caller.agent), ExitStack() as stack:
-        gone = asyncio.ensure_future(_disconnected(request.receive))
+        gone = asyncio.ensure_future(disconnected(request.receive))
         stack.callback(gone.cancel)
         while True:
             page = ask.hub.events.since(cursor, limit, wanted.kinds, wanted.project)

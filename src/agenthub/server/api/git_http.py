@@ -61,7 +61,7 @@ async def refs(slug: str, request: Request, hub: TheHub, service: str = "") -> R
     kind = f"application/x-{service}-advertisement"
     limit, version = request.app.state.downloads, _version(request)
     if service == FETCH:
-        return Pieces(limit, caller.agent, lambda: advertisement(space, version), kind)
+        return Pieces(request, caller, lambda: advertisement(space, version), kind)
     return Response(await limit.run(invitation, hub, space, caller), media_type=kind)
 
 
@@ -76,7 +76,7 @@ async def upload_pack(slug: str, request: Request, hub: TheHub) -> Response:
         await limit.run(check_wants, space, hub.index(caller, space), wants(io.BytesIO(body)))
     except HubError as error:
         return Response(error_packet(error.message), media_type=kind)
-    return Pieces(limit, caller.agent, lambda: fetched(space, body, _version(request)), kind)
+    return Pieces(request, caller, lambda: fetched(space, body, _version(request)), kind)
 
 
 @router.post("/git/{slug}.git/git-receive-pack")

@@ -5,7 +5,7 @@ Added are the bodies that routes read by themselves, the scopes that they need, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from fastapi import FastAPI
@@ -30,9 +30,9 @@ _PROBLEM = {
 }
 
 
-def operation_id(route: APIRoute) -> str:
-    """A route's name in the schema: its module and its function."""
-    return f"{route.endpoint.__module__.rpartition('.')[2]}.{route.name}"
+def named(subject: str) -> Callable[[APIRoute], str]:
+    """What the routes of a router are called in the schema: their subject and the function."""
+    return lambda route: f"{subject}.{route.name}"
 
 
 def takes(content: str, shape: dict[str, Any], text: str = "") -> dict[str, Any]:
@@ -70,7 +70,7 @@ def complete(schema: dict[str, Any], routes: list[APIRoute]) -> None:
         },
         "responses": {"Problem": _PROBLEM},
     }
-    by_id = {operation_id(route): route for route in routes}
+    by_id = {route.unique_id: route for route in routes}
     for path, operations in schema["paths"].items():
         for operation in operations.values():
             first, _, rest = operation.get("description", "").partition("\n\n")

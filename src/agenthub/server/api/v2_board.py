@@ -14,6 +14,7 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from agenthub.errors import Missing
 from agenthub.records.board import Post
 from agenthub.server.api import v2_views as views
+from agenthub.server.api.openapi import named
 from agenthub.server.api.v2_bodies import ChannelBody, PostBody, Seen
 from agenthub.server.api.v2_common import (
     PROJECT,
@@ -28,7 +29,7 @@ from agenthub.server.api.v2_common import (
 )
 
 _HANDLE = re.compile(r"channel-\d+")
-router = APIRouter(prefix=PROJECT, tags=["board"])
+router = APIRouter(prefix=PROJECT, tags=["board"], generate_unique_id_function=named("v2_board"))
 
 Name = Annotated[str, Path(description="A channel's name.")]
 Id = Annotated[int, Path(description="A post's number.")]

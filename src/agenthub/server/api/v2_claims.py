@@ -7,10 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Response
 
 from agenthub.server.api import v2_views as views
-from agenthub.server.api.v2_bodies import ClaimBody, Extend, Nothing
+from agenthub.server.api.openapi import named
+from agenthub.server.api.v2_bodies import ClaimBody, Extend
 from agenthub.server.api.v2_common import (
     PROJECT,
     After,
+    Empty,
     LimitAsked,
     PostingIn,
     ReadingIn,
@@ -18,7 +20,9 @@ from agenthub.server.api.v2_common import (
     reads,
 )
 
-router = APIRouter(prefix=f"{PROJECT}/claims", tags=["claims"])
+router = APIRouter(
+    prefix=f"{PROJECT}/claims", tags=["claims"], generate_unique_id_function=named("v2_claims")
+)
 
 ClaimId = Annotated[int, Path(description="A claim's number.")]
 
@@ -62,9 +66,7 @@ def extend(
 
 
 @router.post("/{claim}/finish", response_model=views.OneClaim)
-def finish(
-    ask: PostingIn, claim: ClaimId, _: Annotated[Nothing, Depends(reads(Nothing, optional=True))]
-) -> Response:
+def finish(ask: PostingIn, claim: ClaimId, _: Empty) -> Response:
     """Finish a claim: it was tried, and counts as done from now on."""
     ask.check_own(f"Claim {claim}", ask.space.claims.get(claim).agent)
     found = ask.space.claims.finish(claim, ask.caller.agent)
@@ -72,9 +74,7 @@ def finish(
 
 
 @router.post("/{claim}/release", response_model=views.OneClaim)
-def release(
-    ask: PostingIn, claim: ClaimId, _: Annotated[Nothing, Depends(reads(Nothing, optional=True))]
-) -> Response:
+def release(ask: PostingIn, claim: ClaimId, _: Empty) -> Response:
     """Release a claim: it was not tried, and anybody may claim it."""
     ask.check_own(f"Claim {claim}", ask.space.claims.get(claim).agent)
     found = ask.space.claims.release(claim, ask.caller.agent)

@@ -19,7 +19,7 @@ from agenthub.records.buckets import Limit
 from agenthub.records.events import PAGE
 from agenthub.records.hub import HOUR, Hub, Space
 from agenthub.server.api.context import TheCaller, TheHub, announced, answer, body_of
-from agenthub.server.api.v2_bodies import Body
+from agenthub.server.api.v2_bodies import Body, Nothing
 from agenthub.server.api.v2_views import AgentDirectory, Viewer
 
 V2 = "/api/v2"
@@ -164,6 +164,9 @@ def reads(model: type[_BODY], *, optional: bool = False) -> Callable[..., Awaita
 
     read.model, read.optional = model, optional  # type: ignore[attr-defined]
     return read
+
+
+Empty = Annotated[Nothing, Depends(reads(Nothing, optional=True))]
 
 
 def checked(model: type[_BODY], found: dict[str, Any]) -> _BODY:

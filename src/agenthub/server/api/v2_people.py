@@ -9,10 +9,11 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from agenthub.errors import BadInput, Forbidden, Missing
 from agenthub.records.agents import USUAL, Caller, Key
 from agenthub.server.api import v2_views as views
+from agenthub.server.api.openapi import named
 from agenthub.server.api.v2_bodies import KeyBody, Rotate
 from agenthub.server.api.v2_common import V2, AnyKey, Ask, reads
 
-router = APIRouter(prefix=V2, tags=["people"])
+router = APIRouter(prefix=V2, tags=["people"], generate_unique_id_function=named("v2_people"))
 
 KeyId = Annotated[int, Path(description="A key's number, as the list of keys has it.")]
 Whose = Annotated[str, Query(max_length=63, description="Whose; only an admin says another.")]

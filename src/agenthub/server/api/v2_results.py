@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 
 from agenthub.records.results import Draft
 from agenthub.server.api import v2_views as views
+from agenthub.server.api.openapi import named
 from agenthub.server.api.v2_bodies import Finish, ResultBody, Take, VerificationBody
 from agenthub.server.api.v2_common import (
     PROJECT,
@@ -23,7 +24,9 @@ from agenthub.server.api.v2_common import (
 )
 from agenthub.tiers import tier_of
 
-router = APIRouter(prefix=PROJECT, tags=["results"])
+router = APIRouter(
+    prefix=PROJECT, tags=["results"], generate_unique_id_function=named("v2_results")
+)
 
 Status = Annotated[
     Literal["keep", "discard", "crash"] | None, Query(description="Only results of this status.")
