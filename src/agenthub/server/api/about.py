@@ -20,8 +20,8 @@ from agenthub.records.hub import Hub
 from agenthub.records.projects import DEFAULT
 from agenthub.server.api.context import TheHub, address_of, caller_of
 from agenthub.server.api.openapi import named
-from agenthub.server.api.per_client import is_here
 from agenthub.server.feed import Feed
+from agenthub.server.limits import is_here
 
 router = APIRouter(tags=["about"], generate_unique_id_function=named("about"))
 

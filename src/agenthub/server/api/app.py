@@ -29,11 +29,10 @@ from agenthub.server.api import (
     v2_results,
 )
 from agenthub.server.api.about import CountAnswers
-from agenthub.server.api.body_limits import BodyDeadlines, BodyMemory
-from agenthub.server.api.concurrency import ConcurrencyLimit
 from agenthub.server.api.context import BODY, answer
 from agenthub.server.api.middleware import HubMiddleware, refusal
 from agenthub.server.api.openapi import describe
+from agenthub.server.limits import BodyDeadlines, BodyMemory, ConcurrencyLimit
 from agenthub.server.page import routes as page
 
 ROUTERS = (

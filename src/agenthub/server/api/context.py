@@ -18,7 +18,7 @@ from agenthub.errors import BadInput, TooLarge, Unauthorized
 from agenthub.records.agents import Caller
 from agenthub.records.buckets import address_subject
 from agenthub.records.hub import Hub
-from agenthub.server.api.body_limits import BodyMemory
+from agenthub.server.limits import BodyMemory
 
 BODY = 256 * 1024  # bytes of a JSON body: the longest post, however its letters are escaped
 PUBLIC = "public"  # in the state of every request: the admin has another listener

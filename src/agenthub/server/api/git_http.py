@@ -19,11 +19,11 @@ from agenthub.errors import BadInput, Forbidden, HubError, TooLarge
 from agenthub.git.packets import FLUSH, error_packet, fatal, wants
 from agenthub.records.agents import Caller
 from agenthub.records.hub import MIB
-from agenthub.server.api.body_limits import BodyMemory
 from agenthub.server.api.context import TheHub, announced, require_caller, subject_of
 from agenthub.server.api.middleware import refusal
 from agenthub.server.api.transfer import Pieces, uploaded
 from agenthub.server.git_refs import advertisement, check_wants, fetched, invitation, take
+from agenthub.server.limits import BodyMemory
 
 FETCH_BYTES = 4 << 20  # bytes of a fetch's request: a hash for each commit that the fetcher has
 DRAIN_FACTOR = 4  # times the cap of a push: so much is read before it is refused

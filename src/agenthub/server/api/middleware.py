@@ -13,9 +13,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from agenthub.errors import HubError, Missing
 from agenthub.records.agents import Caller
 from agenthub.records.hub import Hub
-from agenthub.server.api.body_limits import BodyDeadlines
 from agenthub.server.api.context import PLAIN_GIT, PUBLIC, WHO, answer, host_of, subject_of, who
-from agenthub.server.api.per_client import AddressLimit
+from agenthub.server.limits import AddressLimit, BodyDeadlines
 
 ADMIN_PATHS = ("/api/admin/", "/api/v2/admin/")
 CHALLENGE = 'Basic realm="AutoResearch hub: any user name, your key as the password"'

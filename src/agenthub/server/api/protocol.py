@@ -14,7 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from agenthub.errors import BadInput, HubError, Unavailable
 from agenthub.records.hub import HubSettings
-from agenthub.server.api.per_client import AddressLimit
+from agenthub.server.limits import AddressLimit
 
 
 class Protocol(H11Protocol):

@@ -14,9 +14,9 @@ from starlette.types import Receive, Scope, Send
 from agenthub.errors import BadInput, HubError, TooLarge, Unavailable
 from agenthub.records.agents import Caller
 from agenthub.records.hub import MIB, Hub, Space
-from agenthub.server.api.concurrency import ConcurrencyLimit
 from agenthub.server.api.context import announced
 from agenthub.server.api.openapi import takes
+from agenthub.server.limits import ConcurrencyLimit
 
 BUNDLE = takes("application/octet-stream", {}, "A git bundle, whatever its content type says.")
 TEXT = "text/plain; charset=utf-8"

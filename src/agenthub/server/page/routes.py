@@ -110,7 +110,7 @@ async def events(request: Request, hub: TheHub, slug: str, since: int = 0) -> Re
     if not hub.settings.public_page:
         raise Missing("This hub is read with a key. See /api/v2/events.")
     project, feed = hub.projects.get(slug).id, feed_of(request.app)
-    if feed.pages.full:
+    if feed.pages.taken >= feed.pages.most:
         raise Unavailable("Too many pages are open. Reload this one now and then.", retry_after=30)
     last = request.headers.get("last-event-id", "")
     seen = int(last) if last.isascii() and last.isdigit() and len(last) < 19 else since
