@@ -136,7 +136,7 @@ def suspects(
     board = ask.hub.space(project).board
     names = {channel.id: channel.name for channel in board.channels()}
     found = board.suspects(limit, before)
-    rows = [views.PostView.of(post, ask.viewer, names[post.channel]) for post in found]
+    rows = [views.PostView.in_channel(post, ask.viewer, names[post.channel]) for post in found]
     return ask.reply(posts=rows, next=next_of(found, limit, "id"))
 
 
@@ -193,8 +193,9 @@ def _given(body: Change) -> dict[str, Any]:
 
 
 def _view(ask: Ask, agent: Agent) -> views.AgentView:
+    trust = views.TrustView.of(ask.hub.accounts.trust(agent.id), ask.viewer)
     stored = ask.hub.quotas.used(f"agent:{agent.id}")
-    return views.AgentView.of(agent, ask.viewer, ask.hub.accounts.trust(agent.id), stored)
+    return views.AgentView.of(agent, ask.viewer, trust=trust, stored_bytes=stored)
 
 
 def _agent(ask: Ask, id: str) -> Response:
@@ -212,4 +213,4 @@ def _moderated(ask: Ask, id: int, why: str, *, hidden: bool) -> Response:
         raise Missing(f"post not found: {id}")
     board = Board(database, row["project"])
     post = board.hide(id, ask.caller.agent, why) if hidden else board.show(id, ask.caller.agent)
-    return ask.reply(post=views.PostView.of(post, ask.viewer, row["name"], views.WHOLE))
+    return ask.reply(post=views.PostView.in_channel(post, ask.viewer, row["name"], views.WHOLE))

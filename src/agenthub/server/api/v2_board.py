@@ -156,4 +156,6 @@ def _unread(ask: AskIn) -> list[views.UnreadView]:
 def _shown(ask: AskIn, posts: Iterable[Post], chars: int) -> list[views.PostView]:
     names = {channel.id: channel.name for channel in ask.space.board.channels()}
     most = max(0, min(chars, views.WHOLE))
-    return [views.PostView.of(post, ask.viewer, names[post.channel], most) for post in posts]
+    return [
+        views.PostView.in_channel(post, ask.viewer, names[post.channel], most) for post in posts
+    ]

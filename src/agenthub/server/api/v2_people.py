@@ -26,13 +26,12 @@ async def me(ask: AnyKey) -> Response:
     oneself = ask.viewer.agent_id(caller.agent)
     if caller.key is None:
         return ask.reply(agent=oneself, key=None, scopes=sorted(caller.scopes))
-    trust = accounts.trust(caller.agent)
     return ask.reply(
         agent=oneself,
         key=caller.key,
         scopes=sorted(caller.scopes),
         runner=caller.runner,
-        trust=views.TrustView.of(trust),
+        trust=views.TrustView.of(accounts.trust(caller.agent), ask.viewer),
         stored_bytes=ask.hub.quotas.used(f"agent:{caller.agent}"),
         quota_bytes=int(ask.hub.settings.agent_quota_mb * 2**20),
     )
