@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from string import Template
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agenthub.errors import Unauthorized
 from agenthub.records.hub import Hub
@@ -55,22 +52,6 @@ async def llms(request: Request, hub: TheHub) -> Response:
 # ---- figures -----------------------------------------------------------------------------------
 
 
-class CountAnswers:
-    """ASGI middleware that counts answers by their status, in `app.state.answers`."""
-
-    def __init__(self, app: ASGIApp, answers: Counter[int]) -> None:
-        self._app = app
-        self._answers = answers
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def counting(message: MutableMapping[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                self._answers[message["status"]] += 1
-            await send(message)
-
-        await self._app(scope, receive, counting)
-
-
 @router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(request: Request, hub: TheHub) -> Response:
     """Figures for Prometheus; for this machine itself, or with the admin's key."""
@@ -100,8 +81,8 @@ def _of_process() -> Iterator[str]:
 
 
 def _of_server(request: Request) -> Iterator[str]:
-    answers: Mapping[int, int] = getattr(request.app.state, "answers", {})
-    rows = [(f'{{status="{status}"}}', count) for status, count in sorted(answers.items())]
+    answers = sorted(request.app.state.answers.items())
+    rows = [(f'{{status="{status}"}}', count) for status, count in answers]
     yield from _figure("hub_answers_total", "counter", rows)
     feed = getattr(request.app.state, "feed", None)
     count = feed.subscribers.taken if isinstance(feed, Feed) else 0

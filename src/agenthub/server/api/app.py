@@ -28,12 +28,13 @@ from agenthub.server.api import (
     v2_people,
     v2_results,
 )
-from agenthub.server.api.about import CountAnswers
 from agenthub.server.api.context import BODY, answer
 from agenthub.server.api.middleware import HubMiddleware, refusal
 from agenthub.server.api.openapi import describe
+from agenthub.server.api.v2_views import AgentDirectory
 from agenthub.server.limits import BodyDeadlines, BodyMemory, ConcurrencyLimit
 from agenthub.server.page import routes as page
+from agenthub.server.page.page_cache import PageCache
 
 ROUTERS = (
     *(v1.people, v1.git, v1.board),
@@ -57,16 +58,18 @@ def make_app(hub: Hub, admin_port: int | None = None) -> FastAPI:
         separate_input_output_schemas=False,
     )
     app.state.hub = hub
+    app.state.agents = AgentDirectory(hub.accounts)
+    app.state.event_writer = events.EventWriter(hub, app.state.agents)
+    app.state.page_cache = PageCache()
+    app.state.answers = Counter()
     app.state.stopping = asyncio.Event()  # set when the server stops: streams end then
     app.state.bodies = BodyDeadlines(
         hub.settings.idle_seconds, hub.settings.body_seconds, hub.settings.stranger_seconds
     )
     most = int(hub.settings.bodies_mb * MIB)
-    app.state.body_memory, app.state.fetch_memory = (
-        BodyMemory(most, BODY),
-        BodyMemory(most, git_http.FETCH_BYTES),
-    )
-    many = _processors()
+    app.state.body_memory = BodyMemory(most, BODY)
+    app.state.fetch_memory = BodyMemory(most, git_http.FETCH_BYTES)
+    many = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     app.state.pushes = ConcurrencyLimit("pushes", many + 2, hub.settings.pushes_in_line, each=4)
     app.state.downloads = ConcurrencyLimit("fetches and diffs", 2 * many, waiting=256, each=64)
     for router in ROUTERS:
@@ -76,14 +79,8 @@ def make_app(hub: Hub, admin_port: int | None = None) -> FastAPI:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _trouble)
     describe(app, ROUTES)
-    app.state.answers = Counter()
-    app.add_middleware(HubMiddleware, hub=hub, bodies=app.state.bodies, admin_port=admin_port)
-    app.add_middleware(CountAnswers, answers=app.state.answers)
+    app.add_middleware(HubMiddleware, state=app.state, admin_port=admin_port)
     return app
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 async def _hub_error(_: Request, error: Exception) -> Response:
@@ -100,24 +97,15 @@ async def _invalid(_: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    said, headers = str(error.detail), dict(error.headers or {})
     if error.status_code == 404:
-        return answer(
-            {"error": f"404 page not found: {request.url.path[:200]}. See /llms.txt."}, 404
-        )
-    if error.status_code == 405:
-        allowed = _allowed(request) or (error.headers or {}).get("Allow", "")
-        return answer(
-            {"error": f"Method Not Allowed: {request.method}. Allowed: {allowed}."},
-            405,
-            {"Allow": allowed},
-        )
-    return answer({"error": str(error.detail)}, error.status_code, error.headers)
-
-
-def _allowed(request: Request) -> str:
-    """The methods of all routes at a path; the framework itself names the first one's only."""
-    met = [route for route in ROUTES if route.matches(request.scope)[0] != Match.NONE]
-    return ", ".join(sorted({name for route in met for name in route.methods or ()}))
+        said = f"404 page not found: {request.url.path[:200]}. See /llms.txt."
+    if error.status_code == 405:  # the framework itself names the methods of the first route only
+        met = [route for route in ROUTES if route.matches(request.scope)[0] != Match.NONE]
+        names = sorted({name for route in met for name in route.methods or ()})
+        headers["Allow"] = ", ".join(names) or headers.get("Allow", "")
+        said = f"Method Not Allowed: {request.method}. Allowed: {headers['Allow']}."
+    return answer({"error": said}, error.status_code, headers)
 
 
 async def _trouble(_: Request, error: Exception) -> Response:

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from starlette.types import Receive, Scope, Send
 
 from agenthub.errors import BadInput, HubError
@@ -70,9 +70,9 @@ class Filter:
 class EventWriter:
     """Writes events out as JSON. The newest are written once for all subscribers."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, agents: views.AgentDirectory) -> None:
         self._hub = hub
-        self._agents = views.AgentDirectory(hub.accounts)
+        self._agents = agents
         self._slugs: dict[int, str] = {}
         self.message = functools.lru_cache(2 * WINDOW)(self._message)
 
@@ -203,13 +203,6 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _writer_of(app: FastAPI) -> EventWriter:
-    found = getattr(app.state, "event_writer", None)
-    if not isinstance(found, EventWriter):
-        found = app.state.event_writer = EventWriter(app.state.hub)
-    return found
-
-
 # ---- routes ------------------------------------------------------------------------------------
 
 
@@ -243,7 +236,7 @@ async def poll(
             cursor = page.cursor
             if not await feed.wait(cursor, ends - clock(), gone=gone) or feed.closed:
                 break
-    writer = _writer_of(request.app)
+    writer: EventWriter = request.app.state.event_writer
     return ask.reply(
         events=[writer.view(event, structured=wanted.structured) for event in page.events],
         missed=page.missed or lost,
@@ -268,7 +261,7 @@ async def stream(
     last = request.headers.get("last-event-id", "").strip()
     cursor = int(last) if last.isascii() and last.isdecimal() and len(last) < 19 else since
     key = request.headers["authorization"].partition(" ")[2].strip()
-    feed, writer = feed_of(request.app), _writer_of(request.app)
+    feed, writer = feed_of(request.app), request.app.state.event_writer
 
     def alive() -> bool:
         try:

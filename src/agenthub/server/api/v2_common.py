@@ -20,7 +20,7 @@ from agenthub.records.events import PAGE
 from agenthub.records.hub import HOUR, Hub, Space
 from agenthub.server.api.context import TheCaller, TheHub, announced, answer, body_of
 from agenthub.server.api.v2_bodies import Body, Nothing
-from agenthub.server.api.v2_views import AgentDirectory, Viewer
+from agenthub.server.api.v2_views import Viewer
 
 V2 = "/api/v2"
 PROJECT = f"{V2}/projects/{{slug}}"
@@ -99,7 +99,7 @@ def asking(*scopes: str) -> Callable[..., Awaitable[Ask]]:
 
     async def context(request: Request, hub: TheHub, caller: TheCaller, view: View = "full") -> Ask:
         need(caller, *scopes)
-        viewer = Viewer(agents_of(request, hub), view == "structured")
+        viewer = Viewer(request.app.state.agents, view == "structured")
         return Ask(hub, caller, viewer, hub.events.head())
 
     context.scopes = scopes  # type: ignore[attr-defined]
@@ -126,14 +126,6 @@ def need(caller: Caller, *scopes: str) -> None:
             f"This key may {', '.join(sorted(caller.scopes)) or 'do nothing'}; this needs the "
             f"scope {' or '.join(scopes)}. Ask for a key that has it."
         )
-
-
-def agents_of(request: Request, hub: Hub) -> AgentDirectory:
-    """What the application remembers of agents."""
-    found = getattr(request.app.state, "agents", None)
-    if not isinstance(found, AgentDirectory):
-        found = request.app.state.agents = AgentDirectory(hub.accounts)
-    return found
 
 
 AnyKey = Annotated[Ask, Depends(asking())]

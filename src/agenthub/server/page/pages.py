@@ -14,7 +14,7 @@ from agenthub.records.commits import Commit
 from agenthub.records.hub import Hub, Space
 from agenthub.records.projects import Project
 from agenthub.records.results import Result
-from agenthub.server.page import dag, reading
+from agenthub.server.page import graph, reading
 from agenthub.server.page.reading import Overview, Tier
 from agenthub.server.page.rendering import render
 from agenthub.server.page.stairs import LARGE, SMALL, staircase
@@ -58,7 +58,8 @@ class Frame:
 
 def overview_page(frame: Frame, view: Overview, now: int) -> str:
     """A project's first page. `now` is in Unix seconds."""
-    colours = dag.palette(view.commits)
+    colours, best = graph.palette(view.commits), _leading(view.tiers)
+    drawn = graph.laid_out(view.commits, view.older, best)
     charts = [
         (tier, staircase(tier, view.recent, now, SMALL if index else LARGE))
         for index, tier in enumerate(view.tiers)
@@ -69,7 +70,8 @@ def overview_page(frame: Frame, view: Overview, now: int) -> str:
         view=view,
         lead=next((tier for tier in view.tiers if tier.replicated or tier.claimed), None),
         palette=colours,
-        graph=dag.picture(view.commits, view.older, colours, _leading(view.tiers)),
+        graph=drawn,
+        marks=graph.marks(drawn, colours, best),
         charts=charts,
     )
 
