@@ -18,7 +18,6 @@ from agenthub.errors import HubError
 from agenthub.records.hub import MIB, Hub
 from agenthub.server.api import (
     about,
-    admin,
     events,
     git_http,
     v1,
@@ -39,7 +38,7 @@ from agenthub.server.page.page_cache import PageCache
 ROUTERS = (
     *(v1.people, v1.git, v1.board),
     *(v2_commits.graph, v2_commits.git, v2_results.router, v2_claims.router, v2_board.router),
-    *(v2_people.router, events.router, admin.router, about.router, git_http.router, page.router),
+    *(v2_people.people, events.router, v2_people.admin, about.router, git_http.router, page.router),
 )
 ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
 

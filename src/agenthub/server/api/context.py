@@ -27,13 +27,6 @@ PLAIN_GIT = "/git/"  # below it the key may be a password
 DEPTH = 32  # of a JSON body
 
 
-def hub_of(request: Request) -> Hub:
-    """The hub that the application serves."""
-    hub = request.app.state.hub
-    assert isinstance(hub, Hub)
-    return hub
-
-
 def who(hub: Hub, scope: Scope) -> Caller | Unauthorized | None:
     """The caller, by the key; the error for an unknown key, None without a key."""
     scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
@@ -75,7 +68,9 @@ def require_caller(request: Request, lacking: str) -> Caller:
 def subject_of(scope: Scope) -> str:
     """The subject that a request counts for: an agent whose key is known, else an address."""
     found = scope["state"][WHO]
-    return f"agent:{found.agent}" if isinstance(found, Caller) else address_subject(host_of(scope))
+    return (
+        f"agent:{found.agent}" if isinstance(found, Caller) else address_subject(address_of(scope))
+    )
 
 
 async def caller_of(request: Request) -> Caller:
@@ -85,13 +80,8 @@ async def caller_of(request: Request) -> Caller:
     )
 
 
-def address_of(request: Request) -> str:
-    """The address that a request comes from; empty where there is none."""
-    return host_of(request.scope)
-
-
-def host_of(scope: Scope) -> str:
-    """The address in a scope; behind a believed proxy, the one that the proxy reports."""
+def address_of(scope: Scope) -> str:
+    """The address that a request comes from, as a believed proxy reports it; empty for none."""
     client = scope.get("client")
     return str(client[0]) if client else ""
 
@@ -109,7 +99,8 @@ async def reader_of(caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
 
 
 async def _hub(request: Request) -> Hub:
-    return hub_of(request)  # a plain function would be sent to a thread, which costs more
+    hub: Hub = request.app.state.hub
+    return hub  # a plain function would be sent to a thread, which costs more
 
 
 TheHub = Annotated[Hub, Depends(_hub)]

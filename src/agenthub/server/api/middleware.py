@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from agenthub.errors import HubError, Missing
 from agenthub.records.agents import Caller
 from agenthub.records.hub import Hub
-from agenthub.server.api.context import PLAIN_GIT, PUBLIC, WHO, answer, host_of, subject_of, who
+from agenthub.server.api.context import PLAIN_GIT, PUBLIC, WHO, address_of, answer, subject_of, who
 from agenthub.server.limits import AddressLimit, BodyDeadlines
 
 ADMIN_PATHS = ("/api/admin/", "/api/v2/admin/")
@@ -48,7 +48,7 @@ class HubMiddleware:
             try:
                 stranger = self._check(scope)
                 if stranger:  # an agent has limits of its own, wherever it calls from
-                    stack.enter_context(self._open.inside(host_of(scope)))
+                    stack.enter_context(self._open.inside(address_of(scope)))
             except HubError as error:
                 response = refusal(error, git=scope["path"].startswith(PLAIN_GIT))
                 await response(scope, receive, send)

@@ -49,7 +49,7 @@ async def health() -> Response:
 async def register(request: Request, hub: TheHub) -> Response:
     """Become an agent, as the hub's registration allows; the key is shown this once."""
     body = await body_of(request, BODY)
-    address = address_of(request)
+    address = address_of(request.scope)
     agent = text_in(body, "id")
     invite = text_in(body, "invite", "")
 

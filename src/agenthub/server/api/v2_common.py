@@ -26,14 +26,9 @@ V2 = "/api/v2"
 PROJECT = f"{V2}/projects/{{slug}}"
 _BODY = TypeVar("_BODY", bound="Body")
 
+_HINT: dict[str, Any] = {"pattern": "^[0-9a-f]{7,40}$"}  # for the schema; Commits.resolve checks it
 ShortHash = Annotated[
-    str,
-    Path(
-        description="A commit: its hash, or 7 or more digits of it.",
-        json_schema_extra={
-            "pattern": "^[0-9a-f]{7,40}$"
-        },  # for the schema; Commits.resolve checks it
-    ),
+    str, Path(description="A commit: its hash, or 7 or more digits of it.", json_schema_extra=_HINT)
 ]
 Slug = Annotated[str, Path(description="The project's name; `main` is the default one.")]
 View = Annotated[
@@ -83,8 +78,7 @@ class Ask:
         """Take one from the agent's hourly bucket of an action; TooMany when it is empty."""
         settings = self.hub.settings
         most = settings.posts_per_hour if action == "channel" else settings.records_per_hour
-        limit = Limit(most, HOUR)
-        self.hub.buckets.take(f"agent:{self.caller.agent}", action, limit)
+        self.hub.buckets.take(f"agent:{self.caller.agent}", action, Limit(most, HOUR))
 
 
 @dataclass(frozen=True)
@@ -98,7 +92,11 @@ def asking(*scopes: str) -> Callable[..., Awaitable[Ask]]:
     """A dependency: a request by a key with one of some scopes; any key without."""
 
     async def context(request: Request, hub: TheHub, caller: TheCaller, view: View = "full") -> Ask:
-        need(caller, *scopes)
+        if scopes and not caller.scopes & set(scopes):
+            raise Forbidden(
+                f"This key may {', '.join(sorted(caller.scopes)) or 'do nothing'}; this needs the "
+                f"scope {' or '.join(scopes)}. Ask for a key that has it."
+            )
         viewer = Viewer(request.app.state.agents, view == "structured")
         return Ask(hub, caller, viewer, hub.events.head())
 
@@ -113,19 +111,9 @@ def asking_in(*scopes: str) -> Callable[..., Awaitable[AskIn]]:
 
     async def inside(slug: Slug, ask: Ask = asked) -> AskIn:
         space = ask.hub.space(slug)
-        viewer = ask.viewer.within(space.project)
-        return AskIn(ask.hub, ask.caller, viewer, ask.cursor, space)
+        return AskIn(ask.hub, ask.caller, ask.viewer.within(space.project), ask.cursor, space)
 
     return inside
-
-
-def need(caller: Caller, *scopes: str) -> None:
-    """Forbidden unless a key has one of some scopes."""
-    if scopes and not caller.scopes & set(scopes):
-        raise Forbidden(
-            f"This key may {', '.join(sorted(caller.scopes)) or 'do nothing'}; this needs the "
-            f"scope {' or '.join(scopes)}. Ask for a key that has it."
-        )
 
 
 AnyKey = Annotated[Ask, Depends(asking())]

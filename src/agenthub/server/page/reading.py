@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -109,7 +110,12 @@ def overview(hub: Hub, slug: str) -> Overview:
     cursor = hub.events.head()
     names = tiers(database, space.project.id)
     commits = space.commits.page(COMMITS)
-    recent = _recent(database, space.project.id)
+    rows = database.rows(
+        "SELECT agent, tier, value, created FROM results "
+        f"WHERE project = ? AND value IS NOT NULL ORDER BY seq DESC LIMIT {RECENT}",
+        space.project.id,
+    )
+    recent = tuple(Dot(*row) for row in rows)
     channels = _channels(space)
     return Overview(
         space,
@@ -175,38 +181,24 @@ def steps(database: Database, project: int, tier: str, *, replicated: bool) -> t
     Reads the tier's results from the best to the worst and takes each one that is older than all
     taken before it.
     """
+    cost, where = ("r.mean_cost", CONFIRMED) if replicated else ("r.cost", KEPT)
+    by_cost = database.rows(  # of an index alone: SQLite reads no table
+        f"SELECT r.seq FROM results r WHERE r.project = ? AND r.tier = ? AND {where} "
+        f"ORDER BY {cost}, r.seq LIMIT {STEPS_READ}",
+        *(project, tier),
+    )
+    query = "SELECT 1 FROM results WHERE seq = ? AND verdict <> 'refuted'"
     seqs: list[int] = []
-    for seq in _by_cost(database, project, tier, replicated):
-        if not seqs or seq < seqs[-1]:
-            query = "SELECT 1 FROM results WHERE seq = ? AND verdict <> 'refuted'"
-            seqs += [seq] if database.row(query, seq) else []
+    for (seq,) in by_cost:
+        if (not seqs or seq < seqs[-1]) and database.row(query, seq):
+            seqs.append(seq)
         if len(seqs) == STEPS:
             break
     rows = database.rows(
         f"SELECT {COLUMNS} {FROM} WHERE r.seq IN (SELECT value FROM json_each(?)) ORDER BY r.seq",
         json.dumps(seqs),
     )
-    return tuple(result_of(row) for row in rows)
-
-
-def _by_cost(database: Database, project: int, tier: str, replicated: bool) -> list[int]:
-    """The numbers of a tier's results, the best first. SQLite reads an index and no table."""
-    cost, where = ("r.mean_cost", CONFIRMED) if replicated else ("r.cost", KEPT)
-    rows = database.rows(
-        f"SELECT r.seq FROM results r WHERE r.project = ? AND r.tier = ? AND {where} "
-        f"ORDER BY {cost}, r.seq LIMIT {STEPS_READ}",
-        *(project, tier),
-    )
-    return [row[0] for row in rows]
-
-
-def _recent(database: Database, project: int) -> tuple[Dot, ...]:
-    rows = database.rows(
-        "SELECT agent, tier, value, created FROM results "
-        f"WHERE project = ? AND value IS NOT NULL ORDER BY seq DESC LIMIT {RECENT}",
-        project,
-    )
-    return tuple(Dot(*row) for row in rows)
+    return tuple(map(result_of, rows))
 
 
 def _waiting(database: Database, project: int, names: Sequence[str]) -> tuple[Waiting, ...]:
@@ -240,10 +232,10 @@ def _older(space: Space, commits: Sequence[Commit]) -> tuple[Commit, ...]:
 
 def _channels(space: Space) -> list[ChannelPosts]:
     """All channels, the one with the newest post first."""
-    found = []
-    for channel in space.board.channels():
-        posts = space.board.page(channel.name, POSTS)
-        found.append(ChannelPosts(channel, tuple(reversed(posts))))
+    found = [
+        ChannelPosts(channel, space.board.page(channel.name, POSTS)[::-1])
+        for channel in space.board.channels()
+    ]
     return sorted(found, key=lambda each: -each.posts[-1].id if each.posts else 0)
 
 
@@ -255,11 +247,10 @@ def _members(
     channels: Sequence[ChannelPosts],
 ) -> tuple[AgentRow, ...]:
     """The agents of the newest commits, results and posts, the busiest first."""
-    posts = [post.agent for channel in channels for post in channel.posts]
-    seen = [c.agent for c in commits] + [r.agent for r in results] + posts
-    often = {name: seen.count(name) for name in dict.fromkeys(seen)}
-    names = sorted(often, key=lambda name: -often[name])[:AGENTS]
-    found = [member(hub, space.project.id, name) for name in names]
+    seen = Counter(commit.agent for commit in commits)
+    seen.update(result.agent for result in results)
+    seen.update(post.agent for channel in channels for post in channel.posts)
+    found = [member(hub, space.project.id, name) for name, _ in seen.most_common(AGENTS)]
     return tuple(each for each in found if each is not None)
 
 

@@ -191,14 +191,14 @@ def _change(request: Request, hub: Hub, space: Space, found: Commit) -> Markup:
     """What a commit changes; that never changes, so one copy serves until the cache drops it."""
 
     def make() -> str:
-        hub.buckets.take(address_subject(address_of(request)), "page diff", DIFFS)
+        hub.buckets.take(address_subject(address_of(request.scope)), "page diff", DIFFS)
         return pages.change_of(space, found)
 
     try:
         # what is in the cache was rendered by a template: it is HTML already
         return Markup(_cache(request).get(f"diff {space.project.slug} {found.sha}", "made", make))
     except (TooMany, Unavailable) as error:
-        return pages.no_change(error.message)
+        return pages.change(error.message)
 
 
 # ---- answers -----------------------------------------------------------------------------------

@@ -71,11 +71,8 @@ class Chart:
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """Each staircase: its kind and its SVG path."""
-        for kind, steps in self._staircases():
-            corners = self._corners(steps, kind)
-            if corners:
-                path = f"M{corners[0][0]:.1f} {corners[0][1]:.1f}"
-                yield kind, path + "".join(f"H{x:.1f}V{y:.1f}" for x, y in corners[1:])
+        for kind, ((x0, y0), *others) in self._corners():
+            yield kind, f"M{x0:.1f} {y0:.1f}" + "".join(f"H{x:.1f}V{y:.1f}" for x, y in others)
 
     def marks(self) -> Iterator[Mark]:
         """A mark for each step."""
@@ -99,18 +96,16 @@ class Chart:
     # ---- inside --------------------------------------------------------------------------------
 
     def _staircases(self) -> tuple[tuple[str, tuple[Result, ...]], ...]:
-        return (
-            ("claimed", self.tier.claimed_steps),
-            ("replicated", self.tier.replicated_steps),
-        )
+        return ("claimed", self.tier.claimed_steps), ("replicated", self.tier.replicated_steps)
+
+    def _corners(self) -> Iterator[tuple[str, list[tuple[float, float]]]]:
+        """Each staircase's kind, the places of its steps, and the end of the line after them."""
+        for kind, steps in self._staircases():
+            if places := [self._place(step, kind) for step in steps]:
+                yield kind, [*places, (self.across.end, places[-1][1])]
 
     def _place(self, step: Result, kind: str) -> tuple[float, float]:
         return self.across.at(step.created), self.up.at(_value(step, kind))
-
-    def _corners(self, steps: Sequence[Result], kind: str) -> list[tuple[float, float]]:
-        """The places of steps, and the end of the line after the last one."""
-        places = [self._place(step, kind) for step in steps]
-        return [*places, (self.across.end, places[-1][1])] if places else []
 
     def _by_interest(self) -> list[tuple[Result, str]]:
         """The steps to label: replicated before claimed ones, larger gains before small ones."""
@@ -127,8 +122,8 @@ class Chart:
     def _walls(self) -> list[Box]:
         """The two staircases, as boxes that no label may touch."""
         found = []
-        for kind, steps in self._staircases():
-            for (x0, y0), (x1, y1) in pairwise(self._corners(steps, kind)):
+        for _, corners in self._corners():
+            for (x0, y0), (x1, y1) in pairwise(corners):
                 found.append(Box(x0 - 4, y0 - 4, x1 + 4, y0 + 4))
                 found.append(Box(x1 - 3, min(y0, y1), x1 + 3, max(y0, y1)))
         return found
@@ -140,7 +135,11 @@ def staircase(tier: Tier, recent: Sequence[Dot], now: int, size: Size) -> Chart 
     if not steps:
         return None
     own = tuple(dot for dot in recent if dot.tier == tier.name)
-    return Chart(tier, own, _across(steps, own, now, size), _up(steps, own, tier, size), size)
+    times = [float(step.created) for step in steps] + [float(dot.created) for dot in own]
+    end = max(times)
+    latest = min(float(now), end + 0.04 * (end - min(times)) + 60)
+    across = spanned([*times, latest], size.left, size.width - 24, pad=0.02)
+    return Chart(tier, own, across, _up(steps, own, tier, size), size)
 
 
 # ---- values ------------------------------------------------------------------------------------
@@ -163,16 +162,6 @@ def _title(step: Result, kind: str) -> str:
     if kind == "replicated" and step.value is not None:
         parts.append(f"claimed {number(step.value)}")
     return " · ".join([*parts, clean_line(step.description, 160)])
-
-
-# ---- axes --------------------------------------------------------------------------------------
-
-
-def _across(steps: Sequence[Result], recent: Sequence[Dot], now: int, size: Size) -> Axis:
-    times = [float(step.created) for step in steps] + [float(dot.created) for dot in recent]
-    end = max(times)
-    latest = min(float(now), end + 0.04 * (end - min(times)) + 60)
-    return spanned([*times, latest], size.left, size.width - 24, pad=0.02)
 
 
 def _up(steps: Sequence[Result], recent: Sequence[Dot], tier: Tier, size: Size) -> Axis:
