@@ -101,7 +101,7 @@ NAMES = (
     Name("classic", "v1"),
     Name("crowd", "limits"),
     Name("gate", "limits", where=(HUB,)),
-    Name("shelf", "page_cache"),
+    Name("shelf", "PageCache"),
     Name("pulse", "live_updates; of a study: heartbeat"),
     Name("keeping", "backup", where=("agenthub/ops/", "agenthub/cli/")),
     Name("told", "what it holds: reply, output, report", whole=True, kind="function"),
@@ -116,7 +116,7 @@ STEMS = {
     "earnings": "attribution", "echoes": "repeats", "gate": "limits", "keeping": "backup",
     "levels": "probe", "persistence": "retry_policy", "places": "visible_paths",
     "pulse": "live_updates", "room": "disk_space, locks or gpus", "scout": "discovery",
-    "shadow": "mirror_commits", "shelf": "page_cache", "smart": "git_http",
+    "shadow": "mirror_commits", "shelf": "PageCache", "smart": "git_http",
     "station": "hub_protocol", "student": "student_t",
 }  # fmt: skip
 

@@ -268,15 +268,12 @@ class BodyDeadlines:
             async with deadline:
                 return await receive()
         except TimeoutError:
-            raise self._late(whole) from None
+            if self._over:
+                raise Unavailable("The hub is shutting down. Send it again in a while.") from None
+            raise HubError(
+                408,
+                f"The body did not come: nothing for {self._idle:g} seconds, or not all of it "
+                f"within {whole:g}. Send it again.",
+            ) from None
         finally:
             self._awaited.discard(deadline)
-
-    def _late(self, whole: float) -> HubError:
-        if self._over:
-            return Unavailable("The hub is shutting down. Send it again in a while.")
-        return HubError(
-            408,
-            f"The body did not come: nothing for {self._idle:g} seconds, or not all of it within "
-            f"{whole:g}. Send it again.",
-        )

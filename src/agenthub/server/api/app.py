@@ -33,7 +33,7 @@ from agenthub.server.api.openapi import describe
 from agenthub.server.api.v2_views import AgentDirectory
 from agenthub.server.limits import BodyDeadlines, BodyMemory, ConcurrencyLimit
 from agenthub.server.page import routes as page
-from agenthub.server.page.page_cache import PageCache
+from agenthub.server.page.rendering import PageCache
 
 ROUTERS = (
     *(v1.people, v1.git, v1.board),

@@ -73,6 +73,12 @@ def subject_of(scope: Scope) -> str:
     )
 
 
+def address_of(scope: Scope) -> str:
+    """The address that a request comes from, as a believed proxy reports it; empty for none."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
 async def caller_of(request: Request) -> Caller:
     """The caller, by the bearer key; Unauthorized without one."""
     return require_caller(
@@ -80,22 +86,12 @@ async def caller_of(request: Request) -> Caller:
     )
 
 
-def address_of(scope: Scope) -> str:
-    """The address that a request comes from, as a believed proxy reports it; empty for none."""
-    client = scope.get("client")
-    return str(client[0]) if client else ""
+def _who_may(scope: str) -> Any:
+    async def caller_with(caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
+        caller.need(scope)
+        return caller
 
-
-async def admin_of(caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
-    """The caller, with a key that may administer the hub."""
-    caller.need("admin")
-    return caller
-
-
-async def reader_of(caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
-    """The caller, with a key that may read."""
-    caller.need("read")
-    return caller
+    return Depends(caller_with)
 
 
 async def _hub(request: Request) -> Hub:
@@ -105,14 +101,18 @@ async def _hub(request: Request) -> Hub:
 
 TheHub = Annotated[Hub, Depends(_hub)]
 TheCaller = Annotated[Caller, Depends(caller_of)]  # any known key: the verb asks for its scope
-TheAdmin = Annotated[Caller, Depends(admin_of)]
-TheReader = Annotated[Caller, Depends(reader_of)]
+TheAdmin = Annotated[Caller, _who_may("admin")]
+TheReader = Annotated[Caller, _who_may("read")]
 
 
 def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A value as JSON; views leave out what was not set."""
+
+    def fields_of(view: BaseModel) -> dict[str, Any]:
+        return view.model_dump(exclude_unset=True)
+
     body = json.dumps(
-        value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_fields_of
+        value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=fields_of
     )
     return Response(body.encode("utf-8", "replace"), status, headers, media_type="application/json")
 
@@ -165,10 +165,6 @@ def _password(text: str) -> str:
         return base64.b64decode(text, validate=True).decode().partition(":")[2]
     except (binascii.Error, ValueError):
         return ""
-
-
-def _fields_of(view: BaseModel) -> dict[str, Any]:
-    return view.model_dump(exclude_unset=True)
 
 
 def _refused(name: str) -> float:

@@ -10,7 +10,6 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import h11
 import uvicorn
@@ -131,12 +130,8 @@ class Protocol(H11Protocol):
         ]
         if wait := getattr(error, "retry_after", None):
             headers.append(("Retry-After", str(wait)))
-        events: list[Any] = [
-            h11.Response(status_code=error.status, headers=headers),
-            h11.Data(data=body),
-            h11.EndOfMessage(),
-        ]
-        for event in events:
+        head = h11.Response(status_code=error.status, headers=headers)
+        for event in (head, h11.Data(data=body), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
 

@@ -189,6 +189,15 @@ Next = Annotated[
     int | None, Field(description="Give it as `before` or `after` for the next page; null: none.")
 ]
 Foreign: Any = Field(default=None, description="Not in a structured view.")
+
+
+def foreign(name: str, limit: int = LINE, trust: Standing | None = None) -> Made:
+    """A text that the record's agent wrote, in an envelope."""
+    return Made(
+        lambda record, viewer: viewer.text(record.agent, getattr(record, name), limit, trust)
+    )
+
+
 AgentName = Annotated[str, Made(lambda record, viewer: viewer.agent_id(record.agent))]
 TierName = Annotated[str, Made(lambda record, viewer: viewer.tier(record.tier))]
 
@@ -255,13 +264,10 @@ class CommitView(View):
         description="On the frontier."
     )
     received: int
-    subject: Annotated[
-        EnvelopeView | None, Made(lambda commit, viewer: viewer.text(commit.agent, commit.subject))
-    ] = None
-    author: Annotated[
-        EnvelopeView | None,
-        Made(lambda commit, viewer: viewer.text(commit.agent, commit.author, 200, "unverified")),
-    ] = Field(default=None, description="As written in the commit: it proves nothing.")
+    subject: Annotated[EnvelopeView | None, foreign("subject")] = None
+    author: Annotated[EnvelopeView | None, foreign("author", 200, "unverified")] = Field(
+        default=None, description="As written in the commit: it proves nothing."
+    )
 
 
 class FileView(View):
@@ -304,9 +310,7 @@ class ResultView(View):
     sd: float | None
     waiting: bool = Field(description="For another agent to run it.")
     platform: str | None = Foreign
-    description: Annotated[
-        EnvelopeView | None, Made(lambda found, viewer: viewer.text(found.agent, found.description))
-    ] = None
+    description: Annotated[EnvelopeView | None, foreign("description")] = None
 
 
 class VerificationView(View):
@@ -356,9 +360,7 @@ class ClaimView(View):
     state: Literal["open", "finished", "released"]
     created: int
     expires: int
-    text: Annotated[
-        EnvelopeView | None, Made(lambda claim, viewer: viewer.text(claim.agent, claim.text, TEXT))
-    ] = None
+    text: Annotated[EnvelopeView | None, foreign("text", TEXT)] = None
 
 
 class PriorView(View):
@@ -385,10 +387,7 @@ class ChannelView(View):
     name: Annotated[str, Made(lambda found, viewer: viewer.channel_name(found.id, found.name))]
     agent: AgentName
     created: int
-    description: Annotated[
-        EnvelopeView | None,
-        Made(lambda found, viewer: viewer.text(found.agent, found.description, TEXT)),
-    ] = None
+    description: Annotated[EnvelopeView | None, foreign("description", TEXT)] = None
 
 
 class PostView(View):

@@ -123,7 +123,9 @@ class _Layout:
         for knot in self.knots.values():
             if knot.parent is None:
                 self._place(knot)
-        self._merges()
+        for knot in self.knots.values():
+            for other in knot.others:
+                self.edges.append(Edge("merge", other.x, other.y, knot.x, knot.y))
         nodes = [Node(k.commit, k.x, k.y, k.older, k.hangs) for k in self.knots.values()]
         right = max((node.x for node in nodes), default=0)
         return Graph(
@@ -202,11 +204,6 @@ class _Layout:
         while len(self.lanes) <= lane:
             self.lanes.append([])
         return self.lanes[lane]
-
-    def _merges(self) -> None:
-        for knot in self.knots.values():
-            for other in knot.others:
-                self.edges.append(Edge("merge", other.x, other.y, knot.x, knot.y))
 
 
 def _line(start: _Knot) -> list[_Knot]:

@@ -19,8 +19,7 @@ from agenthub.records.projects import DEFAULT, Project
 from agenthub.server.api.context import TheHub, address_of
 from agenthub.server.feed import Feed, feed_of
 from agenthub.server.page import pages, reading
-from agenthub.server.page.page_cache import PageCache
-from agenthub.server.page.rendering import ASSETS, CONTENT
+from agenthub.server.page.rendering import ASSETS, CONTENT, PageCache
 
 router = APIRouter(include_in_schema=False)
 
