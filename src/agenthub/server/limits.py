@@ -226,10 +226,8 @@ class BodyMemory:
 class BodyDeadlines:
     """The deadlines of all bodies. It belongs to one event loop."""
 
-    def __init__(self, idle: float, whole: float, strangers: float) -> None:
-        self._idle = idle  # seconds without a byte
-        self._whole = whole  # seconds for all of it
-        self._strangers = strangers  # the same, for a caller without a key
+    def __init__(self, settings: HubSettings) -> None:
+        self._settings = settings
         self._awaited: set[asyncio.Timeout] = set()
         self._over = False
 
@@ -244,7 +242,9 @@ class BodyDeadlines:
 
         There is no deadline after the body, when only a disconnect can come.
         """
-        whole = min(self._whole, self._strangers) if stranger else self._whole
+        whole = self._settings.body_seconds
+        if stranger:
+            whole = min(whole, self._settings.stranger_seconds)
         ends = asyncio.get_running_loop().time() + whole
         more = True
 
@@ -262,7 +262,8 @@ class BodyDeadlines:
 
     async def _awaited_until(self, receive: Receive, ends: float, whole: float) -> Message:
         now = asyncio.get_running_loop().time()
-        deadline = asyncio.timeout_at(0 if self._over else min(now + self._idle, ends))
+        idle = self._settings.idle_seconds
+        deadline = asyncio.timeout_at(0 if self._over else min(now + idle, ends))
         self._awaited.add(deadline)
         try:
             async with deadline:
@@ -272,8 +273,8 @@ class BodyDeadlines:
                 raise Unavailable("The hub is shutting down. Send it again in a while.") from None
             raise HubError(
                 408,
-                f"The body did not come: nothing for {self._idle:g} seconds, or not all of it "
-                f"within {whole:g}. Send it again.",
+                f"The body did not come: nothing for {idle:g} seconds, or not all of it within "
+                f"{whole:g}. Send it again.",
             ) from None
         finally:
             self._awaited.discard(deadline)

@@ -62,9 +62,7 @@ def make_app(hub: Hub, admin_port: int | None = None) -> FastAPI:
     app.state.page_cache = PageCache()
     app.state.answers = Counter()
     app.state.stopping = asyncio.Event()  # set when the server stops: streams end then
-    app.state.bodies = BodyDeadlines(
-        hub.settings.idle_seconds, hub.settings.body_seconds, hub.settings.stranger_seconds
-    )
+    app.state.bodies = BodyDeadlines(hub.settings)
     most = int(hub.settings.bodies_mb * MIB)
     app.state.body_memory = BodyMemory(most, BODY)
     app.state.fetch_memory = BodyMemory(most, git_http.FETCH_BYTES)

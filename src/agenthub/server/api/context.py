@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
-from pydantic import BaseModel
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
@@ -107,12 +106,12 @@ TheReader = Annotated[Caller, _who_may("read")]
 
 def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A value as JSON; views leave out what was not set."""
-
-    def fields_of(view: BaseModel) -> dict[str, Any]:
-        return view.model_dump(exclude_unset=True)
-
     body = json.dumps(
-        value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=fields_of
+        value,
+        ensure_ascii=False,
+        separators=(",", ":"),
+        allow_nan=False,
+        default=lambda view: view.model_dump(exclude_unset=True),
     )
     return Response(body.encode("utf-8", "replace"), status, headers, media_type="application/json")
 

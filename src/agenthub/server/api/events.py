@@ -73,12 +73,14 @@ class EventWriter:
     def __init__(self, hub: Hub, agents: views.AgentDirectory) -> None:
         self._hub = hub
         self._agents = agents
-        self._slugs: dict[int, str] = {}
+        # a project's number never gets another name
+        self._slug = functools.cache(lambda project: hub.projects.by_id(project).slug)
         self.message = functools.lru_cache(2 * WINDOW)(self._message)
 
     def view(self, event: Event, *, structured: bool) -> views.EventView:
         """An event; in a structured view numbers stand for agents and channels."""
-        fields = {**vars(event), "project": self._slug(event.project)}
+        project = None if event.project is None else self._slug(event.project)
+        fields = {**vars(event), "project": project}
         if structured:
             fields |= {"actor": self._agents.handle(event.actor), "ref": self._ref(event)}
         return views.EventView(**fields)
@@ -88,13 +90,6 @@ class EventWriter:
         view = self.view(event, structured=structured)
         data = json.dumps(view.model_dump(), separators=(",", ":"))
         return f"id: {event.seq}\nevent: {event.kind}\ndata: {data}\n\n".encode()
-
-    def _slug(self, project: int | None) -> str | None:
-        if project is None:
-            return None
-        if project not in self._slugs:  # a project's number never gets another name
-            self._slugs[project] = self._hub.projects.by_id(project).slug
-        return self._slugs[project]
 
     def _ref(self, event: Event) -> str:
         if event.kind == "agent":

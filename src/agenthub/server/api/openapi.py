@@ -5,6 +5,7 @@ Added are the bodies that routes read by themselves, the scopes that they need, 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -50,17 +51,11 @@ def takes_fields(**fields: Any) -> dict[str, Any]:
 def describe(app: FastAPI, routes: list[APIRoute]) -> None:
     """Have an application's schema say what some routes take and answer."""
     plain = app.openapi
-
-    def described() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            complete(plain(), routes)  # FastAPI keeps what it made
-        return plain()
-
-    app.openapi = described  # type: ignore[method-assign]
+    app.openapi = functools.cache(lambda: complete(plain(), routes))  # type: ignore[method-assign]
 
 
-def complete(schema: dict[str, Any], routes: list[APIRoute]) -> None:
-    """Complete FastAPI's schema in place."""
+def complete(schema: dict[str, Any], routes: list[APIRoute]) -> dict[str, Any]:
+    """FastAPI's schema, completed in place."""
     schema["info"]["description"] = ABOUT
     schema["components"] = {
         "schemas": _models(routes),
@@ -81,6 +76,7 @@ def complete(schema: dict[str, Any], routes: list[APIRoute]) -> None:
                 operation["security"] = [{"key": []}]
             if route := by_id.get(operation["operationId"]):
                 _add_needs(operation, route)
+    return schema
 
 
 def _add_needs(operation: dict[str, Any], route: APIRoute) -> None:

@@ -12,13 +12,14 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Response
 
 from agenthub.errors import Missing
-from agenthub.records.board import Post
+from agenthub.records.board import Board, Post
 from agenthub.server.api import v2_views as views
 from agenthub.server.api.openapi import named
 from agenthub.server.api.v2_bodies import ChannelBody, PostBody, Seen
 from agenthub.server.api.v2_common import (
     PROJECT,
     After,
+    Ask,
     AskIn,
     Before,
     LimitAsked,
@@ -86,7 +87,9 @@ def posts(
         found = board.since(name, after, limit)
     else:
         found = board.page(name, limit, before)
-    return ask.reply(posts=_shown(ask, found, chars), next=next_of(found, limit, "id"))
+    return ask.reply(
+        posts=shown(ask, ask.space.board, found, chars), next=next_of(found, limit, "id")
+    )
 
 
 @router.post("/channels/{name}/posts", status_code=201, response_model=views.Posted)
@@ -96,16 +99,17 @@ def post(
     """Write a post, or a reply. A result line in its first line becomes a result as well."""
     slug, name = ask.space.project.slug, _channel(ask, name)
     made, result = ask.hub.post(ask.caller, name, body.content, body.parent_id, slug)
-    shown = _shown(ask, [made], views.WHOLE)[0]
+    whole = shown(ask, ask.space.board, [made], views.WHOLE)[0]
     return ask.reply(
-        201, post=shown, result=None if result is None else views.ResultView.of(result, ask.viewer)
+        201, post=whole, result=None if result is None else views.ResultView.of(result, ask.viewer)
     )
 
 
 @router.get("/posts/{id}", response_model=views.OnePost)
 async def one_post(ask: ReadingIn, id: Id) -> Response:
     """One post, with its whole text."""
-    return ask.reply(post=_shown(ask, [ask.space.board.get(id)], views.WHOLE)[0])
+    board = ask.space.board
+    return ask.reply(post=shown(ask, board, [board.get(id)], views.WHOLE)[0])
 
 
 @router.get("/posts/{id}/replies", response_model=views.Posts)
@@ -114,7 +118,9 @@ def replies(
 ) -> Response:
     """Answers to a post, oldest first."""
     found = ask.space.board.replies(id, limit, after)
-    return ask.reply(posts=_shown(ask, found, chars), next=next_of(found, limit, "id"))
+    return ask.reply(
+        posts=shown(ask, ask.space.board, found, chars), next=next_of(found, limit, "id")
+    )
 
 
 @router.get("/mentions", response_model=views.Posts)
@@ -123,7 +129,9 @@ def mentions(
 ) -> Response:
     """Posts that name the caller as @ID, oldest first."""
     found = ask.space.board.mentions(ask.oneself, after, limit)
-    return ask.reply(posts=_shown(ask, found, chars), next=next_of(found, limit, "id"))
+    return ask.reply(
+        posts=shown(ask, ask.space.board, found, chars), next=next_of(found, limit, "id")
+    )
 
 
 @router.get("/search", response_model=views.Posts)
@@ -136,7 +144,9 @@ def search(
 ) -> Response:
     """Posts with all of some words, newest first."""
     found = ask.space.board.search(q, limit, before)
-    return ask.reply(posts=_shown(ask, found, chars), next=next_of(found, limit, "id"))
+    return ask.reply(
+        posts=shown(ask, ask.space.board, found, chars), next=next_of(found, limit, "id")
+    )
 
 
 def _channel(ask: AskIn, name: str) -> str:
@@ -153,8 +163,11 @@ def _unread(ask: AskIn) -> list[views.UnreadView]:
     return ask.all(views.UnreadView, ask.space.board.unread(ask.oneself))
 
 
-def _shown(ask: AskIn, posts: Iterable[Post], chars: int) -> list[views.PostView]:
-    names = {channel.id: channel.name for channel in ask.space.board.channels()}
+def shown(
+    ask: Ask, board: Board, posts: Iterable[Post], chars: int = views.TEXT
+) -> list[views.PostView]:
+    """Posts of a board as the caller may see them, each text cut to so many characters."""
+    names = {channel.id: channel.name for channel in board.channels()}
     most = max(0, min(chars, views.WHOLE))
     return [
         views.PostView.in_channel(post, ask.viewer, names[post.channel], most) for post in posts

@@ -17,6 +17,7 @@ from agenthub.records.board import Board
 from agenthub.records.projects import DEFAULT, Rules
 from agenthub.server.api import v2_views as views
 from agenthub.server.api.openapi import named
+from agenthub.server.api.v2_board import shown as posts_shown
 from agenthub.server.api.v2_bodies import (
     Change,
     InviteBody,
@@ -101,8 +102,7 @@ def rotate(
 ) -> Response:
     """A new key in place of one, with the same scopes; the old one ends after `grace` seconds."""
     ask.count("key")
-    owner = _owner(ask, body.agent)
-    _check_own(ask, owner, id)
+    owner = _owner_of(ask, body.agent, id)
     secret = ask.hub.accounts.rotate(owner, id, body.grace)
     return _made(ask, owner, secret)
 
@@ -110,8 +110,7 @@ def rotate(
 @people.delete("/keys/{id}", response_model=views.Revoked)
 def revoke(ask: AnyKey, id: KeyId, agent: Whose = "") -> Response:
     """End a key now."""
-    owner = _owner(ask, agent)
-    _check_own(ask, owner, id)
+    owner = _owner_of(ask, agent, id)
     ask.hub.accounts.revoke(owner, id)
     return ask.reply(revoked=id)
 
@@ -136,12 +135,14 @@ def _made(ask: Ask, owner: str, secret: str) -> Response:
     return ask.reply(201, api_key=secret, key=views.KeyView.of(key, ask.viewer))
 
 
-def _check_own(ask: Ask, owner: str, id: int) -> None:
-    """Forbidden where a key would end or renew one with more scopes or a later end."""
+def _owner_of(ask: Ask, agent: str, id: int) -> str:
+    """Whose a key is; Forbidden for one with more scopes or a later end than the calling key."""
+    owner = _owner(ask, agent)
     found = _key(ask, owner, id)
     if found is None:
         raise Missing(f"{owner} has no key {id}. List the keys to see which there are.")
     _check_reach(ask, found.scopes, found.expires)
+    return owner
 
 
 def _check_reach(ask: Ask, scopes: frozenset[str], expires: int | None) -> None:
@@ -257,10 +258,8 @@ def suspects(
 ) -> Response:
     """Posts whose text several agents posted, newest first: what a worm looks like."""
     board = ask.hub.space(project).board
-    names = {channel.id: channel.name for channel in board.channels()}
     found = board.suspects(limit, before)
-    rows = [views.PostView.in_channel(post, ask.viewer, names[post.channel]) for post in found]
-    return ask.reply(posts=rows, next=next_of(found, limit, "id"))
+    return ask.reply(posts=posts_shown(ask, board, found), next=next_of(found, limit, "id"))
 
 
 # ---- the audit log -----------------------------------------------------------------------------
@@ -318,12 +317,10 @@ def _given(body: Change) -> dict[str, Any]:
 def _moderated(ask: Ask, id: int, why: str, *, hidden: bool) -> Response:
     """Hide or show a post of any project."""
     database = ask.hub.database
-    row = database.row(
-        "SELECT c.project, c.name FROM posts p JOIN channels c ON c.id = p.channel WHERE p.id = ?",
-        id,
-    )
+    query = "SELECT c.project FROM posts p JOIN channels c ON c.id = p.channel WHERE p.id = ?"
+    row = database.row(query, id)
     if row is None:
         raise Missing(f"post not found: {id}")
     board = Board(database, row["project"])
     post = board.hide(id, ask.caller.agent, why) if hidden else board.show(id, ask.caller.agent)
-    return ask.reply(post=views.PostView.in_channel(post, ask.viewer, row["name"], views.WHOLE))
+    return ask.reply(post=posts_shown(ask, board, [post], views.WHOLE)[0])

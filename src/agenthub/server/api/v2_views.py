@@ -6,6 +6,7 @@ A view puts the text of strangers into envelopes. A structured view leaves that 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import re
 import time
@@ -52,32 +53,21 @@ class AgentDirectory:
 
     def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
-        self._standings: dict[str, tuple[float, Standing]] = {}
-        self._handles: dict[str, str] = {}
+        self._standing = functools.lru_cache(MANY)(self._read_standing)
+        self._number = functools.lru_cache(MANY)(lambda agent: accounts.get(agent).seq)
 
     def standing(self, agent: str) -> Standing:
         """How an agent's results fared, in one word."""
-        now = time.monotonic()
-        found = self._standings.get(agent)
-        if found is None or now - found[0] > FRESH:
-            if len(self._standings) >= MANY:
-                self._standings.clear()
-            found = self._standings[agent] = (now, self._read_standing(agent))
-        return found[1]
+        return self._standing(agent, time.monotonic() // FRESH)
 
     def handle(self, agent: str) -> str:
         """The number that stands for an agent where no text of strangers may be: agent-7."""
         if agent in _NOT_AGENTS:
             return agent
-        if agent not in self._handles:
-            try:
-                found = f"agent-{self._accounts.get(agent).seq}"
-            except Missing:  # it is nobody's id, or not yet
-                return "agent-0"
-            if len(self._handles) >= MANY:
-                self._handles.clear()
-            self._handles[agent] = found  # for good: it never gets another number
-        return self._handles[agent]
+        try:
+            return f"agent-{self._number(agent)}"
+        except Missing:  # it is nobody's id, or not yet
+            return "agent-0"
 
     def by_handle(self, handle: str) -> str:
         """The agent that a handle stands for; Missing for a number that no agent has.
@@ -93,7 +83,7 @@ class AgentDirectory:
             raise Missing(f"There is no {handle}: in a structured view that is a number.")
         return page[0].id
 
-    def _read_standing(self, agent: str) -> Standing:
+    def _read_standing(self, agent: str, _: float) -> Standing:
         if agent in (ADMIN, "hub"):
             return "hub"
         try:

@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from agenthub.errors import Missing
-from agenthub.records.board import Channel, Post
+from agenthub.records.board import Post
 from agenthub.records.commits import Commit
 from agenthub.records.hub import Hub, Space
 from agenthub.records.projects import Project
@@ -160,9 +160,10 @@ def _diff_line(text: str) -> DiffLine:
 # ---- a channel ---------------------------------------------------------------------------------
 
 
-def channel_page(frame: Frame, space: Space, channel: Channel, before: int | None) -> str:
+def channel_page(frame: Frame, space: Space, name: str, before: int | None) -> str:
     """The newest posts of a channel, or those before one, with their answers under them."""
-    posts = space.board.page(channel.name, POSTS, before)
+    channel = space.board.channel(name)
+    posts = space.board.page(name, POSTS, before)
     return frame.render(
         "channel.html",
         f"#{channel.name}",
@@ -196,7 +197,7 @@ def _threads(posts: Sequence[Post]) -> list[list[Post]]:
 # ---- an agent ----------------------------------------------------------------------------------
 
 
-def agent_page(frame: Frame, hub: Hub, space: Space, name: str) -> str:
+def agent_page(frame: Frame, space: Space, hub: Hub, name: str) -> str:
     """An agent in numbers, and what it did last. Missing when there is no such agent."""
     row = reading.member(hub, space.project.id, check_agent(name))
     if row is None:

@@ -137,6 +137,7 @@ def overview(hub: Hub, slug: str) -> Overview:
 
 def tiers(database: Database, project: int) -> list[tuple[str, int]]:
     """The tiers that have kept results, and the counts of these; replicated tiers first."""
+    of_tier = "results r WHERE r.project = ? AND r.tier = ? AND"
     after = ""
     found: list[tuple[str, int]] = []
     while len(found) < TIERS_READ:
@@ -148,19 +149,16 @@ def tiers(database: Database, project: int) -> list[tuple[str, int]]:
         if row is None:
             break
         after = str(row["tier"])
-        found.append((after, _count_in(database, project, after, KEPT)))
-    sure = {name for name, _ in found if _count_in(database, project, name, CONFIRMED, 1)}
+        found.append((after, _count(database, f"{of_tier} {KEPT}", TIER_COUNT, project, after)))
+    sure = {
+        name for name, _ in found if _count(database, f"{of_tier} {CONFIRMED}", 1, project, name)
+    }
     return sorted(found, key=lambda each: (each[0] not in sure, -each[1], each[0]))
 
 
-def _count_in(
-    database: Database, project: int, tier: str, where: str, most: int = TIER_COUNT
-) -> int:
-    return database.number(
-        "SELECT count(*) FROM (SELECT 1 FROM results r "
-        f"WHERE r.project = ? AND r.tier = ? AND {where} LIMIT {most})",
-        *(project, tier),
-    )
+def _count(database: Database, rows: str, most: int, *values: object) -> int:
+    """How many rows there are, counted up to `most`."""
+    return database.number(f"SELECT count(*) FROM (SELECT 1 FROM {rows} LIMIT {most})", *values)
 
 
 def _tier(database: Database, space: Space, name: str, count: int) -> Tier:
@@ -256,18 +254,15 @@ def _members(
 
 def member(hub: Hub, project: int, name: str) -> AgentRow | None:
     """An agent's numbers; None if unknown. Commits are this project's, the rest the whole hub's."""
-
-    def count(table: str, where: str, *values: object) -> int:
-        query = f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {where} LIMIT {COUNT})"
-        return hub.database.number(query, *values)
-
     try:
         agent = hub.accounts.get(name)
     except Missing:
         return None
+    database = hub.database
+    commits = _count(database, "commits WHERE project = ? AND agent = ?", COUNT, project, name)
+    results = _count(database, "results WHERE agent = ?", COUNT, name)
     verdicts = (
-        count("results", "agent = ? AND verdict = ?", name, verdict)
+        _count(database, "results WHERE agent = ? AND verdict = ?", COUNT, name, verdict)
         for verdict in ("confirmed", "refuted", "inconclusive")
     )
-    commits = count("commits", "project = ? AND agent = ?", project, name)
-    return AgentRow(agent, commits, Trust(count("results", "agent = ?", name), *verdicts))
+    return AgentRow(agent, commits, Trust(results, *verdicts))

@@ -131,11 +131,6 @@ def about(count: int, cap: int) -> str:
     return f"{cap:,}+" if count >= cap else f"{count:,}"
 
 
-def pixels(value: float) -> str:
-    """A coordinate in a picture, to a tenth of a pixel."""
-    return f"{value:.1f}"
-
-
 _ENVIRONMENT = Environment(
     loader=PackageLoader("agenthub.server.page"),
     autoescape=True,
@@ -147,7 +142,7 @@ _ENVIRONMENT = Environment(
 )
 _ENVIRONMENT.filters |= {
     "clean": clean, "line": clean_line, "visible": visible, "moment": moment, "number": number,
-    "spread": spread, "counted": counted, "about": about, "px": pixels,
+    "spread": spread, "counted": counted, "about": about, "px": "{:.1f}".format,
     "thousands": "{:,}".format,
 }  # fmt: skip
 _ENVIRONMENT.globals |= {

@@ -87,7 +87,7 @@ def channel(
     """A channel's posts."""
 
     def page(frame: pages.Frame, space: Space) -> str:
-        return pages.channel_page(frame, space, space.board.channel(name), before)
+        return pages.channel_page(frame, space, name, before)
 
     return _part(request, hub, slug, f"channel {slug} {name} {before}", page)
 
@@ -97,7 +97,7 @@ def agent(request: Request, hub: TheHub, slug: str, name: str) -> Response:
     """An agent."""
 
     def page(frame: pages.Frame, space: Space) -> str:
-        return pages.agent_page(frame, hub, space, name)
+        return pages.agent_page(frame, space, hub, name)
 
     return _part(request, hub, slug, f"agent {slug} {name}", page)
 
@@ -160,11 +160,7 @@ def _project(request: Request, hub: Hub, found: Project, state: str) -> str:
 
 
 def _part(
-    request: Request,
-    hub: Hub,
-    slug: str,
-    name: str,
-    page: Callable[[pages.Frame, Space], str],
+    request: Request, hub: Hub, slug: str, name: str, page: Callable[[pages.Frame, Space], str]
 ) -> Response:
     """A page of something in a project, kept until any page changes."""
 
