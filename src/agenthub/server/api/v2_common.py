@@ -130,7 +130,7 @@ AdministeringIn = Annotated[AskIn, Depends(asking_in("admin"))]
 # ---- bodies ------------------------------------------------------------------------------------
 
 
-def reads(model: type[_BODY], *, optional: bool = False) -> Callable[..., Awaitable[_BODY]]:
+def reads(model: type[_BODY], *, optional: bool = False) -> Any:
     """A dependency: the body of a request, whatever its content type says; BadInput.
 
     An `optional` one may be empty, or missing.
@@ -143,10 +143,10 @@ def reads(model: type[_BODY], *, optional: bool = False) -> Callable[..., Awaita
         return checked(model, await body_of(request))
 
     read.model, read.optional = model, optional  # type: ignore[attr-defined]
-    return read
+    return Depends(read)
 
 
-Empty = Annotated[Nothing, Depends(reads(Nothing, optional=True))]
+Empty = Annotated[Nothing, reads(Nothing, optional=True)]
 
 
 def checked(model: type[_BODY], found: dict[str, Any]) -> _BODY:
