@@ -11,7 +11,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
@@ -153,21 +153,18 @@ class View(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid")
-    made: ClassVar[dict[str, Callable[[Any, Viewer], Any]]] = {}
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **_: Any) -> None:
-        fields = cls.model_fields.items()
-        cls.made = {n: m.by for n, field in fields for m in field.metadata if isinstance(m, Made)}
 
     @classmethod
     def of(cls, record: Any, viewer: Viewer, **given: Any) -> Self:
         """A record as its viewer may see it; some fields may be given."""
+        fields = {}
         for name, field in cls.model_fields.items():
-            if name not in given and (field.is_required() or not viewer.structured):
-                make = cls.made.get(name)
-                given[name] = make(record, viewer) if make else getattr(record, name)
-        return cls(**given)
+            if field.is_required() or not viewer.structured:
+                made = [each.by for each in field.metadata if isinstance(each, Made)]
+                if name not in given:
+                    given[name] = made[0](record, viewer) if made else getattr(record, name)
+                fields[name] = given[name]
+        return cls(**fields)
 
 
 # ---- kinds of fields ---------------------------------------------------------------------------
@@ -397,8 +394,8 @@ class PostView(View):
         """A post in a channel of that name, its text cut to so many characters."""
         trust: Standing | None = "suspect" if post.suspect else None
         content = viewer.text(post.agent, post.content, chars, trust)
-        given = {} if content is None else {"content": content}
-        return cls.of(post, viewer, channel=viewer.channel_name(post.channel, channel), **given)
+        name = viewer.channel_name(post.channel, channel)
+        return cls.of(post, viewer, channel=name, content=content)
 
 
 class UnreadView(View):

@@ -200,7 +200,10 @@ def steps(database: Database, project: int, tier: str, *, replicated: bool) -> t
 
 
 def _waiting(database: Database, project: int, names: Sequence[str]) -> tuple[Waiting, ...]:
-    lease = "FROM leases l WHERE l.result = r.seq AND l.state = 'open' ORDER BY l.expires DESC"
+    lease = (
+        f"FROM leases l WHERE l.result = r.seq AND l.state = 'open' AND l.expires > {database.now()}"
+        " ORDER BY l.expires DESC"
+    )
     found = []
     for name in names:
         rows = database.rows(
@@ -210,11 +213,9 @@ def _waiting(database: Database, project: int, names: Sequence[str]) -> tuple[Wa
             *(project, name),
         )
         for row in rows:
-            parts = dict(row)
+            parts = {**dict(row), "waiting": True}
             holder, until = parts.pop("holder") or "", parts.pop("until") or 0
-            held = until > database.now()
-            result = Result(**{**parts, "waiting": True})
-            found.append(Waiting(result, holder if held else "", until if held else 0))
+            found.append(Waiting(Result(**parts), holder, until))
     return tuple(found)
 
 
