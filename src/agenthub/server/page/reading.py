@@ -200,10 +200,8 @@ def steps(database: Database, project: int, tier: str, *, replicated: bool) -> t
 
 
 def _waiting(database: Database, project: int, names: Sequence[str]) -> tuple[Waiting, ...]:
-    lease = (
-        f"FROM leases l WHERE l.result = r.seq AND l.state = 'open' AND l.expires > {database.now()}"
-        " ORDER BY l.expires DESC"
-    )
+    held = f"l.result = r.seq AND l.state = 'open' AND l.expires > {database.now()}"
+    lease = f"FROM leases l WHERE {held} ORDER BY l.expires DESC"
     found = []
     for name in names:
         rows = database.rows(
