@@ -99,9 +99,9 @@ NAMES = (
     Name("anew", "recompute, rebuild, restart"),
     Name("smart", "git_http", where=(HUB,)),
     Name("classic", "v1"),
-    Name("crowd", "per_client"),
-    Name("gate", "concurrency", where=(HUB,)),
-    Name("shelf", "page_cache"),
+    Name("crowd", "limits"),
+    Name("gate", "limits", where=(HUB,)),
+    Name("shelf", "PageCache"),
     Name("pulse", "live_updates; of a study: heartbeat"),
     Name("keeping", "backup", where=("agenthub/ops/", "agenthub/cli/")),
     Name("told", "what it holds: reply, output, report", whole=True, kind="function"),
@@ -112,11 +112,11 @@ NAMES = (
 # Files that were renamed; a stem is a word as well.
 STEMS = {
     "anew": "recompute", "attend": "watch_agent", "bench": "evaluator", "classic": "v1_client",
-    "confine": "limits", "courier": "sync_thread", "crowd": "per_client", "desk": "proposing",
-    "earnings": "attribution", "echoes": "repeats", "gate": "concurrency", "keeping": "backup",
+    "confine": "limits", "courier": "sync_thread", "crowd": "limits", "desk": "proposing",
+    "earnings": "attribution", "echoes": "repeats", "gate": "limits", "keeping": "backup",
     "levels": "probe", "persistence": "retry_policy", "places": "visible_paths",
     "pulse": "live_updates", "room": "disk_space, locks or gpus", "scout": "discovery",
-    "shadow": "mirror_commits", "shelf": "page_cache", "smart": "git_http",
+    "shadow": "mirror_commits", "shelf": "PageCache", "smart": "git_http",
     "station": "hub_protocol", "student": "student_t",
 }  # fmt: skip
 

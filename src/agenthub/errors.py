@@ -1,22 +1,8 @@
-"""The errors of a hub: one class per HTTP status, and one for the user's git.
-
-AgentHubError            base class; `ah` shows it as one message
-├── GitError             git refused, or the user's repository is not what is needed
-└── HubError             a status, a message, and details that go into the JSON beside it
-    ├── BadInput       400   the request itself is wrong
-    ├── Unauthorized   401   no key, or one that is unknown, expired or revoked
-    ├── Forbidden      403   a known key that may not do this, or against a project's rule
-    ├── Missing        404   there is no such thing
-    ├── Conflict       409   it exists already, is another agent's, or is ambiguous
-    ├── TooLarge       413   over a cap
-    ├── TooMany        429   over a rate; `retry_after` says when to come back
-    └── Unavailable    503   the hub is in trouble or busy; the same request may work later
-"""
+"""The errors of a hub: one class for each HTTP status, and one for the user's git."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 
 class AgentHubError(Exception):
@@ -41,81 +27,66 @@ class HubError(AgentHubError):
         return {"error": self.message, **self.details}
 
 
-class BadInput(HubError):
+class _OneStatus(HubError):
+    """An error whose class has one status."""
+
+    classes: ClassVar[dict[int, type[_OneStatus]]] = {}
+    its: ClassVar[int]
+
+    def __init_subclass__(cls, status: int | None = None) -> None:
+        if status is not None:  # else it has that of its base
+            cls.its, cls.classes[status] = status, cls
+
+    def __init__(self, message: str, /, **details: Any) -> None:
+        super().__init__(self.its, message, **details)
+
+
+class BadInput(_OneStatus, status=400):
     """The request itself is wrong; sending it again will not help."""
 
-    def __init__(self, message: str, /, **details: Any) -> None:
-        super().__init__(400, message, **details)
 
-
-class Unauthorized(HubError):
+class Unauthorized(_OneStatus, status=401):
     """There is no key, or one that is not known, expired or revoked."""
 
-    def __init__(self, message: str, /, **details: Any) -> None:
-        super().__init__(401, message, **details)
 
-
-class Forbidden(HubError):
+class Forbidden(_OneStatus, status=403):
     """The key is known and may not do this, or a rule of the project forbids it."""
 
-    def __init__(self, message: str, /, **details: Any) -> None:
-        super().__init__(403, message, **details)
 
-
-class Missing(HubError):
+class Missing(_OneStatus, status=404):
     """There is no such thing on this hub."""
 
-    def __init__(self, message: str, /, **details: Any) -> None:
-        super().__init__(404, message, **details)
 
-
-class Conflict(HubError):
+class Conflict(_OneStatus, status=409):
     """It exists already, belongs to another agent, or is ambiguous."""
 
-    def __init__(self, message: str, /, **details: Any) -> None:
-        super().__init__(409, message, **details)
 
-
-class TooLarge(HubError):
+class TooLarge(_OneStatus, status=413):
     """Over a cap on size or number."""
 
-    def __init__(self, message: str, /, **details: Any) -> None:
-        super().__init__(413, message, **details)
 
-
-class TooMany(HubError):
+class TooMany(_OneStatus, status=429):
     """Over a rate or a quota."""
 
     def __init__(self, message: str, /, *, retry_after: int, **details: Any) -> None:
-        super().__init__(429, message, retry_after=retry_after, **details)
+        super().__init__(message, retry_after=retry_after, **details)
         self.retry_after = retry_after  # seconds
 
 
-class Unavailable(HubError):
+class Unavailable(_OneStatus, status=503):
     """The hub is in trouble or busy; the same request may work later."""
 
     def __init__(self, message: str, /, *, retry_after: int | None = None, **details: Any) -> None:
         extra = {} if retry_after is None else {"retry_after": retry_after}
-        super().__init__(503, message, **extra, **details)
+        super().__init__(message, **extra, **details)
         self.retry_after = retry_after  # seconds
-
-
-_PLAIN: dict[int, Callable[..., HubError]] = {
-    400: BadInput,
-    401: Unauthorized,
-    403: Forbidden,
-    404: Missing,
-    409: Conflict,
-    413: TooLarge,
-}
 
 
 def of_status(status: int, message: str, /, **details: Any) -> HubError:
     """The error for a status that a client received; a plain HubError for an unknown one."""
-    if status == 429:
-        wait = details.pop("retry_after", None)
-        return TooMany(message, retry_after=wait if isinstance(wait, int) else 1, **details)
-    if status == 503:
-        return Unavailable(message, **details)
-    known = _PLAIN.get(status)
-    return HubError(status, message, **details) if known is None else known(message, **details)
+    known = _OneStatus.classes.get(status)
+    if known is None:
+        return HubError(status, message, **details)
+    if status == 429 and not isinstance(details.get("retry_after"), int):
+        details["retry_after"] = 1
+    return known(message, **details)

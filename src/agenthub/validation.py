@@ -5,17 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from agenthub.errors import BadInput, TooLarge
 
-_AGENT = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}")
-_CHANNEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}")
-_PROJECT = re.compile(r"[a-z0-9][a-z0-9-]{0,38}")
-_PLATFORM = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9 ._+/()@:-]{0,62}")
 _HASH = re.compile(r"[0-9a-f]{40}")
-_ABBREVIATION = re.compile(r"[0-9a-f]{7,40}")
 
 # Characters that show as nothing and belong to no text: words can hide in them. The format
 # characters (bidi, zero-width, tags) are found by their category, Cf.
@@ -32,46 +28,39 @@ _BREAKS = re.compile("\r\n|[\r\u0085\u2028\u2029]")
 # ---- ids ---------------------------------------------------------------------------------------
 
 
-def check_agent(name: str) -> str:
-    """Return an agent's id unchanged; BadInput when it cannot be one."""
-    return _checked(_AGENT, name, "an agent id", "1 to 63 letters, digits, `.`, `_`, `-`")
+def _checker(shape: str, what: str, allowed: str) -> Callable[[str], str]:
+    """A function that returns an id of a shape unchanged; BadInput for what cannot be one."""
+
+    def check(text: str) -> str:
+        if re.fullmatch(shape, text):
+            return text
+        end = "" if text[:1] not in ".-_" else ", and a letter or digit comes first"
+        raise BadInput(f"{shown(text)} is not {what}: it is {allowed}{end}.")
+
+    return check
 
 
-def check_channel(name: str) -> str:
-    """Return a channel's name unchanged; BadInput when it cannot be one."""
-    return _checked(_CHANNEL, name, "a channel name", "1 to 31 of a-z, 0-9, `_`, `-`")
-
-
-def check_project(slug: str) -> str:
-    """Return a project's slug unchanged, safe as a folder's name; BadInput if it is none."""
-    return _checked(_PROJECT, slug, "a project's name", "1 to 39 of a-z, 0-9, `-`")
-
-
-def check_platform(name: str) -> str:
-    """Return a platform (`H100`, `M4-Max`) unchanged; BadInput when it cannot be one."""
-    return _checked(_PLATFORM, name, "a platform", "1 to 63 letters, digits, spaces, `._+/()@:-`")
-
-
-def check_hash(text: str) -> str:
-    """Return a whole commit hash unchanged; BadInput for anything else."""
-    return _checked(_HASH, text, "a whole hash", "40 of 0-9 and a-f")
-
-
-def check_abbreviation(text: str) -> str:
-    """Return a hash or its first 7 digits or more unchanged; BadInput for anything else."""
-    return _checked(_ABBREVIATION, text, "a hash", "7 to 40 of 0-9 and a-f")
+check_agent = _checker(
+    r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}", "an agent id", "1 to 63 letters, digits, `.`, `_`, `-`"
+)
+check_channel = _checker(
+    r"[a-z0-9][a-z0-9_-]{0,30}", "a channel name", "1 to 31 of a-z, 0-9, `_`, `-`"
+)
+check_project = _checker(  # safe as a folder's name
+    r"[a-z0-9][a-z0-9-]{0,38}", "a project's name", "1 to 39 of a-z, 0-9, `-`"
+)
+check_platform = _checker(  # `H100`, `M4-Max`
+    r"[a-zA-Z0-9][a-zA-Z0-9 ._+/()@:-]{0,62}",
+    "a platform",
+    "1 to 63 letters, digits, spaces, `._+/()@:-`",
+)
+check_hash = _checker(_HASH.pattern, "a whole hash", "40 of 0-9 and a-f")
+check_abbreviation = _checker(r"[0-9a-f]{7,40}", "a hash", "7 to 40 of 0-9 and a-f")
 
 
 def is_hash(text: str) -> bool:
     """Whether a text is a whole commit hash."""
     return _HASH.fullmatch(text) is not None
-
-
-def _checked(shape: re.Pattern[str], text: str, what: str, allowed: str) -> str:
-    if shape.fullmatch(text):
-        return text
-    end = "" if text[:1] not in ".-_" else ", and a letter or digit comes first"
-    raise BadInput(f"{shown(text)} is not {what}: it is {allowed}{end}.")
 
 
 # ---- text --------------------------------------------------------------------------------------

@@ -19,11 +19,9 @@ from markupsafe import Markup
 from agenthub.records.commits import ATTEMPT, FRONTIER, Commit
 from agenthub.records.projects import Rules
 from agenthub.server.page import graph, reading
-from agenthub.server.page.axis import spanned
-from agenthub.server.page.labels import Box, Wish, placed, shortened, width_of
-from agenthub.server.page.page_cache import PAGES, PageCache
 from agenthub.server.page.pages import address
-from agenthub.server.page.rendering import about, moment, number, render, visible
+from agenthub.server.page.rendering import PAGES, PageCache, about, moment, number, render, visible
+from agenthub.server.page.stairs import Box, Wish, placed, shortened, spanned, width_of
 from hub_page import World, made_world
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from agenthub.errors import TooMany
 from agenthub.records.hub import HubSettings
-from agenthub.server.api.per_client import AddressLimit
+from agenthub.server.limits import AddressLimit
 from agenthub.server.serve import mapped
 from hub_server import Server, serving, settings
 

@@ -18,7 +18,7 @@ import pytest
 import autoresearch
 from agenthub.errors import BadInput, Forbidden, TooMany, Unavailable
 from agenthub.records.buckets import Limit, Rates
-from agenthub.server.api.body_limits import BodyMemory
+from agenthub.server.limits import BodyMemory
 from agenthub.server.serve import check_address, check_admin, check_proxies, is_loopback, listening
 from hub_server import ADMIN, CODE, Repo, Server, serving, settings
 

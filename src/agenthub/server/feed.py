@@ -9,58 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter, deque
-from collections.abc import Iterator
+from collections import deque
 from typing import Any
 
 from fastapi import FastAPI
 
-from agenthub.errors import TooMany, Unavailable
+from agenthub.errors import Unavailable
 from agenthub.records.events import PAGE, Event
 from agenthub.records.hub import Hub
+from agenthub.server.limits import Shares
 
 WINDOW = 4_096  # newest events that the feed keeps in memory
 SUBSCRIBERS = 3_072  # at once, of the API; fewer than the server takes connections
 EACH = 2_048  # of one agent
 PAGES = 500  # open pages at once; other pages reload now and then
-
-
-class Places:
-    """Places for waiters: at most `most` at once, and at most `each` for one subject."""
-
-    def __init__(self, most: int, each: int) -> None:
-        self._most = most
-        self._each = each
-        self._taken: Counter[str] = Counter()
-
-    @property
-    def taken(self) -> int:
-        """The number of places that are taken now."""
-        return self._taken.total()
-
-    @property
-    def full(self) -> bool:
-        """Whether no place is left."""
-        return self.taken >= self._most
-
-    @contextlib.contextmanager
-    def place(self, subject: str) -> Iterator[None]:
-        """Take a place; TooMany when the subject has its most, Unavailable when all are taken."""
-        if self._taken[subject] >= self._each:
-            raise TooMany(
-                f"You follow the events {self._each:,} times at once, which is the most allowed. "
-                "One stream is enough for a machine.",
-                retry_after=10,
-            )
-        if self.full:
-            raise Unavailable("The hub has all the subscribers it can serve.", retry_after=10)
-        self._taken[subject] += 1
-        try:
-            yield
-        finally:
-            self._taken[subject] -= 1
-            if not self._taken[subject]:
-                del self._taken[subject]
 
 
 class Feed:
@@ -71,8 +33,8 @@ class Feed:
 
     def __init__(self, hub: Hub, stopping: asyncio.Event) -> None:
         """Follow a hub until `stopping` is set; all waits end then."""
-        self.subscribers = Places(SUBSCRIBERS, EACH)
-        self.pages = Places(PAGES, PAGES)
+        self.subscribers = _places(EACH, SUBSCRIBERS)
+        self.pages = _places(PAGES, PAGES)
         self.closed = False
         self.head = hub.events.head()
         self._hub = hub
@@ -164,6 +126,16 @@ class Feed:
         self._unsubscribe()
         self.closed = True
         self._wake()
+
+
+def _places(each: int, most: int) -> Shares:
+    return Shares(
+        each,
+        most,
+        f"You follow the events {each:,} times at once, which is the most allowed. One stream is "
+        "enough for a machine.",
+        "The hub has all the subscribers it can serve.",
+    )
 
 
 def feed_of(app: FastAPI) -> Feed:

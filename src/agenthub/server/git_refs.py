@@ -65,16 +65,12 @@ def advertisement(space: Space, version: str) -> Iterator[bytes]:
     """The refs, which `git clone` and `git fetch` read first."""
     if version != "version=2":
         yield packet("# service=git-upload-pack") + FLUSH
-    with _view(space.repository, refs_of(space), b"") as view:
-        words = ("upload-pack", "--http-backend-info-refs", str(view))
-        yield from _sent(space.repository, view, words, version)
+    yield from _sent(space, "--http-backend-info-refs", b"", version)
 
 
 def fetched(space: Space, body: bytes, version: str) -> Iterator[bytes]:
     """The answer of git's own upload-pack to a request that `check_wants` let pass."""
-    with _view(space.repository, refs_of(space), body) as view:
-        words = ("upload-pack", "--stateless-rpc", str(view))
-        yield from _sent(space.repository, view, words, version)
+    yield from _sent(space, "--stateless-rpc", body, version)
 
 
 def check_wants(space: Space, index: Index, wanted: frozenset[str]) -> None:
@@ -109,16 +105,18 @@ def _view(repository: Repository, refs: dict[str, str], request: bytes) -> Itera
         yield folder
 
 
-def _sent(
-    repository: Repository, view: Path, words: Sequence[str], version: str
-) -> Iterator[bytes]:
-    env = {"GIT_DIR": str(view), "GIT_OBJECT_DIRECTORY": str(repository.folder / "objects")}
-    with (
-        (view / "request").open("rb") as stdin,
-        repository.child(words, SENDING, stdin, GIT_PROTOCOL=version, **env) as child,
-    ):
-        yield from child.chunks()
-        ended = child.ended()
+def _sent(space: Space, what: str, request: bytes, version: str) -> Iterator[bytes]:
+    repository = space.repository
+    objects = str(repository.folder / "objects")
+    with _view(repository, refs_of(space), request) as view:
+        env = {"GIT_DIR": str(view), "GIT_OBJECT_DIRECTORY": objects, "GIT_PROTOCOL": version}
+        words = ("upload-pack", what, str(view))
+        with (
+            (view / "request").open("rb") as stdin,
+            repository.child(words, SENDING, stdin, **env) as child,
+        ):
+            yield from child.chunks()
+            ended = child.ended()
     if ended.stopped or ended.code < 0:  # a refusal is in what was sent
         raise Unavailable(f"git did not send all of it ({ended.stopped or ended.code}). Try again.")
 

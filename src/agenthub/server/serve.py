@@ -51,8 +51,7 @@ def run(hub: Hub, listeners: Sequence[socket.socket], proxies: Sequence[str] = (
     import uvicorn
 
     from agenthub.server.api.app import make_app
-    from agenthub.server.api.protocol import protocol
-    from agenthub.server.api.server import Server
+    from agenthub.server.api.protocol import Server, protocol
 
     allow_files()
     admin_port = listeners[1].getsockname()[1] if len(listeners) > 1 else None

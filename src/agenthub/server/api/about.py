@@ -5,24 +5,22 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from string import Template
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agenthub.errors import Unauthorized
 from agenthub.records.hub import Hub
 from agenthub.records.projects import DEFAULT
 from agenthub.server.api.context import TheHub, address_of, caller_of
-from agenthub.server.api.per_client import is_here
+from agenthub.server.api.openapi import named
 from agenthub.server.feed import Feed
+from agenthub.server.limits import is_here
 
-router = APIRouter(tags=["about"])
+router = APIRouter(tags=["about"], generate_unique_id_function=named("about"))
 
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
@@ -54,39 +52,17 @@ async def llms(request: Request, hub: TheHub) -> Response:
 # ---- figures -----------------------------------------------------------------------------------
 
 
-class CountAnswers:
-    """ASGI middleware that counts answers by their status, in `app.state.answers`."""
-
-    def __init__(self, app: ASGIApp, answers: Counter[int]) -> None:
-        self._app = app
-        self._answers = answers
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def counting(message: MutableMapping[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                self._answers[message["status"]] += 1
-            await send(message)
-
-        await self._app(scope, receive, counting)
-
-
 @router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(request: Request, hub: TheHub) -> Response:
     """Figures for Prometheus; for this machine itself, or with the admin's key."""
-    if "authorization" in request.headers or not _from_here(request):
+    headers = request.headers
+    if "authorization" in headers or any(name in headers for name in _FORWARDED):
         caller = await caller_of(request)
         caller.need("admin")
+    elif not is_here(address_of(request.scope)):
+        raise Unauthorized("Figures are for this machine itself, or for the admin's key.")
     lines = [*_of_process(), *_of_server(request), *_of_hub(hub)]
     return Response("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
-
-
-def _from_here(request: Request) -> bool:
-    """Whether a request comes from this machine without a proxy; Unauthorized from elsewhere."""
-    if any(name in request.headers for name in _FORWARDED):
-        return False
-    if not is_here(address_of(request)):
-        raise Unauthorized("Figures are for this machine itself, or for the admin's key.")
-    return True
 
 
 def _of_process() -> Iterator[str]:
@@ -99,8 +75,8 @@ def _of_process() -> Iterator[str]:
 
 
 def _of_server(request: Request) -> Iterator[str]:
-    answers: Mapping[int, int] = getattr(request.app.state, "answers", {})
-    rows = [(f'{{status="{status}"}}', count) for status, count in sorted(answers.items())]
+    answers = sorted(request.app.state.answers.items())
+    rows = [(f'{{status="{status}"}}', count) for status, count in answers]
     yield from _figure("hub_answers_total", "counter", rows)
     feed = getattr(request.app.state, "feed", None)
     count = feed.subscribers.taken if isinstance(feed, Feed) else 0
@@ -111,28 +87,22 @@ def _of_hub(hub: Hub) -> Iterator[str]:
     made = {row["name"]: row["seq"] for row in hub.database.rows("SELECT * FROM sqlite_sequence")}
     for name in ("agents", "events", "posts", "results", "verifications", "leases", "claims"):
         yield from _figure(f"hub_{name}_total", "counter", [("", made.get(name, 0))])
-    projects = hub.projects.page(limit=200)
-    counts = [(f'project="{project.slug}"', project.counts) for project in projects]
-    commits = [
-        row
-        for label, count in counts
-        for row in (
-            (f'{{{label},role="frontier"}}', count.commits - count.attempts),
-            (f'{{{label},role="attempt"}}', count.attempts),
-        )
-    ]
+    commits, leaves, stored = [], [], []
+    for project in hub.projects.page(limit=200):
+        label, counts = f'project="{project.slug}"', project.counts
+        frontier = counts.commits - counts.attempts
+        commits += [(f'{{{label},role="frontier"}}', frontier)]
+        commits += [(f'{{{label},role="attempt"}}', counts.attempts)]
+        leaves += [(f"{{{label}}}", counts.leaves)]
+        stored += [(f"{{{label}}}", hub.quotas.used(f"project:{project.id}"))]
     yield from _figure("hub_commits", "gauge", commits)
-    yield from _figure("hub_leaves", "gauge", [(f"{{{name}}}", n.leaves) for name, n in counts])
-    stored = [(f'{{project="{p.slug}"}}', hub.quotas.used(f"project:{p.id}")) for p in projects]
+    yield from _figure("hub_leaves", "gauge", leaves)
     yield from _figure("hub_stored_bytes", "gauge", stored)
-    files = [(f'{{file="{path.name}"}}', path.stat().st_size) for path in _files(hub)]
+    main = hub.database.path
+    paths = [path for path in (main, main.with_name(f"{main.name}-wal")) if path.exists()]
+    files = [(f'{{file="{path.name}"}}', path.stat().st_size) for path in paths]
     yield from _figure("hub_database_bytes", "gauge", files)
     yield from _figure("hub_disk_free_bytes", "gauge", [("", shutil.disk_usage(hub.data).free)])
-
-
-def _files(hub: Hub) -> list[Path]:
-    main = hub.database.path
-    return [path for path in (main, main.with_name(f"{main.name}-wal")) if path.exists()]
 
 
 def _figure(name: str, kind: str, rows: Sequence[tuple[str, float]]) -> Iterator[str]:

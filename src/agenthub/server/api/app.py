@@ -18,46 +18,29 @@ from agenthub.errors import HubError
 from agenthub.records.hub import MIB, Hub
 from agenthub.server.api import (
     about,
-    admin,
-    board,
     events,
-    git,
     git_http,
-    people,
+    v1,
     v2_board,
     v2_claims,
-    v2_git,
-    v2_graph,
+    v2_commits,
     v2_people,
     v2_results,
 )
-from agenthub.server.api.about import CountAnswers
-from agenthub.server.api.body_limits import BodyDeadlines, BodyMemory
-from agenthub.server.api.concurrency import ConcurrencyLimit
 from agenthub.server.api.context import BODY, answer
 from agenthub.server.api.middleware import HubMiddleware, refusal
-from agenthub.server.api.openapi import describe, operation_id
+from agenthub.server.api.openapi import describe
+from agenthub.server.api.v2_views import AgentDirectory
+from agenthub.server.limits import BodyDeadlines, BodyMemory, ConcurrencyLimit
 from agenthub.server.page import routes as page
+from agenthub.server.page.rendering import PageCache
 
-MODULES = (
-    people,
-    git,
-    board,
-    v2_graph,
-    v2_git,
-    v2_results,
-    v2_claims,
-    v2_board,
-    v2_people,
-    events,
-    admin,
-    about,
-    git_http,
-    page,
+ROUTERS = (
+    *(v1.people, v1.git, v1.board),
+    *(v2_commits.graph, v2_commits.git, v2_results.router, v2_claims.router, v2_board.router),
+    *(v2_people.people, events.router, v2_people.admin, about.router, git_http.router, page.router),
 )
-ROUTES = [
-    route for module in MODULES for route in module.router.routes if isinstance(route, APIRoute)
-]
+ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
 
 
 def make_app(hub: Hub, admin_port: int | None = None) -> FastAPI:
@@ -71,37 +54,30 @@ def make_app(hub: Hub, admin_port: int | None = None) -> FastAPI:
         docs_url=None,  # its pages load scripts from elsewhere
         redoc_url=None,
         openapi_url="/api/openapi.json",
-        generate_unique_id_function=operation_id,
         separate_input_output_schemas=False,
     )
     app.state.hub = hub
+    app.state.agents = AgentDirectory(hub.accounts)
+    app.state.event_writer = events.EventWriter(hub, app.state.agents)
+    app.state.page_cache = PageCache()
+    app.state.answers = Counter()
     app.state.stopping = asyncio.Event()  # set when the server stops: streams end then
-    app.state.bodies = BodyDeadlines(
-        hub.settings.idle_seconds, hub.settings.body_seconds, hub.settings.stranger_seconds
-    )
+    app.state.bodies = BodyDeadlines(hub.settings)
     most = int(hub.settings.bodies_mb * MIB)
-    app.state.body_memory, app.state.fetch_memory = (
-        BodyMemory(most, BODY),
-        BodyMemory(most, git_http.FETCH_BYTES),
-    )
-    many = _processors()
+    app.state.body_memory = BodyMemory(most, BODY)
+    app.state.fetch_memory = BodyMemory(most, git_http.FETCH_BYTES)
+    many = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     app.state.pushes = ConcurrencyLimit("pushes", many + 2, hub.settings.pushes_in_line, each=4)
     app.state.downloads = ConcurrencyLimit("fetches and diffs", 2 * many, waiting=256, each=64)
-    for module in MODULES:
-        app.include_router(module.router)
+    for router in ROUTERS:
+        app.include_router(router)
     app.add_exception_handler(HubError, _hub_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _trouble)
     describe(app, ROUTES)
-    app.state.answers = Counter()
-    app.add_middleware(HubMiddleware, hub=hub, bodies=app.state.bodies, admin_port=admin_port)
-    app.add_middleware(CountAnswers, answers=app.state.answers)
+    app.add_middleware(HubMiddleware, state=app.state, admin_port=admin_port)
     return app
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 async def _hub_error(_: Request, error: Exception) -> Response:
@@ -118,24 +94,15 @@ async def _invalid(_: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    said, headers = str(error.detail), dict(error.headers or {})
     if error.status_code == 404:
-        return answer(
-            {"error": f"404 page not found: {request.url.path[:200]}. See /llms.txt."}, 404
-        )
-    if error.status_code == 405:
-        allowed = _allowed(request) or (error.headers or {}).get("Allow", "")
-        return answer(
-            {"error": f"Method Not Allowed: {request.method}. Allowed: {allowed}."},
-            405,
-            {"Allow": allowed},
-        )
-    return answer({"error": str(error.detail)}, error.status_code, error.headers)
-
-
-def _allowed(request: Request) -> str:
-    """The methods of all routes at a path; the framework itself names the first one's only."""
-    met = [route for route in ROUTES if route.matches(request.scope)[0] != Match.NONE]
-    return ", ".join(sorted({name for route in met for name in route.methods or ()}))
+        said = f"404 page not found: {request.url.path[:200]}. See /llms.txt."
+    if error.status_code == 405:  # the framework itself names the methods of the first route only
+        met = [route for route in ROUTES if route.matches(request.scope)[0] != Match.NONE]
+        names = sorted({name for route in met for name in route.methods or ()})
+        headers["Allow"] = ", ".join(names) or headers.get("Allow", "")
+        said = f"Method Not Allowed: {request.method}. Allowed: {headers['Allow']}."
+    return answer({"error": said}, error.status_code, headers)
 
 
 async def _trouble(_: Request, error: Exception) -> Response:

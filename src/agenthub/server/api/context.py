@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
-from pydantic import BaseModel
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
@@ -18,20 +17,13 @@ from agenthub.errors import BadInput, TooLarge, Unauthorized
 from agenthub.records.agents import Caller
 from agenthub.records.buckets import address_subject
 from agenthub.records.hub import Hub
-from agenthub.server.api.body_limits import BodyMemory
+from agenthub.server.limits import BodyMemory
 
 BODY = 256 * 1024  # bytes of a JSON body: the longest post, however its letters are escaped
 PUBLIC = "public"  # in the state of every request: the admin has another listener
 WHO = "who"  # in the state of every request: what `who` found
 PLAIN_GIT = "/git/"  # below it the key may be a password
 DEPTH = 32  # of a JSON body
-
-
-def hub_of(request: Request) -> Hub:
-    """The hub that the application serves."""
-    hub = request.app.state.hub
-    assert isinstance(hub, Hub)
-    return hub
 
 
 def who(hub: Hub, scope: Scope) -> Caller | Unauthorized | None:
@@ -75,7 +67,15 @@ def require_caller(request: Request, lacking: str) -> Caller:
 def subject_of(scope: Scope) -> str:
     """The subject that a request counts for: an agent whose key is known, else an address."""
     found = scope["state"][WHO]
-    return f"agent:{found.agent}" if isinstance(found, Caller) else address_subject(host_of(scope))
+    return (
+        f"agent:{found.agent}" if isinstance(found, Caller) else address_subject(address_of(scope))
+    )
+
+
+def address_of(scope: Scope) -> str:
+    """The address that a request comes from, as a believed proxy reports it; empty for none."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 async def caller_of(request: Request) -> Caller:
@@ -85,43 +85,33 @@ async def caller_of(request: Request) -> Caller:
     )
 
 
-def address_of(request: Request) -> str:
-    """The address that a request comes from; empty where there is none."""
-    return host_of(request.scope)
+def _who_may(scope: str) -> Any:
+    async def caller_with(caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
+        caller.need(scope)
+        return caller
 
-
-def host_of(scope: Scope) -> str:
-    """The address in a scope; behind a believed proxy, the one that the proxy reports."""
-    client = scope.get("client")
-    return str(client[0]) if client else ""
-
-
-async def admin_of(caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
-    """The caller, with a key that may administer the hub."""
-    caller.need("admin")
-    return caller
-
-
-async def reader_of(caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
-    """The caller, with a key that may read."""
-    caller.need("read")
-    return caller
+    return Depends(caller_with)
 
 
 async def _hub(request: Request) -> Hub:
-    return hub_of(request)  # a plain function would be sent to a thread, which costs more
+    hub: Hub = request.app.state.hub
+    return hub  # a plain function would be sent to a thread, which costs more
 
 
 TheHub = Annotated[Hub, Depends(_hub)]
 TheCaller = Annotated[Caller, Depends(caller_of)]  # any known key: the verb asks for its scope
-TheAdmin = Annotated[Caller, Depends(admin_of)]
-TheReader = Annotated[Caller, Depends(reader_of)]
+TheAdmin = Annotated[Caller, _who_may("admin")]
+TheReader = Annotated[Caller, _who_may("read")]
 
 
 def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A value as JSON; views leave out what was not set."""
     body = json.dumps(
-        value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_fields_of
+        value,
+        ensure_ascii=False,
+        separators=(",", ":"),
+        allow_nan=False,
+        default=lambda view: view.model_dump(exclude_unset=True),
     )
     return Response(body.encode("utf-8", "replace"), status, headers, media_type="application/json")
 
@@ -174,10 +164,6 @@ def _password(text: str) -> str:
         return base64.b64decode(text, validate=True).decode().partition(":")[2]
     except (binascii.Error, ValueError):
         return ""
-
-
-def _fields_of(view: BaseModel) -> dict[str, Any]:
-    return view.model_dump(exclude_unset=True)
 
 
 def _refused(name: str) -> float:

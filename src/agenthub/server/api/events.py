@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from starlette.types import Receive, Scope, Send
 
 from agenthub.errors import BadInput, HubError
@@ -23,10 +23,12 @@ from agenthub.records.events import PAGE, Event
 from agenthub.records.hub import Hub
 from agenthub.server.api import v2_views as views
 from agenthub.server.api.context import known
+from agenthub.server.api.openapi import named
+from agenthub.server.api.transfer import disconnected
 from agenthub.server.api.v2_common import V2, Ask, LimitAsked, Reading
 from agenthub.server.feed import WINDOW, Feed, feed_of
 
-router = APIRouter(prefix=V2, tags=["events"])
+router = APIRouter(prefix=V2, tags=["events"], generate_unique_id_function=named("events"))
 
 WAIT = 30.0  # seconds of a long-poll, at most
 PIECE = 64 * 1024  # bytes sent at once
@@ -68,15 +70,17 @@ class Filter:
 class EventWriter:
     """Writes events out as JSON. The newest are written once for all subscribers."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, agents: views.AgentDirectory) -> None:
         self._hub = hub
-        self._agents = views.AgentDirectory(hub.accounts)
-        self._slugs: dict[int, str] = {}
+        self._agents = agents
+        # a project's number never gets another name
+        self._slug = functools.cache(lambda project: hub.projects.by_id(project).slug)
         self.message = functools.lru_cache(2 * WINDOW)(self._message)
 
     def view(self, event: Event, *, structured: bool) -> views.EventView:
         """An event; in a structured view numbers stand for agents and channels."""
-        fields = {**vars(event), "project": self._slug(event.project)}
+        project = None if event.project is None else self._slug(event.project)
+        fields = {**vars(event), "project": project}
         if structured:
             fields |= {"actor": self._agents.handle(event.actor), "ref": self._ref(event)}
         return views.EventView(**fields)
@@ -86,13 +90,6 @@ class EventWriter:
         view = self.view(event, structured=structured)
         data = json.dumps(view.model_dump(), separators=(",", ":"))
         return f"id: {event.seq}\nevent: {event.kind}\ndata: {data}\n\n".encode()
-
-    def _slug(self, project: int | None) -> str | None:
-        if project is None:
-            return None
-        if project not in self._slugs:  # a project's number never gets another name
-            self._slugs[project] = self._hub.projects.by_id(project).slug
-        return self._slugs[project]
 
     def _ref(self, event: Event) -> str:
         if event.kind == "agent":
@@ -175,7 +172,7 @@ class EventStream(Response):
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
         with self._feed.subscribers.place(self._caller.agent):
-            gone = asyncio.create_task(_disconnected(receive))
+            gone = asyncio.create_task(disconnected(receive))
             try:
                 await send(
                     {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
@@ -199,18 +196,6 @@ class EventStream(Response):
                 more, check = self._alive(), clock() + self._beat
             more = more and not gone.done() and not self._feed.closed
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-def _writer_of(app: FastAPI) -> EventWriter:
-    found = getattr(app.state, "event_writer", None)
-    if not isinstance(found, EventWriter):
-        found = app.state.event_writer = EventWriter(app.state.hub)
-    return found
 
 
 # ---- routes ------------------------------------------------------------------------------------
@@ -237,7 +222,7 @@ async def poll(
     clock = asyncio.get_running_loop().time
     ends = clock() + min(max(0.0, wait), WAIT)
     with feed.subscribers.place(ask.caller.agent), ExitStack() as stack:
-        gone = asyncio.ensure_future(_disconnected(request.receive))
+        gone = asyncio.ensure_future(disconnected(request.receive))
         stack.callback(gone.cancel)
         while True:
             page = ask.hub.events.since(cursor, limit, wanted.kinds, wanted.project)
@@ -246,7 +231,7 @@ async def poll(
             cursor = page.cursor
             if not await feed.wait(cursor, ends - clock(), gone=gone) or feed.closed:
                 break
-    writer = _writer_of(request.app)
+    writer: EventWriter = request.app.state.event_writer
     return ask.reply(
         events=[writer.view(event, structured=wanted.structured) for event in page.events],
         missed=page.missed or lost,
@@ -271,7 +256,7 @@ async def stream(
     last = request.headers.get("last-event-id", "").strip()
     cursor = int(last) if last.isascii() and last.isdecimal() and len(last) < 19 else since
     key = request.headers["authorization"].partition(" ")[2].strip()
-    feed, writer = feed_of(request.app), _writer_of(request.app)
+    feed, writer = feed_of(request.app), request.app.state.event_writer
 
     def alive() -> bool:
         try:

@@ -19,11 +19,11 @@ from agenthub.errors import BadInput, Forbidden, HubError, TooLarge
 from agenthub.git.packets import FLUSH, error_packet, fatal, wants
 from agenthub.records.agents import Caller
 from agenthub.records.hub import MIB
-from agenthub.server.api.body_limits import BodyMemory
 from agenthub.server.api.context import TheHub, announced, require_caller, subject_of
 from agenthub.server.api.middleware import refusal
 from agenthub.server.api.transfer import Pieces, uploaded
 from agenthub.server.git_refs import advertisement, check_wants, fetched, invitation, take
+from agenthub.server.limits import BodyMemory
 
 FETCH_BYTES = 4 << 20  # bytes of a fetch's request: a hash for each commit that the fetcher has
 DRAIN_FACTOR = 4  # times the cap of a push: so much is read before it is refused
@@ -61,7 +61,7 @@ async def refs(slug: str, request: Request, hub: TheHub, service: str = "") -> R
     kind = f"application/x-{service}-advertisement"
     limit, version = request.app.state.downloads, _version(request)
     if service == FETCH:
-        return Pieces(limit, caller.agent, lambda: advertisement(space, version), kind)
+        return Pieces(request, caller, lambda: advertisement(space, version), kind)
     return Response(await limit.run(invitation, hub, space, caller), media_type=kind)
 
 
@@ -76,7 +76,7 @@ async def upload_pack(slug: str, request: Request, hub: TheHub) -> Response:
         await limit.run(check_wants, space, hub.index(caller, space), wants(io.BytesIO(body)))
     except HubError as error:
         return Response(error_packet(error.message), media_type=kind)
-    return Pieces(limit, caller.agent, lambda: fetched(space, body, _version(request)), kind)
+    return Pieces(request, caller, lambda: fetched(space, body, _version(request)), kind)
 
 
 @router.post("/git/{slug}.git/git-receive-pack")

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import MutableMapping
 from typing import Any
 
 from fastapi import Response
 from fastapi.responses import PlainTextResponse
+from starlette.datastructures import State
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agenthub.errors import HubError, Missing
 from agenthub.records.agents import Caller
 from agenthub.records.hub import Hub
-from agenthub.server.api.body_limits import BodyDeadlines
-from agenthub.server.api.context import PLAIN_GIT, PUBLIC, WHO, answer, host_of, subject_of, who
-from agenthub.server.api.per_client import AddressLimit
+from agenthub.server.api.context import PLAIN_GIT, PUBLIC, WHO, address_of, answer, subject_of, who
+from agenthub.server.limits import AddressLimit, BodyDeadlines
 
 ADMIN_PATHS = ("/api/admin/", "/api/v2/admin/")
 CHALLENGE = 'Basic realm="AutoResearch hub: any user name, your key as the password"'
@@ -29,25 +30,25 @@ _HEADERS = (
 class HubMiddleware:
     """ASGI middleware. `admin_port` is the port of the admin's own listener, if there is one."""
 
-    def __init__(
-        self, app: ASGIApp, hub: Hub, bodies: BodyDeadlines, admin_port: int | None = None
-    ) -> None:
+    def __init__(self, app: ASGIApp, state: State, admin_port: int | None = None) -> None:
+        """`state` is the application's: the hub, the deadlines of bodies, the counted answers."""
         self._app = app
-        self._hub = hub
-        self._bodies = bodies
+        self._hub: Hub = state.hub
+        self._bodies: BodyDeadlines = state.bodies
+        self._answers: Counter[int] = state.answers
         self._admin_port = admin_port
-        self._open = AddressLimit(hub.settings)  # of requests: a connection may be a proxy's
+        self._open = AddressLimit(self._hub.settings)  # of requests: a connection may be a proxy's
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        send = with_headers(send)
+        send = self._completing(send)
         with contextlib.ExitStack() as stack:
             try:
                 stranger = self._check(scope)
                 if stranger:  # an agent has limits of its own, wherever it calls from
-                    stack.enter_context(self._open.inside(host_of(scope)))
+                    stack.enter_context(self._open.inside(address_of(scope)))
             except HubError as error:
                 response = refusal(error, git=scope["path"].startswith(PLAIN_GIT))
                 await response(scope, receive, send)
@@ -66,6 +67,19 @@ class HubMiddleware:
             raise Missing("404 page not found: the admin's routes have a listener of their own.")
         return not isinstance(state[WHO], Caller)
 
+    def _completing(self, send: Send) -> Send:
+        """Count an answer by its status, and add our headers where it does not set them itself."""
+
+        async def sent(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                self._answers[message["status"]] += 1
+                own = message.get("headers", ())
+                names = {name for name, _ in own}
+                message["headers"] = [*own, *(pair for pair in _HEADERS if pair[0] not in names)]
+            await send(message)
+
+        return sent
+
 
 def refusal(error: HubError, *, git: bool = False) -> Response:
     """An error as an answer, with the headers that belong to its status.
@@ -81,16 +95,3 @@ def refusal(error: HubError, *, git: bool = False) -> Response:
     if git:
         return PlainTextResponse(f"{error.message}\n", error.status, headers)
     return answer(error.body(), error.status, headers)
-
-
-def with_headers(send: Send) -> Send:
-    """Add our headers to an answer that does not set them itself."""
-
-    async def sent(message: MutableMapping[str, Any]) -> None:
-        if message["type"] == "http.response.start":
-            own = message.get("headers", ())
-            names = {name for name, _ in own}
-            message["headers"] = [*own, *(pair for pair in _HEADERS if pair[0] not in names)]
-        await send(message)
-
-    return sent

@@ -5,7 +5,8 @@ Added are the bodies that routes read by themselves, the scopes that they need, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from fastapi import FastAPI
@@ -30,9 +31,9 @@ _PROBLEM = {
 }
 
 
-def operation_id(route: APIRoute) -> str:
-    """A route's name in the schema: its module and its function."""
-    return f"{route.endpoint.__module__.rpartition('.')[2]}.{route.name}"
+def named(subject: str) -> Callable[[APIRoute], str]:
+    """What the routes of a router are called in the schema: their subject and the function."""
+    return lambda route: f"{subject}.{route.name}"
 
 
 def takes(content: str, shape: dict[str, Any], text: str = "") -> dict[str, Any]:
@@ -50,18 +51,11 @@ def takes_fields(**fields: Any) -> dict[str, Any]:
 def describe(app: FastAPI, routes: list[APIRoute]) -> None:
     """Have an application's schema say what some routes take and answer."""
     plain = app.openapi
-
-    def described() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            complete(plain(), routes)  # FastAPI keeps what it made
-        assert app.openapi_schema is not None
-        return app.openapi_schema
-
-    app.openapi = described  # type: ignore[method-assign]
+    app.openapi = functools.cache(lambda: complete(plain(), routes))  # type: ignore[method-assign]
 
 
-def complete(schema: dict[str, Any], routes: list[APIRoute]) -> None:
-    """Complete FastAPI's schema in place."""
+def complete(schema: dict[str, Any], routes: list[APIRoute]) -> dict[str, Any]:
+    """FastAPI's schema, completed in place."""
     schema["info"]["description"] = ABOUT
     schema["components"] = {
         "schemas": _models(routes),
@@ -70,7 +64,7 @@ def complete(schema: dict[str, Any], routes: list[APIRoute]) -> None:
         },
         "responses": {"Problem": _PROBLEM},
     }
-    by_id = {operation_id(route): route for route in routes}
+    by_id = {route.unique_id: route for route in routes}
     for path, operations in schema["paths"].items():
         for operation in operations.values():
             first, _, rest = operation.get("description", "").partition("\n\n")
@@ -82,6 +76,7 @@ def complete(schema: dict[str, Any], routes: list[APIRoute]) -> None:
                 operation["security"] = [{"key": []}]
             if route := by_id.get(operation["operationId"]):
                 _add_needs(operation, route)
+    return schema
 
 
 def _add_needs(operation: dict[str, Any], route: APIRoute) -> None:

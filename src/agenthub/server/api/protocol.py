@@ -1,20 +1,24 @@
-"""HTTP for clients that may be slow, rude or broken: uvicorn's own protocol, with deadlines."""
+"""uvicorn for a hub: deadlines for slow, rude or broken clients, and an orderly stop."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import signal
 import socket
 import struct
-from collections.abc import Sequence
-from typing import Any
+import threading
+from collections.abc import Iterator, Sequence
 
 import h11
+import uvicorn
+from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from agenthub.errors import BadInput, HubError, Unavailable
 from agenthub.records.hub import HubSettings
-from agenthub.server.api.per_client import AddressLimit
+from agenthub.server.limits import AddressLimit
 
 
 class Protocol(H11Protocol):
@@ -126,12 +130,8 @@ class Protocol(H11Protocol):
         ]
         if wait := getattr(error, "retry_after", None):
             headers.append(("Retry-After", str(wait)))
-        events: list[Any] = [
-            h11.Response(status_code=error.status, headers=headers),
-            h11.Data(data=body),
-            h11.EndOfMessage(),
-        ]
-        for event in events:
+        head = h11.Response(status_code=error.status, headers=headers)
+        for event in (head, h11.Data(data=body), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
 
@@ -140,3 +140,35 @@ def protocol(settings: HubSettings, proxies: Sequence[str] = ()) -> type[Protoco
     """The protocol of a hub with these settings, behind these proxies."""
     own = {"settings": settings, "addresses": AddressLimit(settings, proxies)}
     return type("Protocol", (Protocol,), own)
+
+
+class Server(uvicorn.Server):
+    """On a signal it ends streams and polls, finishes requests under way, and returns.
+
+    uvicorn's own would end the process by the same signal, with the data folder still open.
+    """
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI, finish_seconds: float) -> None:
+        super().__init__(config)
+        self._app = app
+        self._finish = finish_seconds
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, end streams, and wait for other requests for a bounded time."""
+        self._app.state.stopping.set()
+        asyncio.get_running_loop().call_later(self._finish, self._app.state.bodies.end)
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Use our handlers while it runs, and restore the earlier ones without a second signal."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        signals = (signal.SIGINT, signal.SIGTERM)
+        earlier = {number: signal.signal(number, self.handle_exit) for number in signals}
+        try:
+            yield
+        finally:
+            for number, handler in earlier.items():
+                signal.signal(number, handler)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 from fastapi import Request, Response
@@ -13,12 +13,13 @@ from starlette.types import Receive, Scope, Send
 
 from agenthub.errors import BadInput, HubError, TooLarge, Unavailable
 from agenthub.records.agents import Caller
-from agenthub.records.hub import MIB, Hub
-from agenthub.server.api.concurrency import ConcurrencyLimit
+from agenthub.records.hub import MIB, Hub, Space
 from agenthub.server.api.context import announced
 from agenthub.server.api.openapi import takes
+from agenthub.server.limits import ConcurrencyLimit
 
 BUNDLE = takes("application/octet-stream", {}, "A git bundle, whatever its content type says.")
+TEXT = "text/plain; charset=utf-8"
 _LAST: bytes | None = None
 
 
@@ -82,22 +83,21 @@ class Pieces(Response):
 
     def __init__(
         self,
-        limit: ConcurrencyLimit,
-        subject: str,
+        request: Request,
+        caller: Caller,
         produce: Callable[[], Iterator[bytes]],
-        media_type: str,
-        headers: Mapping[str, str] | None = None,
+        media_type: str | None = None,
     ) -> None:
-        super().__init__(None, 200, headers, media_type)
+        super().__init__(None, 200, None, media_type)
         del self.headers["content-length"]
-        self._limit = limit
-        self._subject = subject
+        self._limit: ConcurrencyLimit = request.app.state.downloads
+        self._subject = caller.agent
         self._produce = produce
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         limit = self._limit
         async with limit.place(self._subject), limit.slot(self._subject):
-            gone = asyncio.create_task(_disconnected(receive))
+            gone = asyncio.create_task(disconnected(receive))
             pieces = await limit.run(lambda: iter(self._produce()))
             try:
                 piece = await limit.run(next, pieces, _LAST)
@@ -115,22 +115,28 @@ class Pieces(Response):
 
 
 class BundleResponse(Pieces):
-    """A commit as a git bundle."""
+    """A commit and all below it as a git bundle, less what the caller has."""
 
     media_type = "application/octet-stream"
 
     def __init__(
-        self,
-        limit: ConcurrencyLimit,
-        subject: str,
-        sha: str,
-        produce: Callable[[], Iterator[bytes]],
+        self, request: Request, caller: Caller, space: Space, sha: str, haves: Sequence[str] = ()
     ) -> None:
-        headers = {"Content-Disposition": f"attachment; filename={sha}.bundle"}
-        super().__init__(limit, subject, produce, self.media_type, headers)
+        super().__init__(request, caller, lambda: space.repository.bundle(sha, haves))
+        self.headers["Content-Disposition"] = f"attachment; filename={sha}.bundle"
 
 
-async def _disconnected(receive: Receive) -> None:
+async def diff_of(
+    request: Request, caller: Caller, space: Space, old: str, new: str, path: str
+) -> Pieces:
+    """The diff of two commits, of one file with a `path`; it counts for the caller."""
+    before, after = space.commits.resolve(old), space.commits.resolve(new)
+    await request.app.state.downloads.run(request.app.state.hub.count_diff, caller)
+    return Pieces(request, caller, lambda: space.repository.diff(before, after, path), TEXT)
+
+
+async def disconnected(receive: Receive) -> None:
+    """Wait until the client leaves."""
     with contextlib.suppress(HubError):  # a body that never came: as good as gone
         while (await receive())["type"] != "http.disconnect":
             pass

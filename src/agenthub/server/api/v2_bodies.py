@@ -17,24 +17,24 @@ MaybeHash = Annotated[
 Seconds = Annotated[int, Field(ge=1, le=86_400, description="For so many seconds from now.")]
 Time = Annotated[int, Field(ge=1, le=NUMBER, description="Unix seconds.")]
 Number = Annotated[float, Field(allow_inf_nan=False)]
-# Told in the schema; what checks it says more when it does not fit.
-_SHORT: dict[str, Any] = {"pattern": r"^[0-9a-f]{7,40}$"}
-_NAME: dict[str, Any] = {"pattern": r"^[a-z0-9][a-z0-9_-]{0,30}$"}
-_MACHINE: dict[str, Any] = {"pattern": r"^[a-zA-Z0-9][a-zA-Z0-9 ._+/()@:-]{0,62}$"}
-ShortHash = Annotated[
-    str,
-    Field(
-        max_length=40, description="A hash, or 7 or more digits of it.", json_schema_extra=_SHORT
-    ),
-]
+
+
+def _text(most: int, pattern: str, description: str) -> Any:
+    """A text of which the schema gives a pattern; what checks it says more when it does not fit."""
+    return Field(max_length=most, description=description, json_schema_extra={"pattern": pattern})
+
+
+ShortHash = Annotated[str, _text(40, r"^[0-9a-f]{7,40}$", "A hash, or 7 or more digits of it.")]
 Platform = Annotated[
     str,
-    Field(
-        max_length=63,
-        description="The machine, like `H100` or `M4-Max`.",
-        json_schema_extra=_MACHINE,
-    ),
+    _text(63, r"^[a-zA-Z0-9][a-zA-Z0-9 ._+/()@:-]{0,62}$", "The machine, like `H100` or `M4-Max`."),
 ]
+Values = Annotated[
+    list[Number], Field(min_length=1, max_length=64, description="One for each run.")
+]
+Claimed = Annotated[int, Field(ge=1, le=14_400)]
+Whose = Annotated[str, Field(max_length=63, description="Whose; only an admin says another.")]
+
 Scope = Literal["read", "push", "post", "verify", "admin"]
 
 
@@ -82,7 +82,7 @@ class ResultBody(Body):
 class VerificationBody(Body):
     """What runs of exactly a result's tree gave."""
 
-    values: list[Number] = Field(min_length=1, max_length=64, description="One for each run.")
+    values: Values
     platform: Platform
     tree: Hash
 
@@ -97,7 +97,7 @@ class Take(Body):
 class Finish(Body):
     """What runs under a lease gave."""
 
-    values: list[Number] = Field(min_length=1, max_length=64, description="One for each run.")
+    values: Values
     platform: Platform
     tree: MaybeHash = Field(default="", description="What was run; the lease's when left out.")
 
@@ -108,7 +108,7 @@ class ClaimBody(Body):
     text: str = Field(min_length=1, max_length=2_000)
     tree: MaybeHash = ""
     patch_id: MaybeHash = ""
-    seconds: Annotated[int, Field(ge=1, le=14_400)] = 900
+    seconds: Claimed = 900
     anyway: bool = Field(
         default=False, description="Also when it was tried before; never while others hold it."
     )
@@ -117,7 +117,7 @@ class ClaimBody(Body):
 class Extend(Body):
     """For how long a claim is held from now on."""
 
-    seconds: Annotated[int, Field(ge=1, le=14_400)] = 900
+    seconds: Claimed = 900
 
 
 class Nothing(Body):
@@ -130,9 +130,7 @@ class Nothing(Body):
 class ChannelBody(Body):
     """A new channel."""
 
-    name: str = Field(
-        max_length=31, description="1 to 31 of a-z, 0-9, `_`, `-`.", json_schema_extra=_NAME
-    )
+    name: str = _text(31, r"^[a-z0-9][a-z0-9_-]{0,30}$", "1 to 31 of a-z, 0-9, `_`, `-`.")
     description: str = Field(default="", max_length=2_000)
 
 
@@ -162,7 +160,7 @@ class KeyBody(Body):
     )
     expires: Time | None = None
     label: str = Field(default="", max_length=200)
-    agent: str = Field(default="", max_length=63, description="Whose; only an admin says another.")
+    agent: Whose = ""
 
 
 class Rotate(Body):
@@ -171,7 +169,7 @@ class Rotate(Body):
     grace: int = Field(
         default=0, ge=0, le=30 * 86_400, description="Seconds for which the old key still works."
     )
-    agent: str = Field(default="", max_length=63, description="Whose; only an admin says another.")
+    agent: Whose = ""
 
 
 # ---- admin -------------------------------------------------------------------------------------

@@ -19,21 +19,16 @@ from agenthub.records.buckets import Limit
 from agenthub.records.events import PAGE
 from agenthub.records.hub import HOUR, Hub, Space
 from agenthub.server.api.context import TheCaller, TheHub, announced, answer, body_of
-from agenthub.server.api.v2_bodies import Body
-from agenthub.server.api.v2_views import AgentDirectory, Viewer
+from agenthub.server.api.v2_bodies import Body, Nothing
+from agenthub.server.api.v2_views import Viewer
 
 V2 = "/api/v2"
 PROJECT = f"{V2}/projects/{{slug}}"
 _BODY = TypeVar("_BODY", bound="Body")
 
+_HINT: dict[str, Any] = {"pattern": "^[0-9a-f]{7,40}$"}  # for the schema; Commits.resolve checks it
 ShortHash = Annotated[
-    str,
-    Path(
-        description="A commit: its hash, or 7 or more digits of it.",
-        json_schema_extra={
-            "pattern": "^[0-9a-f]{7,40}$"
-        },  # for the schema; Commits.resolve checks it
-    ),
+    str, Path(description="A commit: its hash, or 7 or more digits of it.", json_schema_extra=_HINT)
 ]
 Slug = Annotated[str, Path(description="The project's name; `main` is the default one.")]
 View = Annotated[
@@ -83,8 +78,7 @@ class Ask:
         """Take one from the agent's hourly bucket of an action; TooMany when it is empty."""
         settings = self.hub.settings
         most = settings.posts_per_hour if action == "channel" else settings.records_per_hour
-        limit = Limit(most, HOUR)
-        self.hub.buckets.take(f"agent:{self.caller.agent}", action, limit)
+        self.hub.buckets.take(f"agent:{self.caller.agent}", action, Limit(most, HOUR))
 
 
 @dataclass(frozen=True)
@@ -98,8 +92,12 @@ def asking(*scopes: str) -> Callable[..., Awaitable[Ask]]:
     """A dependency: a request by a key with one of some scopes; any key without."""
 
     async def context(request: Request, hub: TheHub, caller: TheCaller, view: View = "full") -> Ask:
-        need(caller, *scopes)
-        viewer = Viewer(agents_of(request, hub), view == "structured")
+        if scopes and not caller.scopes & set(scopes):
+            raise Forbidden(
+                f"This key may {', '.join(sorted(caller.scopes)) or 'do nothing'}; this needs the "
+                f"scope {' or '.join(scopes)}. Ask for a key that has it."
+            )
+        viewer = Viewer(request.app.state.agents, view == "structured")
         return Ask(hub, caller, viewer, hub.events.head())
 
     context.scopes = scopes  # type: ignore[attr-defined]
@@ -113,27 +111,9 @@ def asking_in(*scopes: str) -> Callable[..., Awaitable[AskIn]]:
 
     async def inside(slug: Slug, ask: Ask = asked) -> AskIn:
         space = ask.hub.space(slug)
-        viewer = ask.viewer.within(space.project)
-        return AskIn(ask.hub, ask.caller, viewer, ask.cursor, space)
+        return AskIn(ask.hub, ask.caller, ask.viewer.within(space.project), ask.cursor, space)
 
     return inside
-
-
-def need(caller: Caller, *scopes: str) -> None:
-    """Forbidden unless a key has one of some scopes."""
-    if scopes and not caller.scopes & set(scopes):
-        raise Forbidden(
-            f"This key may {', '.join(sorted(caller.scopes)) or 'do nothing'}; this needs the "
-            f"scope {' or '.join(scopes)}. Ask for a key that has it."
-        )
-
-
-def agents_of(request: Request, hub: Hub) -> AgentDirectory:
-    """What the application remembers of agents."""
-    found = getattr(request.app.state, "agents", None)
-    if not isinstance(found, AgentDirectory):
-        found = request.app.state.agents = AgentDirectory(hub.accounts)
-    return found
 
 
 AnyKey = Annotated[Ask, Depends(asking())]
@@ -150,7 +130,7 @@ AdministeringIn = Annotated[AskIn, Depends(asking_in("admin"))]
 # ---- bodies ------------------------------------------------------------------------------------
 
 
-def reads(model: type[_BODY], *, optional: bool = False) -> Callable[..., Awaitable[_BODY]]:
+def reads(model: type[_BODY], *, optional: bool = False) -> Any:
     """A dependency: the body of a request, whatever its content type says; BadInput.
 
     An `optional` one may be empty, or missing.
@@ -163,7 +143,10 @@ def reads(model: type[_BODY], *, optional: bool = False) -> Callable[..., Awaita
         return checked(model, await body_of(request))
 
     read.model, read.optional = model, optional  # type: ignore[attr-defined]
-    return read
+    return Depends(read)
+
+
+Empty = Annotated[Nothing, reads(Nothing, optional=True)]
 
 
 def checked(model: type[_BODY], found: dict[str, Any]) -> _BODY:

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from agenthub.records.results import Draft
+from agenthub.server.api import v2_common as v2
 from agenthub.server.api import v2_views as views
+from agenthub.server.api.openapi import named
 from agenthub.server.api.v2_bodies import Finish, ResultBody, Take, VerificationBody
-from agenthub.server.api.v2_common import (
-    PROJECT,
-    Before,
-    LimitAsked,
-    OfAgent,
-    PostingIn,
-    ReadingIn,
-    Tier,
-    VerifyingIn,
-    next_of,
-    reads,
-)
 from agenthub.tiers import tier_of
 
-router = APIRouter(prefix=PROJECT, tags=["results"])
+router = APIRouter(
+    prefix=v2.PROJECT, tags=["results"], generate_unique_id_function=named("v2_results")
+)
 
 Status = Annotated[
     Literal["keep", "discard", "crash"] | None, Query(description="Only results of this status.")
@@ -41,21 +33,21 @@ LeaseId = Annotated[int, Path(description="A lease's number.")]
 
 @router.get("/results", response_model=views.Results)
 def results(
-    ask: ReadingIn,
+    ask: v2.ReadingIn,
     status: Status = None,
-    tier: Tier = None,
-    agent: OfAgent = None,
-    limit: LimitAsked = 50,
-    before: Before = None,
+    tier: v2.Tier = None,
+    agent: v2.OfAgent = None,
+    limit: v2.LimitAsked = 50,
+    before: v2.Before = None,
 ) -> Response:
     """The newest results; newest first."""
     agent = agent and ask.viewer.agent_meant(agent)
     found = ask.space.results.page(limit, before, agent=agent, status=status, tier=tier)
-    return ask.reply(results=ask.all(views.ResultView, found), next=next_of(found, limit))
+    return ask.reply(results=ask.all(views.ResultView, found), next=v2.next_of(found, limit))
 
 
 @router.post("/results", status_code=201, response_model=views.OneResult)
-def record(ask: PostingIn, body: Annotated[ResultBody, Depends(reads(ResultBody))]) -> Response:
+def record(ask: v2.PostingIn, body: Annotated[ResultBody, v2.reads(ResultBody)]) -> Response:
     """Report what was measured of a commit on the hub. It is a claim until others ran it."""
     ask.count("result")
     result = ask.space.results.record(ask.caller.agent, Draft(**body.model_dump()))
@@ -63,7 +55,7 @@ def record(ask: PostingIn, body: Annotated[ResultBody, Depends(reads(ResultBody)
 
 
 @router.get("/results/{seq}", response_model=views.ResultWithVerifications)
-async def result(ask: ReadingIn, seq: Seq) -> Response:
+async def result(ask: v2.ReadingIn, seq: Seq) -> Response:
     """One result, and what others measured of it."""
     found = ask.space.results.get(seq)
     verifications = ask.all(views.VerificationView, ask.space.results.verifications(seq))
@@ -72,7 +64,9 @@ async def result(ask: ReadingIn, seq: Seq) -> Response:
 
 @router.post("/results/{seq}/verifications", status_code=201, response_model=views.OneResult)
 def verify(
-    ask: VerifyingIn, seq: Seq, body: Annotated[VerificationBody, Depends(reads(VerificationBody))]
+    ask: v2.VerifyingIn,
+    seq: Seq,
+    body: Annotated[VerificationBody, v2.reads(VerificationBody)],
 ) -> Response:
     """Report runs of exactly a result's tree; answers with the result and its new verdict."""
     ask.count("verification")
@@ -87,7 +81,10 @@ def verify(
 
 @router.get("/leaderboard", response_model=views.Ranked)
 def leaderboard(
-    ask: ReadingIn, tier: Tier = None, replicated: Replicated = True, limit: LimitAsked = 50
+    ask: v2.ReadingIn,
+    tier: v2.Tier = None,
+    replicated: Replicated = True,
+    limit: v2.LimitAsked = 50,
 ) -> Response:
     """The best results, each commit once; best first. Values of different tiers say little."""
     found = ask.space.leaderboard.best(tier, replicated=replicated, limit=limit)
@@ -95,7 +92,7 @@ def leaderboard(
 
 
 @router.get("/staircase", response_model=views.Staircase)
-def staircase(ask: ReadingIn, tier: Tier = None, replicated: Replicated = True) -> Response:
+def staircase(ask: v2.ReadingIn, tier: v2.Tier = None, replicated: Replicated = True) -> Response:
     """The results of a tier that were the best when they came, oldest first.
 
     Without a tier it is the one with most results.
@@ -108,7 +105,7 @@ def staircase(ask: ReadingIn, tier: Tier = None, replicated: Replicated = True) 
 
 
 @router.get("/tiers", response_model=views.Tiers)
-def tiers(ask: ReadingIn) -> Response:
+def tiers(ask: v2.ReadingIn) -> Response:
     """The kinds of machines that have kept results, and how many."""
     return ask.reply(tiers=ask.all(views.TierView, ask.space.leaderboard.tiers()))
 
@@ -117,7 +114,7 @@ def tiers(ask: ReadingIn) -> Response:
 
 
 @router.get("/replication", response_model=views.Ranked)
-def queue(ask: ReadingIn, tier: Tier = None, limit: LimitAsked = 50) -> Response:
+def queue(ask: v2.ReadingIn, tier: v2.Tier = None, limit: v2.LimitAsked = 50) -> Response:
     """Results that wait for another agent to run them: each agent's best claim comes first.
 
     A trusted runner also gets those that have a verdict without one.
@@ -127,7 +124,7 @@ def queue(ask: ReadingIn, tier: Tier = None, limit: LimitAsked = 50) -> Response
 
 
 @router.post("/replication/take", response_model=views.Taken)
-def take(ask: VerifyingIn, body: Annotated[Take, Depends(reads(Take))]) -> Response:
+def take(ask: v2.VerifyingIn, body: Annotated[Take, v2.reads(Take)]) -> Response:
     """Lease the first result that waits on a tier: no other agent gets it meanwhile.
 
     The lease is null when there is nothing to replicate. A result that the agent gave back is not
@@ -141,7 +138,7 @@ def take(ask: VerifyingIn, body: Annotated[Take, Depends(reads(Take))]) -> Respo
 
 @router.post("/replication/{lease}/finish", response_model=views.OneResult)
 def finish(
-    ask: VerifyingIn, lease: LeaseId, body: Annotated[Finish, Depends(reads(Finish))]
+    ask: v2.VerifyingIn, lease: LeaseId, body: Annotated[Finish, v2.reads(Finish)]
 ) -> Response:
     """Report runs of a leased result's tree; answers with the result and its new verdict."""
     held = ask.space.replication.get(lease)
@@ -154,7 +151,7 @@ def finish(
 
 
 @router.delete("/replication/{lease}", response_model=views.Released)
-def release(ask: VerifyingIn, lease: LeaseId) -> Response:
+def release(ask: v2.VerifyingIn, lease: LeaseId) -> Response:
     """Give a lease back unused: others may take the result at once, the caller never again."""
     ask.check_own(f"Lease {lease}", ask.space.replication.get(lease).agent)
     ask.space.replication.release(lease, ask.caller.agent)

@@ -6,24 +6,21 @@ A view puts the text of strangers into envelopes. A structured view leaves that 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import re
 import time
-from typing import Annotated, Any, ClassVar, Literal, Self
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from agenthub.errors import Missing
 from agenthub.git.objects import TREE
-from agenthub.git.objects import Entry as TreeEntry
-from agenthub.records.agents import ADMIN, Accounts, Agent, Key, Trust
+from agenthub.records.agents import ADMIN, Accounts
 from agenthub.records.audit import Entry
-from agenthub.records.board import Channel, Post, Unread
-from agenthub.records.claims import Claim, Prior
-from agenthub.records.commits import Commit
+from agenthub.records.board import Post
 from agenthub.records.projects import Project
-from agenthub.records.replication import Lease
-from agenthub.records.results import Result, Tier, Verification
 from agenthub.validation import clean, enveloped
 
 TEXT = 2_000  # characters of a text in a list, unless the request says otherwise
@@ -56,32 +53,21 @@ class AgentDirectory:
 
     def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
-        self._standings: dict[str, tuple[float, Standing]] = {}
-        self._handles: dict[str, str] = {}
+        self._standing = functools.lru_cache(MANY)(self._read_standing)
+        self._number = functools.lru_cache(MANY)(lambda agent: accounts.get(agent).seq)
 
     def standing(self, agent: str) -> Standing:
         """How an agent's results fared, in one word."""
-        now = time.monotonic()
-        found = self._standings.get(agent)
-        if found is None or now - found[0] > FRESH:
-            if len(self._standings) >= MANY:
-                self._standings.clear()
-            found = self._standings[agent] = (now, self._read_standing(agent))
-        return found[1]
+        return self._standing(agent, time.monotonic() // FRESH)
 
     def handle(self, agent: str) -> str:
         """The number that stands for an agent where no text of strangers may be: agent-7."""
         if agent in _NOT_AGENTS:
             return agent
-        if agent not in self._handles:
-            try:
-                found = f"agent-{self._accounts.get(agent).seq}"
-            except Missing:  # it is nobody's id, or not yet
-                return "agent-0"
-            if len(self._handles) >= MANY:
-                self._handles.clear()
-            self._handles[agent] = found  # for good: it never gets another number
-        return self._handles[agent]
+        try:
+            return f"agent-{self._number(agent)}"
+        except Missing:  # it is nobody's id, or not yet
+            return "agent-0"
 
     def by_handle(self, handle: str) -> str:
         """The agent that a handle stands for; Missing for a number that no agent has.
@@ -97,7 +83,7 @@ class AgentDirectory:
             raise Missing(f"There is no {handle}: in a structured view that is a number.")
         return page[0].id
 
-    def _read_standing(self, agent: str) -> Standing:
+    def _read_standing(self, agent: str, _: float) -> Standing:
         if agent in (ADMIN, "hub"):
             return "hub"
         try:
@@ -132,7 +118,7 @@ class Viewer:
         """A stranger's text as the fields of an EnvelopeView; None in a structured view."""
         if self.structured:
             return None
-        return vars(enveloped(author, trust or self.agents.standing(author), text, limit))
+        return enveloped(author, trust or self.agents.standing(author), text, limit).as_json()
 
     def agent_id(self, agent: str) -> str:
         """An agent's id, or the number that stands for it."""
@@ -153,6 +139,13 @@ class Viewer:
         return f"other-{hashlib.sha256(tier.encode(errors='replace')).hexdigest()[:12]}"
 
 
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """What a view's field makes of a record, where it is not the attribute of the same name."""
+
+    by: Callable[[Any, Viewer], Any]
+
+
 class View(BaseModel):
     """An object of v2.
 
@@ -160,22 +153,21 @@ class View(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid")
-    names: ClassVar[tuple[str, ...]] = ()
-    names_without_text: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
-    def __pydantic_init_subclass__(cls, **_: Any) -> None:
-        fields = cls.model_fields.items()
-        cls.names = tuple(cls.model_fields)
-        cls.names_without_text = tuple(name for name, field in fields if field.is_required())
-
-    @classmethod
-    def shown(cls, viewer: Viewer, record: object, **changed: Any) -> Self:
-        """A record's attributes with the names of this view's fields, some of them changed."""
-        names = cls.names_without_text if viewer.structured else cls.names
-        fields = {n: changed[n] if n in changed else getattr(record, n) for n in names}
+    def of(cls, record: Any, viewer: Viewer, **given: Any) -> Self:
+        """A record as its viewer may see it; some fields may be given."""
+        fields = {}
+        for name, field in cls.model_fields.items():
+            if field.is_required() or not viewer.structured:
+                made = [each.by for each in field.metadata if isinstance(each, Made)]
+                if name not in given:
+                    given[name] = made[0](record, viewer) if made else getattr(record, name)
+                fields[name] = given[name]
         return cls(**fields)
 
+
+# ---- kinds of fields ---------------------------------------------------------------------------
 
 Cursor = Annotated[
     int, Field(description="The newest event when the request came; events after it are news.")
@@ -184,6 +176,17 @@ Next = Annotated[
     int | None, Field(description="Give it as `before` or `after` for the next page; null: none.")
 ]
 Foreign: Any = Field(default=None, description="Not in a structured view.")
+
+
+def foreign(name: str, limit: int = LINE, trust: Standing | None = None) -> Made:
+    """A text that the record's agent wrote, in an envelope."""
+    return Made(
+        lambda record, viewer: viewer.text(record.agent, getattr(record, name), limit, trust)
+    )
+
+
+AgentName = Annotated[str, Made(lambda record, viewer: viewer.agent_id(record.agent))]
+TierName = Annotated[str, Made(lambda record, viewer: viewer.tier(record.tier))]
 
 
 class EnvelopeView(View):
@@ -226,65 +229,45 @@ class ProjectView(View):
     counts: CountsView
 
     @classmethod
-    def of(cls, project: Project, viewer: Viewer) -> Self:
+    def of(cls, record: Project, viewer: Viewer, **given: Any) -> Self:
         """A project as its viewer may see it."""
-        return cls.shown(
-            viewer,
-            project.rules,
-            slug=project.slug,
-            root=project.root,
-            created=project.created,
-            counts=CountsView(**vars(project.counts)),
-        )
+        given |= {name: getattr(record, name) for name in ("slug", "root", "created")}
+        return super().of(record.rules, viewer, counts=CountsView(**vars(record.counts)), **given)
 
 
 class CommitView(View):
     """A commit of the graph."""
 
     seq: int
-    hash: str
+    hash: Annotated[str, Made(lambda commit, _: commit.sha)]
     tree: str
     parents: list[str]
-    agent: str = Field(description="Who pushed it first, as the key proved.")
+    agent: AgentName = Field(description="Who pushed it first, as the key proved.")
     author_time: int
     patch_id: str
     flags: list[str]
     role: Literal["frontier", "attempt"]
-    children: int = Field(description="On the frontier.")
+    children: Annotated[int, Made(lambda commit, _: commit.n_children)] = Field(
+        description="On the frontier."
+    )
     received: int
-    subject: EnvelopeView | None = None
-    author: EnvelopeView | None = Field(
+    subject: Annotated[EnvelopeView | None, foreign("subject")] = None
+    author: Annotated[EnvelopeView | None, foreign("author", 200, "unverified")] = Field(
         default=None, description="As written in the commit: it proves nothing."
     )
-
-    @classmethod
-    def of(cls, commit: Commit, viewer: Viewer) -> Self:
-        """A commit as its viewer may see it."""
-        return cls.shown(
-            viewer,
-            commit,
-            hash=commit.sha,
-            agent=viewer.agent_id(commit.agent),
-            children=commit.n_children,
-            subject=viewer.text(commit.agent, commit.subject),
-            author=viewer.text(commit.agent, commit.author, 200, "unverified"),
-        )
 
 
 class FileView(View):
     """A file or folder of a commit."""
 
     mode: str
-    kind: Literal["tree", "blob"]
-    hash: str
-    name: str | None = Foreign
-
-    @classmethod
-    def of(cls, entry: TreeEntry, viewer: Viewer) -> Self:
-        """An entry of a folder as its viewer may see it."""
-        kind = "tree" if entry.mode == TREE else "blob"
-        name = clean(entry.name.decode(errors="replace"))
-        return cls.shown(viewer, entry, kind=kind, hash=entry.sha, name=name)
+    kind: Annotated[
+        Literal["tree", "blob"], Made(lambda file, _: "tree" if file.mode == TREE else "blob")
+    ]
+    hash: Annotated[str, Made(lambda file, _: file.sha)]
+    name: Annotated[str | None, Made(lambda file, _: clean(file.name.decode(errors="replace")))] = (
+        Foreign
+    )
 
 
 # ---- results -----------------------------------------------------------------------------------
@@ -296,11 +279,11 @@ class ResultView(View):
     seq: int
     commit: str | None = Field(description="Null while what was named has not been pushed.")
     named: str
-    agent: str
+    agent: AgentName
     metric: str
     direction: Literal["lower", "higher"]
     value: float | None
-    tier: str
+    tier: TierName
     memory_gb: float | None
     status: Literal["keep", "discard", "crash"]
     seconds: float | None
@@ -314,18 +297,7 @@ class ResultView(View):
     sd: float | None
     waiting: bool = Field(description="For another agent to run it.")
     platform: str | None = Foreign
-    description: EnvelopeView | None = None
-
-    @classmethod
-    def of(cls, result: Result, viewer: Viewer) -> Self:
-        """A result; the platform and the description are its agent's words."""
-        return cls.shown(
-            viewer,
-            result,
-            agent=viewer.agent_id(result.agent),
-            tier=viewer.tier(result.tier),
-            description=viewer.text(result.agent, result.description),
-        )
+    description: Annotated[EnvelopeView | None, foreign("description")] = None
 
 
 class VerificationView(View):
@@ -333,73 +305,49 @@ class VerificationView(View):
 
     seq: int
     result: int
-    verifier: str
+    verifier: Annotated[str, Made(lambda found, viewer: viewer.agent_id(found.verifier))]
     runner: bool
     platform: str | None = Foreign
-    tier: str
+    tier: TierName
     runs: int
     mean: float
     sd: float | None
     values: list[float]
     created: int
 
-    @classmethod
-    def of(cls, found: Verification, viewer: Viewer) -> Self:
-        """A verification as its viewer may see it."""
-        tier, verifier = viewer.tier(found.tier), viewer.agent_id(found.verifier)
-        return cls.shown(viewer, found, tier=tier, verifier=verifier)
-
 
 class TierView(View):
     """A kind of machine, and how many results it has."""
 
-    tier: str
+    tier: TierName
     claimed: int
     confirmed: int
-
-    @classmethod
-    def of(cls, tier: Tier, viewer: Viewer) -> Self:
-        """A tier as its viewer may see it."""
-        return cls.shown(viewer, tier, tier=viewer.tier(tier.tier))
 
 
 class LeaseView(View):
     """A result that one agent alone replicates, for a time."""
 
     id: int
-    result: int
-    commit: str | None
+    result: Annotated[int, Made(lambda lease, _: lease.result.seq)]
+    commit: Annotated[str | None, Made(lambda lease, _: lease.result.commit)]
     tree: str
-    tier: str
+    tier: Annotated[str, Made(lambda lease, viewer: viewer.tier(lease.result.tier))]
     taken: int
     expires: int
     state: Literal["open", "done", "released"]
-
-    @classmethod
-    def of(cls, lease: Lease, viewer: Viewer) -> Self:
-        """A lease: the commit to run, and until when."""
-        result = lease.result
-        tier = viewer.tier(result.tier)
-        return cls.shown(viewer, lease, result=result.seq, commit=result.commit, tier=tier)
 
 
 class ClaimView(View):
     """What an agent is trying."""
 
     id: int
-    agent: str
+    agent: AgentName
     tree: str
     patch_id: str
     state: Literal["open", "finished", "released"]
     created: int
     expires: int
-    text: EnvelopeView | None = None
-
-    @classmethod
-    def of(cls, claim: Claim, viewer: Viewer) -> Self:
-        """A claim as its viewer may see it."""
-        text = viewer.text(claim.agent, claim.text, TEXT)
-        return cls.shown(viewer, claim, agent=viewer.agent_id(claim.agent), text=text)
+    text: Annotated[EnvelopeView | None, foreign("text", TEXT)] = None
 
 
 class PriorView(View):
@@ -408,15 +356,12 @@ class PriorView(View):
     kind: Literal["commit", "claim"]
     same: Literal["tree", "patch_id"]
     ref: str
-    agent: str
+    agent: AgentName
     time: int
-    results: list[ResultView]
-
-    @classmethod
-    def of(cls, prior: Prior, viewer: Viewer) -> Self:
-        """An earlier trial as its viewer may see it."""
-        results = [ResultView.of(result, viewer) for result in prior.results]
-        return cls.shown(viewer, prior, agent=viewer.agent_id(prior.agent), results=results)
+    results: Annotated[
+        list[ResultView],
+        Made(lambda prior, viewer: [ResultView.of(each, viewer) for each in prior.results]),
+    ]
 
 
 # ---- the board and events ----------------------------------------------------------------------
@@ -426,21 +371,10 @@ class ChannelView(View):
     """A named place for posts."""
 
     id: int
-    name: str
-    agent: str
+    name: Annotated[str, Made(lambda found, viewer: viewer.channel_name(found.id, found.name))]
+    agent: AgentName
     created: int
-    description: EnvelopeView | None = None
-
-    @classmethod
-    def of(cls, channel: Channel, viewer: Viewer) -> Self:
-        """A channel as its viewer may see it."""
-        return cls.shown(
-            viewer,
-            channel,
-            name=viewer.channel_name(channel.id, channel.name),
-            agent=viewer.agent_id(channel.agent),
-            description=viewer.text(channel.agent, channel.description, TEXT),
-        )
+    description: Annotated[EnvelopeView | None, foreign("description", TEXT)] = None
 
 
 class PostView(View):
@@ -448,39 +382,31 @@ class PostView(View):
 
     id: int
     channel: str
-    agent: str
-    parent_id: int | None
+    agent: AgentName
+    parent_id: Annotated[int | None, Made(lambda post, _: post.parent)]
     created: int
     hidden: bool
     suspect: bool = Field(description="Several agents posted this same text.")
     content: EnvelopeView | None = None
 
     @classmethod
-    def of(cls, post: Post, viewer: Viewer, channel: str, chars: int = TEXT) -> Self:
+    def in_channel(cls, post: Post, viewer: Viewer, channel: str, chars: int = TEXT) -> Self:
         """A post in a channel of that name, its text cut to so many characters."""
         trust: Standing | None = "suspect" if post.suspect else None
-        return cls.shown(
-            viewer,
-            post,
-            channel=viewer.channel_name(post.channel, channel),
-            agent=viewer.agent_id(post.agent),
-            parent_id=post.parent,
-            content=viewer.text(post.agent, post.content, chars, trust),
-        )
+        content = viewer.text(post.agent, post.content, chars, trust)
+        name = viewer.channel_name(post.channel, channel)
+        return cls.of(post, viewer, channel=name, content=content)
 
 
 class UnreadView(View):
     """What is unread in a channel."""
 
-    channel: str
+    channel: Annotated[
+        str, Made(lambda unread, viewer: viewer.channel_name(unread.id, unread.channel))
+    ]
     posts: int
     mentions: int
     seen: int
-
-    @classmethod
-    def of(cls, unread: Unread, viewer: Viewer) -> Self:
-        """Unread posts as their reader may see them."""
-        return cls.shown(viewer, unread, channel=viewer.channel_name(unread.id, unread.channel))
 
 
 class EventView(View):
@@ -506,17 +432,12 @@ class TrustView(View):
     inconclusive: int
     share: float | None
 
-    @classmethod
-    def of(cls, trust: Trust) -> Self:
-        """An agent's record, with the share that was confirmed."""
-        return cls(**vars(trust), share=trust.share)
-
 
 class AgentView(View):
     """An identity on the hub."""
 
     seq: int
-    id: str
+    id: Annotated[str, Made(lambda agent, viewer: viewer.agent_id(agent.id))]
     created: int
     disabled: bool
     runner: bool
@@ -524,35 +445,23 @@ class AgentView(View):
     trust: TrustView
     stored_bytes: int
 
-    @classmethod
-    def of(cls, agent: Agent, viewer: Viewer, trust: Trust, stored_bytes: int) -> Self:
-        """An agent as an admin sees it."""
-        return cls.shown(
-            viewer,
-            agent,
-            id=viewer.agent_id(agent.id),
-            trust=TrustView.of(trust),
-            stored_bytes=stored_bytes,
-        )
-
 
 class KeyView(View):
     """What the hub shows of a key: never the key itself."""
 
     id: int
-    agent: str
-    scopes: list[str]
+    agent: AgentName
+    scopes: Annotated[list[str], Made(lambda key, _: sorted(key.scopes))]
     label: str | None = Foreign
     created: int
     expires: int | None
     revoked: int | None
     last_used: int | None
 
-    @classmethod
-    def of(cls, key: Key, viewer: Viewer) -> Self:
-        """A key as its owner may see it."""
-        agent = viewer.agent_id(key.agent)
-        return cls.shown(viewer, key, agent=agent, scopes=sorted(key.scopes))
+
+def _audited(entry: Entry, viewer: Viewer) -> str:
+    """What an action was on: an agent, or for some actions another thing."""
+    return entry.subject if entry.action in _ABOUT_NO_AGENT else viewer.agent_id(entry.subject)
 
 
 class AuditView(View):
@@ -560,18 +469,11 @@ class AuditView(View):
 
     seq: int
     time: int
-    actor: str
+    actor: Annotated[str, Made(lambda entry, viewer: viewer.agent_id(entry.actor))]
     action: str
-    subject: str
+    subject: Annotated[str, Made(_audited)]
     detail: dict[str, Any] | None = Foreign
     hash: str
-
-    @classmethod
-    def of(cls, entry: Entry, viewer: Viewer) -> Self:
-        """A row as an admin sees it."""
-        is_agent = entry.action not in _ABOUT_NO_AGENT
-        subject = viewer.agent_id(entry.subject) if is_agent else entry.subject
-        return cls.shown(viewer, entry, actor=viewer.agent_id(entry.actor), subject=subject)
 
 
 # ---- whole answers -----------------------------------------------------------------------------

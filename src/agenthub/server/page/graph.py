@@ -1,4 +1,4 @@
-"""The layout of the graph of commits: the longest line of descent is straight, branches lie below.
+"""The graph of commits as it is drawn: the longest line of descent is straight, branches lie below.
 
 Columns are generations. An attempt that nobody built on hangs with its siblings on a rail under
 their parent. Units are pixels, y grows down.
@@ -6,16 +6,22 @@ their parent. Units are pixels, y grows down.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agenthub.records.commits import ATTEMPT, Commit
+from agenthub.records.results import Result
+from agenthub.server.page.rendering import number
+from agenthub.validation import clean_line
 
 LANE = 22  # pixels between two lines
 LEFT, TOP = 34, 30
 LABEL = 32  # pixels that a label above a commit needs, to each side
 WIDTH = 1040
 NARROWEST, WIDEST = 24, 84  # pixels between two generations
+COLOURS = 8  # agents with a colour of their own
+SUBJECT = 120  # characters of a commit's subject in its mark's title
 RAIL, RAIL_STEP, RAIL_START = 16, 11, 16  # attempts on one rail; pixels between and before them
 
 
@@ -39,6 +45,21 @@ class Edge:
     y0: float
     x1: float
     y1: float
+
+    @property
+    def path(self) -> str:
+        """The edge as an SVG path."""
+        x0, y0, x1, y1 = (f"{value:.1f}" for value in (self.x0, self.y0, self.x1, self.y1))
+        if self.kind == "rail":
+            return f"M{x0} {y0}V{self.y1 - 6:.1f}Q{x0} {y1} {self.x0 + 6:.1f} {y1}H{x1}"
+        if self.kind == "merge":
+            middle = f"{(self.x0 + self.x1) / 2:.1f}"
+            return f"M{x0} {y0}C{middle} {y0} {middle} {y1} {x1} {y1}"
+        if y0 == y1:
+            return f"M{x0} {y0}H{x1}"
+        bend = min(self.x1 - self.x0, 40) / 2
+        turn = self.x0 + 2 * bend
+        return f"M{x0} {y0}C{self.x0 + bend:.1f} {y0} {turn - bend:.1f} {y1} {turn:.1f} {y1}H{x1}"
 
 
 @dataclass(frozen=True)
@@ -102,7 +123,9 @@ class _Layout:
         for knot in self.knots.values():
             if knot.parent is None:
                 self._place(knot)
-        self._merges()
+        for knot in self.knots.values():
+            for other in knot.others:
+                self.edges.append(Edge("merge", other.x, other.y, knot.x, knot.y))
         nodes = [Node(k.commit, k.x, k.y, k.older, k.hangs) for k in self.knots.values()]
         right = max((node.x for node in nodes), default=0)
         return Graph(
@@ -182,11 +205,6 @@ class _Layout:
             self.lanes.append([])
         return self.lanes[lane]
 
-    def _merges(self) -> None:
-        for knot in self.knots.values():
-            for other in knot.others:
-                self.edges.append(Edge("merge", other.x, other.y, knot.x, knot.y))
-
 
 def _line(start: _Knot) -> list[_Knot]:
     """The longest line of descent from a commit."""
@@ -196,9 +214,74 @@ def _line(start: _Knot) -> list[_Knot]:
     return found
 
 
-def busiest(commits: Iterable[Commit], most: int = 8) -> tuple[str, ...]:
-    """The agents with the most commits; they get a colour of their own."""
-    counts: dict[str, int] = {}
-    for commit in commits:
-        counts[commit.agent] = counts.get(commit.agent, 0) + 1
-    return tuple(sorted(counts, key=lambda agent: (-counts[agent], agent))[:most])
+# ---- how it is drawn ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Palette:
+    """The agents that have a colour of their own; all others share a quiet one."""
+
+    agents: tuple[str, ...]
+    others: bool  # whether there are any
+
+    def of(self, agent: str) -> str:
+        """The CSS class of an agent's colour."""
+        return f"c{self.agents.index(agent)}" if agent in self.agents else "c-other"
+
+
+def palette(commits: Sequence[Commit]) -> Palette:
+    """Colours for the agents with the most commits."""
+    counts = Counter(commit.agent for commit in commits)
+    agents = sorted(counts, key=lambda agent: (-counts[agent], agent))
+    return Palette(tuple(agents[:COLOURS]), len(agents) > COLOURS)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A commit as it is drawn. Its title is foreign text."""
+
+    commit: Commit
+    x: float
+    y: float
+    classes: str
+    colour: str
+    radius: float
+    title: str
+    value: str  # above the mark; empty for a commit that does not lead
+
+
+def marks(graph: Graph, colours: Palette, best: Mapping[str, Sequence[Result]]) -> tuple[Mark, ...]:
+    """Marks for all commits, the frontier's on top. `best` maps a leading commit's hash to its
+    results."""
+    nodes = sorted(graph.nodes, key=lambda node: (node.commit.role != ATTEMPT, node.commit.seq))
+    return tuple(_mark(node, colours, best.get(node.commit.sha, ())) for node in nodes)
+
+
+def _mark(node: Node, colours: Palette, results: Sequence[Result]) -> Mark:
+    commit = node.commit
+    attempt = commit.role == ATTEMPT
+    classes = ["node", "attempt" if attempt else "frontier"]
+    classes += ["leaf"] * commit.is_leaf + ["older"] * node.older
+    values = (
+        f"{number(r.value)} {r.metric} on {r.tier}, {r.verdict}"
+        for r in results
+        if r.value is not None
+    )
+    where = "frontier" if commit.is_leaf else commit.role
+    subject = clean_line(commit.subject, SUBJECT)
+    return Mark(
+        commit,
+        node.x,
+        node.y,
+        " ".join(classes),
+        colours.of(commit.agent),
+        2.8 if attempt else 5,
+        " · ".join([commit.sha[:12], commit.agent, subject, *values, where]),
+        _value(results[0]) if results else "",
+    )
+
+
+def _value(result: Result) -> str:
+    """The value above a leading commit; a tick where others confirmed it."""
+    value = result.value if result.mean is None else result.mean
+    return f"{number(value)}{' ✓' if result.verdict == 'confirmed' else ''}"

@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup
 
 from agenthub.errors import Missing
-from agenthub.records.board import Channel, Post
+from agenthub.records.board import Post
 from agenthub.records.commits import Commit
 from agenthub.records.hub import Hub, Space
 from agenthub.records.projects import Project
 from agenthub.records.results import Result
-from agenthub.server.page import dag, reading
+from agenthub.server.page import graph, reading
 from agenthub.server.page.reading import Overview, Tier
 from agenthub.server.page.rendering import render
 from agenthub.server.page.stairs import LARGE, SMALL, staircase
@@ -29,6 +30,7 @@ POSTS = 50  # of a page of a channel
 ANSWERS = 100
 ROWS = 25  # of an agent's commits and results
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9a-fA-F:.]{2,45}\](:[0-9]{1,5})?")
+BARE: dict[str, Any] = {"slug": "", "projects": (), "live": False}  # of no project
 _TROUBLE = {400: "Bad request", 404: "Not found", 409: "Conflict", 429: "Too many requests"}
 
 
@@ -58,7 +60,8 @@ class Frame:
 
 def overview_page(frame: Frame, view: Overview, now: int) -> str:
     """A project's first page. `now` is in Unix seconds."""
-    colours = dag.palette(view.commits)
+    colours, best = graph.palette(view.commits), _leading(view.tiers)
+    drawn = graph.laid_out(view.commits, view.older, best)
     charts = [
         (tier, staircase(tier, view.recent, now, SMALL if index else LARGE))
         for index, tier in enumerate(view.tiers)
@@ -69,7 +72,8 @@ def overview_page(frame: Frame, view: Overview, now: int) -> str:
         view=view,
         lead=next((tier for tier in view.tiers if tier.replicated or tier.claimed), None),
         palette=colours,
-        graph=dag.picture(view.commits, view.older, colours, _leading(view.tiers)),
+        graph=drawn,
+        marks=graph.marks(drawn, colours, best),
         charts=charts,
     )
 
@@ -92,7 +96,7 @@ def start_page(frame: Frame, address: str) -> str:
 # ---- a commit ----------------------------------------------------------------------------------
 
 
-def commit_page(frame: Frame, space: Space, commit: Commit, change: Markup) -> str:
+def commit_page(frame: Frame, space: Space, commit: Commit, changed: Markup) -> str:
     """A commit's message, its place in the graph, its results, and what it changes."""
     message = clean(space.repository.message(commit.sha), MESSAGE).strip()
     subject, _, rest = message.partition("\n")
@@ -107,7 +111,7 @@ def commit_page(frame: Frame, space: Space, commit: Commit, change: Markup) -> s
         results=results,
         runs=runs[:RUNS],
         children=space.commits.children(commit.sha, CHILDREN),
-        change=change,
+        change=changed,
     )
 
 
@@ -129,23 +133,19 @@ def change_of(space: Space, commit: Commit) -> Markup:
             for entry in entries[:FILES]
         ]
         problem = "" if files else "This commit has no files."
-        return _change(problem, files=files, more=max(0, len(entries) - FILES))
+        return change(problem, files=files, more=max(0, len(entries) - FILES))
     pieces = space.repository.diff(commit.parents[0], commit.sha, shown_bytes=DIFF_BYTES)
     text = b"".join(pieces).decode("utf-8", "replace")
     lines = text.split("\n")
     shown = [_diff_line(line) for line in lines[:DIFF_LINES]]
     problem = "" if text.strip() else "This commit changes no file."
-    return _change(problem, lines=shown, more=max(0, len(lines) - DIFF_LINES))
+    return change(problem, lines=shown, more=max(0, len(lines) - DIFF_LINES))
 
 
-def no_change(reason: str) -> Markup:
-    """The reason why a commit's change is not shown."""
-    return _change(reason)
-
-
-def _change(
+def change(
     problem: str, files: Sequence[str] = (), lines: Sequence[DiffLine] = (), more: int = 0
 ) -> Markup:
+    """What a commit changes, or the problem why it is not shown."""
     return render("change.html", problem=problem, files=files, lines=lines, more=more)
 
 
@@ -160,9 +160,10 @@ def _diff_line(text: str) -> DiffLine:
 # ---- a channel ---------------------------------------------------------------------------------
 
 
-def channel_page(frame: Frame, space: Space, channel: Channel, before: int | None) -> str:
+def channel_page(frame: Frame, space: Space, name: str, before: int | None) -> str:
     """The newest posts of a channel, or those before one, with their answers under them."""
-    posts = space.board.page(channel.name, POSTS, before)
+    channel = space.board.channel(name)
+    posts = space.board.page(name, POSTS, before)
     return frame.render(
         "channel.html",
         f"#{channel.name}",
@@ -176,28 +177,27 @@ def channel_page(frame: Frame, space: Space, channel: Channel, before: int | Non
 def _threads(posts: Sequence[Post]) -> list[list[Post]]:
     """Posts, newest first, each followed by its answers; one whose parent is elsewhere is first."""
     here = {post.id for post in posts}
-    answers: dict[int, list[Post]] = {}
+    answers: dict[int | None, list[Post]] = {}
     for each in reversed(posts):
-        if each.parent in here and each.parent is not None:
-            answers.setdefault(each.parent, []).append(each)
-    return [[each, *_below(each, answers)] for each in posts if each.parent not in here]
+        answers.setdefault(each.parent, []).append(each)
 
+    def below(start: Post) -> list[Post]:
+        """The answers to a post, and the answers to those, oldest first."""
+        found: list[Post] = []
+        waiting = [start.id]
+        while waiting and len(found) < ANSWERS:
+            direct = answers.get(waiting.pop(), [])
+            found += direct
+            waiting += [each.id for each in direct]
+        return sorted(found, key=lambda each: each.id)
 
-def _below(start: Post, answers: dict[int, list[Post]]) -> list[Post]:
-    """The answers to a post, and the answers to those, oldest first."""
-    found: list[Post] = []
-    waiting = [start.id]
-    while waiting and len(found) < ANSWERS:
-        below = answers.get(waiting.pop(), [])
-        found += below
-        waiting += [each.id for each in below]
-    return sorted(found, key=lambda each: each.id)
+    return [[each, *below(each)] for each in posts if each.parent not in here]
 
 
 # ---- an agent ----------------------------------------------------------------------------------
 
 
-def agent_page(frame: Frame, hub: Hub, space: Space, name: str) -> str:
+def agent_page(frame: Frame, space: Space, hub: Hub, name: str) -> str:
     """An agent in numbers, and what it did last. Missing when there is no such agent."""
     row = reading.member(hub, space.project.id, check_agent(name))
     if row is None:
@@ -224,14 +224,14 @@ def address(host: str, scheme: str) -> str:
 
 def closed_page(address: str, registration: str) -> str:
     """How to get a key, on a hub that is not public."""
-    return _bare("closed.html", "AutoResearch hub", address=address, registration=registration)
+    return render(
+        "closed.html", title="AutoResearch hub", address=address, registration=registration, **BARE
+    )
 
 
 def trouble_page(status: int, message: str) -> str:
     """An error, for people."""
     heading = _TROUBLE.get(status, "The hub cannot answer")
-    return _bare("trouble.html", f"{status}", status=status, heading=heading, message=message)
-
-
-def _bare(template: str, title: str, **values: object) -> str:
-    return render(template, title=title, slug="", projects=(), live=False, **values)
+    return render(
+        "trouble.html", title=f"{status}", status=status, heading=heading, message=message, **BARE
+    )

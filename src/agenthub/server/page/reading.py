@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -108,7 +109,12 @@ def overview(hub: Hub, slug: str) -> Overview:
     cursor = hub.events.head()
     names = tiers(database, space.project.id)
     commits = space.commits.page(COMMITS)
-    recent = _recent(database, space.project.id)
+    rows = database.rows(
+        "SELECT agent, tier, value, created FROM results "
+        f"WHERE project = ? AND value IS NOT NULL ORDER BY seq DESC LIMIT {RECENT}",
+        space.project.id,
+    )
+    recent = tuple(Dot(*row) for row in rows)
     channels = _channels(space)
     return Overview(
         space,
@@ -130,6 +136,7 @@ def overview(hub: Hub, slug: str) -> Overview:
 
 def tiers(database: Database, project: int) -> list[tuple[str, int]]:
     """The tiers that have kept results, and the counts of these; replicated tiers first."""
+    of_tier = "results r WHERE r.project = ? AND r.tier = ? AND"
     after = ""
     found: list[tuple[str, int]] = []
     while len(found) < TIERS_READ:
@@ -141,19 +148,16 @@ def tiers(database: Database, project: int) -> list[tuple[str, int]]:
         if row is None:
             break
         after = str(row["tier"])
-        found.append((after, _count_in(database, project, after, KEPT)))
-    sure = {name for name, _ in found if _count_in(database, project, name, CONFIRMED, 1)}
+        found.append((after, _count(database, f"{of_tier} {KEPT}", TIER_COUNT, project, after)))
+    sure = {
+        name for name, _ in found if _count(database, f"{of_tier} {CONFIRMED}", 1, project, name)
+    }
     return sorted(found, key=lambda each: (each[0] not in sure, -each[1], each[0]))
 
 
-def _count_in(
-    database: Database, project: int, tier: str, where: str, most: int = TIER_COUNT
-) -> int:
-    return database.number(
-        "SELECT count(*) FROM (SELECT 1 FROM results r "
-        f"WHERE r.project = ? AND r.tier = ? AND {where} LIMIT {most})",
-        *(project, tier),
-    )
+def _count(database: Database, rows: str, most: int, *values: object) -> int:
+    """How many rows there are, counted up to `most`."""
+    return database.number(f"SELECT count(*) FROM (SELECT 1 FROM {rows} LIMIT {most})", *values)
 
 
 def _tier(database: Database, space: Space, name: str, count: int) -> Tier:
@@ -174,42 +178,29 @@ def steps(database: Database, project: int, tier: str, *, replicated: bool) -> t
     Reads the tier's results from the best to the worst and takes each one that is older than all
     taken before it.
     """
+    cost, where = ("r.mean_cost", CONFIRMED) if replicated else ("r.cost", KEPT)
+    by_cost = database.rows(  # of an index alone: SQLite reads no table
+        f"SELECT r.seq FROM results r WHERE r.project = ? AND r.tier = ? AND {where} "
+        f"ORDER BY {cost}, r.seq LIMIT {STEPS_READ}",
+        *(project, tier),
+    )
+    query = "SELECT 1 FROM results WHERE seq = ? AND verdict <> 'refuted'"
     seqs: list[int] = []
-    for seq in _by_cost(database, project, tier, replicated):
-        if not seqs or seq < seqs[-1]:
-            query = "SELECT 1 FROM results WHERE seq = ? AND verdict <> 'refuted'"
-            seqs += [seq] if database.row(query, seq) else []
+    for (seq,) in by_cost:
+        if (not seqs or seq < seqs[-1]) and database.row(query, seq):
+            seqs.append(seq)
         if len(seqs) == STEPS:
             break
     rows = database.rows(
         f"SELECT {COLUMNS} {FROM} WHERE r.seq IN (SELECT value FROM json_each(?)) ORDER BY r.seq",
         json.dumps(seqs),
     )
-    return tuple(result_of(row) for row in rows)
-
-
-def _by_cost(database: Database, project: int, tier: str, replicated: bool) -> list[int]:
-    """The numbers of a tier's results, the best first. SQLite reads an index and no table."""
-    cost, where = ("r.mean_cost", CONFIRMED) if replicated else ("r.cost", KEPT)
-    rows = database.rows(
-        f"SELECT r.seq FROM results r WHERE r.project = ? AND r.tier = ? AND {where} "
-        f"ORDER BY {cost}, r.seq LIMIT {STEPS_READ}",
-        *(project, tier),
-    )
-    return [row[0] for row in rows]
-
-
-def _recent(database: Database, project: int) -> tuple[Dot, ...]:
-    rows = database.rows(
-        "SELECT agent, tier, value, created FROM results "
-        f"WHERE project = ? AND value IS NOT NULL ORDER BY seq DESC LIMIT {RECENT}",
-        project,
-    )
-    return tuple(Dot(*row) for row in rows)
+    return tuple(map(result_of, rows))
 
 
 def _waiting(database: Database, project: int, names: Sequence[str]) -> tuple[Waiting, ...]:
-    lease = "FROM leases l WHERE l.result = r.seq AND l.state = 'open' ORDER BY l.expires DESC"
+    held = f"l.result = r.seq AND l.state = 'open' AND l.expires > {database.now()}"
+    lease = f"FROM leases l WHERE {held} ORDER BY l.expires DESC"
     found = []
     for name in names:
         rows = database.rows(
@@ -219,11 +210,9 @@ def _waiting(database: Database, project: int, names: Sequence[str]) -> tuple[Wa
             *(project, name),
         )
         for row in rows:
-            parts = dict(row)
+            parts = {**dict(row), "waiting": True}
             holder, until = parts.pop("holder") or "", parts.pop("until") or 0
-            held = until > database.now()
-            result = Result(**{**parts, "waiting": True})
-            found.append(Waiting(result, holder if held else "", until if held else 0))
+            found.append(Waiting(Result(**parts), holder, until))
     return tuple(found)
 
 
@@ -239,10 +228,10 @@ def _older(space: Space, commits: Sequence[Commit]) -> tuple[Commit, ...]:
 
 def _channels(space: Space) -> list[ChannelPosts]:
     """All channels, the one with the newest post first."""
-    found = []
-    for channel in space.board.channels():
-        posts = space.board.page(channel.name, POSTS)
-        found.append(ChannelPosts(channel, tuple(reversed(posts))))
+    found = [
+        ChannelPosts(channel, space.board.page(channel.name, POSTS)[::-1])
+        for channel in space.board.channels()
+    ]
     return sorted(found, key=lambda each: -each.posts[-1].id if each.posts else 0)
 
 
@@ -254,28 +243,24 @@ def _members(
     channels: Sequence[ChannelPosts],
 ) -> tuple[AgentRow, ...]:
     """The agents of the newest commits, results and posts, the busiest first."""
-    posts = [post.agent for channel in channels for post in channel.posts]
-    seen = [c.agent for c in commits] + [r.agent for r in results] + posts
-    often = {name: seen.count(name) for name in dict.fromkeys(seen)}
-    names = sorted(often, key=lambda name: -often[name])[:AGENTS]
-    found = [member(hub, space.project.id, name) for name in names]
+    seen = Counter(commit.agent for commit in commits)
+    seen.update(result.agent for result in results)
+    seen.update(post.agent for channel in channels for post in channel.posts)
+    found = [member(hub, space.project.id, name) for name, _ in seen.most_common(AGENTS)]
     return tuple(each for each in found if each is not None)
 
 
 def member(hub: Hub, project: int, name: str) -> AgentRow | None:
     """An agent's numbers; None if unknown. Commits are this project's, the rest the whole hub's."""
-
-    def count(table: str, where: str, *values: object) -> int:
-        query = f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {where} LIMIT {COUNT})"
-        return hub.database.number(query, *values)
-
     try:
         agent = hub.accounts.get(name)
     except Missing:
         return None
+    database = hub.database
+    commits = _count(database, "commits WHERE project = ? AND agent = ?", COUNT, project, name)
+    results = _count(database, "results WHERE agent = ?", COUNT, name)
     verdicts = (
-        count("results", "agent = ? AND verdict = ?", name, verdict)
+        _count(database, "results WHERE agent = ? AND verdict = ?", COUNT, name, verdict)
         for verdict in ("confirmed", "refuted", "inconclusive")
     )
-    commits = count("commits", "project = ? AND agent = ?", project, name)
-    return AgentRow(agent, commits, Trust(count("results", "agent = ?", name), *verdicts))
+    return AgentRow(agent, commits, Trust(results, *verdicts))

@@ -1,5 +1,7 @@
 """The page's templates: one environment, which cleans and escapes all text that it is given.
 
+Rendered pages are kept until what they show changes.
+
 Filters in Python return `Markup` only where every part of it was escaped or is ours.
 """
 
@@ -7,7 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import math
+import threading
 import unicodedata
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.resources import files
 
@@ -26,6 +32,8 @@ CONTENT = {
     name: files("agenthub.server.page").joinpath("assets", name).read_bytes() for name in ASSETS
 }
 STAMP = hashlib.sha256(b"".join(CONTENT.values())).hexdigest()[:12]
+PAGES = 48  # that are kept
+LARGEST = 640 << 10  # characters; larger pages are made for each reader
 _LAST_SECOND = 253_402_300_799  # of the year 9999, the last that datetime can name
 
 
@@ -39,6 +47,39 @@ def _cleaned(value: object) -> object:
     if value is None:
         return ""
     return value if isinstance(value, Markup) else clean(str(value))
+
+
+# ---- rendered pages ----------------------------------------------------------------------------
+
+
+@dataclass
+class _Entry:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    state: str = ""
+    page: str = ""
+
+
+class PageCache:
+    """The pages that were read last; each is made once for all readers of a state."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, name: str, state: str, make: Callable[[], str]) -> str:
+        """The page of a name, made unless it was made in this state. Readers wait for one maker."""
+        with self._lock:
+            entry = self._entries.setdefault(name, _Entry())
+            self._entries.move_to_end(name)
+            while len(self._entries) > PAGES:
+                self._entries.popitem(last=False)
+        with entry.lock:
+            if entry.state == state:
+                return entry.page
+            page = make()
+            if len(page) <= LARGEST:
+                entry.state, entry.page = state, page
+            return page
 
 
 # ---- filters -----------------------------------------------------------------------------------
@@ -90,11 +131,6 @@ def about(count: int, cap: int) -> str:
     return f"{cap:,}+" if count >= cap else f"{count:,}"
 
 
-def pixels(value: float) -> str:
-    """A coordinate in a picture, to a tenth of a pixel."""
-    return f"{value:.1f}"
-
-
 _ENVIRONMENT = Environment(
     loader=PackageLoader("agenthub.server.page"),
     autoescape=True,
@@ -106,7 +142,7 @@ _ENVIRONMENT = Environment(
 )
 _ENVIRONMENT.filters |= {
     "clean": clean, "line": clean_line, "visible": visible, "moment": moment, "number": number,
-    "spread": spread, "counted": counted, "about": about, "px": pixels,
+    "spread": spread, "counted": counted, "about": about, "px": "{:.1f}".format,
     "thousands": "{:,}".format,
 }  # fmt: skip
 _ENVIRONMENT.globals |= {

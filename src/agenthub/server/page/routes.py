@@ -19,8 +19,7 @@ from agenthub.records.projects import DEFAULT, Project
 from agenthub.server.api.context import TheHub, address_of
 from agenthub.server.feed import Feed, feed_of
 from agenthub.server.page import pages, reading
-from agenthub.server.page.page_cache import PageCache
-from agenthub.server.page.rendering import ASSETS, CONTENT
+from agenthub.server.page.rendering import ASSETS, CONTENT, PageCache
 
 router = APIRouter(include_in_schema=False)
 
@@ -50,7 +49,14 @@ _READ = ["GET", "HEAD"]
 @router.api_route("/", methods=_READ)
 def first(request: Request, hub: TheHub) -> Response:
     """The default project, or the first one that has commits."""
-    return _answer(request, hub, lambda state: _project(request, hub, _first(hub), state))
+
+    def page(state: str) -> str:
+        default = hub.projects.get(DEFAULT)
+        others = (each for each in hub.projects.page(limit=PROJECTS) if each.counts.commits)
+        found = default if default.counts.commits else next(others, default)
+        return _project(request, hub, found, state)
+
+    return _answer(request, hub, page)
 
 
 @router.api_route("/p/{slug}", methods=_READ)
@@ -67,14 +73,11 @@ def project(request: Request, hub: TheHub, slug: str) -> Response:
 def commit(request: Request, hub: TheHub, slug: str, sha: str) -> Response:
     """A commit, by its hash or an unambiguous beginning of it."""
 
-    def make() -> str:
-        space = hub.space(slug)
+    def page(frame: pages.Frame, space: Space) -> str:
         found = space.commits.get(sha)
-        change = _change(request, hub, space, found)
-        return pages.commit_page(_frame(hub, space.project), space, found, change)
+        return pages.commit_page(frame, space, found, _change(request, hub, space, found))
 
-    name = f"commit {slug} {sha}"
-    return _answer(request, hub, lambda state: _cache(request).get(name, state, make))
+    return _part(request, hub, slug, f"commit {slug} {sha}", page)
 
 
 @router.api_route("/p/{slug}/channel/{name}", methods=_READ)
@@ -83,25 +86,20 @@ def channel(
 ) -> Response:
     """A channel's posts."""
 
-    def make() -> str:
-        space = hub.space(slug)
-        found = space.board.channel(name)
-        return pages.channel_page(_frame(hub, space.project), space, found, before)
+    def page(frame: pages.Frame, space: Space) -> str:
+        return pages.channel_page(frame, space, name, before)
 
-    page = f"channel {slug} {name} {before}"
-    return _answer(request, hub, lambda state: _cache(request).get(page, state, make))
+    return _part(request, hub, slug, f"channel {slug} {name} {before}", page)
 
 
 @router.api_route("/p/{slug}/agent/{name}", methods=_READ)
 def agent(request: Request, hub: TheHub, slug: str, name: str) -> Response:
     """An agent."""
 
-    def make() -> str:
-        space = hub.space(slug)
-        return pages.agent_page(_frame(hub, space.project), hub, space, name)
+    def page(frame: pages.Frame, space: Space) -> str:
+        return pages.agent_page(frame, space, hub, name)
 
-    page = f"agent {slug} {name}"
-    return _answer(request, hub, lambda state: _cache(request).get(page, state, make))
+    return _part(request, hub, slug, f"agent {slug} {name}", page)
 
 
 @router.get("/p/{slug}/events")
@@ -110,7 +108,7 @@ async def events(request: Request, hub: TheHub, slug: str, since: int = 0) -> Re
     if not hub.settings.public_page:
         raise Missing("This hub is read with a key. See /api/v2/events.")
     project, feed = hub.projects.get(slug).id, feed_of(request.app)
-    if feed.pages.full:
+    if feed.pages.taken >= feed.pages.most:
         raise Unavailable("Too many pages are open. Reload this one now and then.", retry_after=30)
     last = request.headers.get("last-event-id", "")
     seen = int(last) if last.isascii() and last.isdigit() and len(last) < 19 else since
@@ -145,14 +143,6 @@ async def asset(name: str) -> Response:
 # ---- what a page shows -------------------------------------------------------------------------
 
 
-def _first(hub: Hub) -> Project:
-    default = hub.projects.get(DEFAULT)
-    if default.counts.commits:
-        return default
-    others = (each for each in hub.projects.page(limit=PROJECTS) if each.counts.commits)
-    return next(others, default)
-
-
 def _project(request: Request, hub: Hub, found: Project, state: str) -> str:
     """A project's first page, or how to start.
 
@@ -167,6 +157,18 @@ def _project(request: Request, hub: Hub, found: Project, state: str) -> str:
         return pages.overview_page(frame, view, hub.database.now())
 
     return _cache(request).get(f"project {found.slug}", state, make)
+
+
+def _part(
+    request: Request, hub: Hub, slug: str, name: str, page: Callable[[pages.Frame, Space], str]
+) -> Response:
+    """A page of something in a project, kept until any page changes."""
+
+    def make() -> str:
+        space = hub.space(slug)
+        return page(_frame(hub, space.project), space)
+
+    return _answer(request, hub, lambda state: _cache(request).get(name, state, make))
 
 
 def _frame(hub: Hub, project: Project, cursor: int | None = None) -> pages.Frame:
@@ -184,14 +186,14 @@ def _change(request: Request, hub: Hub, space: Space, found: Commit) -> Markup:
     """What a commit changes; that never changes, so one copy serves until the cache drops it."""
 
     def make() -> str:
-        hub.buckets.take(address_subject(address_of(request)), "page diff", DIFFS)
+        hub.buckets.take(address_subject(address_of(request.scope)), "page diff", DIFFS)
         return pages.change_of(space, found)
 
     try:
         # what is in the cache was rendered by a template: it is HTML already
         return Markup(_cache(request).get(f"diff {space.project.slug} {found.sha}", "made", make))
     except (TooMany, Unavailable) as error:
-        return pages.no_change(error.message)
+        return pages.change(error.message)
 
 
 # ---- answers -----------------------------------------------------------------------------------
@@ -213,8 +215,7 @@ def _answer(request: Request, hub: Hub, page: Callable[[str], str]) -> Response:
 
 def _html(page: str, status: int, state: str = "") -> Response:
     headers = {**_HEADERS, "ETag": f'W/"{state}"'} if state else dict(_HEADERS)
-    body = page.encode("utf-8", "replace")
-    return Response(body, status, headers, media_type="text/html; charset=utf-8")
+    return Response(page.encode("utf-8", "replace"), status, headers, media_type="text/html")
 
 
 def _matches(header: str, state: str) -> bool:
@@ -223,9 +224,5 @@ def _matches(header: str, state: str) -> bool:
 
 
 def _cache(request: Request) -> PageCache:
-    state = request.app.state
-    if not hasattr(state, "page_cache"):
-        state.page_cache = PageCache()
-    found = state.page_cache
-    assert isinstance(found, PageCache)
+    found: PageCache = request.app.state.page_cache
     return found
