@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agenthub.errors import BadInput, Conflict, Forbidden, Missing
+from agenthub.records.agents import Trust
 from agenthub.records.board import Board
 from agenthub.records.events import Events
 from agenthub.records.projects import Rules
@@ -340,7 +341,16 @@ def test_a_claim_is_confirmed_refuted_or_neither(hub: Hub, results: Results) -> 
     assert [event.ref for event in told] == [str(one), str(two), str(three)]
     trust = hub.accounts.trust("ada")
     assert (trust.results, trust.confirmed, trust.refuted, trust.inconclusive) == (3, 1, 1, 1)
-    assert trust.share == 0.5
+    assert (trust.judged, trust.share) == (2, None)
+
+
+@pytest.mark.parametrize(
+    ("confirmed", "refuted", "share"),
+    [(0, 0, None), (1, 0, None), (4, 0, None), (5, 0, 1.0), (4, 1, 0.8), (0, 5, 0.0)],
+)
+def test_trust_needs_five_clear_verdicts(confirmed: int, refuted: int, share: float | None) -> None:
+    """One confirmed baseline says nothing of an agent, and the undecided do not count."""
+    assert Trust(20, confirmed, refuted, 10).share == share
 
 
 def test_runs_on_another_tier_are_noted_and_do_not_count(results: Results) -> None:

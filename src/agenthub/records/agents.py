@@ -78,6 +78,9 @@ class Caller:
             )
 
 
+ENOUGH = 5  # clear verdicts from which a share says something
+
+
 @dataclass(frozen=True)
 class Trust:
     """The verdicts on an agent's results, counted."""
@@ -88,10 +91,14 @@ class Trust:
     inconclusive: int
 
     @property
+    def judged(self) -> int:
+        """Results with a clear verdict."""
+        return self.confirmed + self.refuted
+
+    @property
     def share(self) -> float | None:
-        """The confirmed share of the clear verdicts; None when there is none yet."""
-        clear = self.confirmed + self.refuted
-        return self.confirmed / clear if clear else None
+        """The confirmed share of the clear verdicts; None while there are fewer than five."""
+        return self.confirmed / self.judged if self.judged >= ENOUGH else None
 
 
 class Accounts:

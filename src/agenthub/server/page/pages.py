@@ -70,12 +70,48 @@ def overview_page(frame: Frame, view: Overview, now: int) -> str:
         "overview.html",
         frame.heading,
         view=view,
-        lead=next((tier for tier in view.tiers if tier.replicated or tier.claimed), None),
+        lead=_lead(frame.project, view.tiers),
         palette=colours,
         graph=drawn,
         marks=graph.marks(drawn, colours, best),
         charts=charts,
     )
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """The best claim of a tier, and how far its replication has come, in words."""
+
+    value: float
+    agent: str
+    state: str
+
+
+@dataclass(frozen=True)
+class Lead:
+    """The headline: the best claim where it is better than what is replicated, and the latter."""
+
+    name: str  # of the tier
+    claim: Claimed | None
+    sure: Result | None
+
+
+_STATES = {"claimed": "waits for a second machine", "inconclusive": "its replication is undecided"}
+
+
+def _lead(project: Project, tiers: Sequence[Tier]) -> Lead | None:
+    """The first tier that has a result; None while none has."""
+    tier = next((tier for tier in tiers if tier.replicated or tier.claimed), None)
+    if tier is None:
+        return None
+    sure = next(iter(tier.replicated), None)
+    best = next((one for one in tier.claimed if one.verdict in _STATES), None)
+    if best is None or best.value is None:
+        return Lead(tier.name, None, sure)
+    sign = 1.0 if project.rules.direction == "lower" else -1.0
+    if sure is not None and sure.mean is not None and sign * best.value >= sign * sure.mean:
+        return Lead(tier.name, None, sure)
+    return Lead(tier.name, Claimed(best.value, best.agent, _STATES[best.verdict]), sure)
 
 
 def _leading(tiers: Sequence[Tier]) -> Mapping[str, Sequence[Result]]:
