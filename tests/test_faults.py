@@ -30,8 +30,8 @@ def test_a_loop_killed_again_and_again_ends_as_a_calm_one() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_loop_killed_among_steps_and_proofs_ends_as_a_calm_one() -> None:
-    """30 times kill -9 where a keep takes steps and a proof: record and table are the same."""
+def test_a_loop_killed_among_steps_and_confirmations_ends_as_a_calm_one() -> None:
+    """30 times kill -9 where a keep takes a confirmation: record and table are the same."""
     done = run("kill.py", "--kills", "30", "--trials", "24", "--seed", "8", "--noisy")
     assert done.returncode == 0, done.stdout + done.stderr
 

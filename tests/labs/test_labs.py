@@ -44,7 +44,7 @@ def test_nanogpt_trains_and_is_scored_from_nothing(tmp_path: Path) -> None:
     git(lab, "commit", "-qam", "a small budget")
     autoresearch(lab, "prepare", cache=tmp_path / "cache")
     autoresearch(lab, "run", "--trials", "1", cache=tmp_path / "cache")
-    baseline, experiment = trials(lab)[:2]  # a proof may follow
+    baseline, experiment = trials(lab)[:2]  # a confirmation may follow
     assert baseline["status"] == "keep"
     assert experiment["status"] in ("keep", "tentative", "discard"), experiment
     for trial in (baseline, experiment):

@@ -143,13 +143,13 @@ def test_controls_do_not_go_on_without_the_agent(tmp_path: Path) -> None:
     assert made.rotate() is None
 
 
-def test_a_proof_is_no_turn_of_its_own(tmp_path: Path) -> None:
+def test_a_confirmation_is_no_turn_of_its_own(tmp_path: Path) -> None:
     """Trials of one commit are counted once."""
     made = [Controlled(Says("agent"), [(Says("arm"), 0.5)], 3) for _ in "ab"]
     plain = brief(6)
-    proof = Tried(6, "c5", "c0", {}, "keep", 1.0, "", "confirm")
-    proven = Brief("", ("train.py",), "c0", history=(*plain.history, proof))
-    assert made[0].propose(tmp_path, plain) == made[1].propose(tmp_path, proven)
+    confirmation = Tried(6, "c5", "c0", {}, "keep", 1.0, "", "confirm")
+    confirmed = Brief("", ("train.py",), "c0", history=(*plain.history, confirmation))
+    assert made[0].propose(tmp_path, plain) == made[1].propose(tmp_path, confirmed)
 
 
 @pytest.mark.parametrize(

@@ -92,9 +92,9 @@ def test_steps_share_the_gain_of_their_confirmation_by_what_each_had_shown(ledge
     lab.edit(-9.0)
     for gain in (3.0, 1.0, 2.0, 1.0):
         lab.edit(gain, gain)
-    proof = lab.confirmation(8.0, 8.0, 8.0, 6.0)
+    confirmation = lab.confirmation(8.0, 8.0, 8.0, 6.0)
     (confirmed,) = lab.at.confirmed
-    assert (proof.status, confirmed.steps) == (Status.KEEP, (1, 3, 4, 5, 6))
+    assert (confirmation.status, confirmed.steps) == (Status.KEEP, (1, 3, 4, 5, 6))
     claimed = confirmed.claim.estimate
     shares = gains_by_trial(ledger)
     assert sum(shares.values()) == pytest.approx(claimed)

@@ -1,4 +1,4 @@
-"""Studies under the confirm rule, with real processes: steps, proofs, and what is told of them."""
+"""Studies under the confirm rule, with real processes: steps and confirmations, and their words."""
 
 from __future__ import annotations
 
@@ -92,10 +92,10 @@ def climbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return lab, start(lab, *CLIMB, "--trials", "7").communicate()[0]
 
 
-def test_a_run_climbs_proves_and_tells_it_in_words(
+def test_a_run_climbs_confirms_and_says_so_in_words(
     climbed: tuple[Path, str], capsys: Capsys
 ) -> None:
-    """run, log, show, status: a step is called a step, and a proof says of what."""
+    """run, log, show, status: a step is called a step, and a confirmation says of what."""
     lab, out = climbed
     assert "#0 runs (noise: itself, seed 1): baseline" in out
     assert "#1   step    score" in out
@@ -131,19 +131,19 @@ def test_a_run_climbs_proves_and_tells_it_in_words(
     assert git(lab, "show", "autoresearch/t:train.py") == "SCORE = 0"
 
 
-def test_the_record_of_a_proof_is_whole(climbed: tuple[Path, str], capsys: Capsys) -> None:
+def test_the_record_of_a_confirmation_is_whole(climbed: tuple[Path, str], capsys: Capsys) -> None:
     """JSON lines hold what ran, why, under which seed and load; the doctor finds nothing."""
     lab, _ = climbed
     call(lab, "export")
     trials = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    baseline, proof = trials[0]["runs"], trials[8]["runs"]
+    baseline, confirmation = trials[0]["runs"], trials[8]["runs"]
     assert [a["purpose"] for a in baseline] == [NOISE] * 4
-    assert [a["purpose"] for a in proof] == [CONFIRM] * 6 + [CLAIM] * 2
+    assert [a["purpose"] for a in confirmation] == [CONFIRM] * 6 + [CLAIM] * 2
     base = git(lab, "rev-parse", "main")
-    assert [a["commit"] for a in proof] == ["", base, base, "", "", base, base, ""]
-    seeds = [a["seed"] for a in proof]
+    assert [a["commit"] for a in confirmation] == ["", base, base, "", "", base, base, ""]
+    seeds = [a["seed"] for a in confirmation]
     assert len(set(seeds)) == 8  # no run shares its luck with what it is compared with
-    assert all(isinstance(a["load"], float) for a in proof)
+    assert all(isinstance(a["load"], float) for a in confirmation)
     assert (trials[1]["lines"], trials[1]["nodes"]) == (0, 0)
     table = (lab / "results.tsv").read_text().splitlines()
     written = [str(Status(trial["status"]).public) for trial in trials]
@@ -172,7 +172,7 @@ def test_the_summary_shows_steps_that_are_not_confirmed(lab: Path, capsys: Capsy
 @pytest.mark.slow
 @pytest.mark.parametrize("kills", [["0/run-2", "8/run-3"], ["8/run-0", "8/run-7"]])
 def test_a_study_killed_within_a_pair_ends_as_a_calm_one(tmp_path: Path, kills: list[str]) -> None:
-    """kill -9 in the baseline's runs, in a pair, at a proof's first or last run: the same table."""
+    """kill -9 in the baseline's runs, in a pair, at its first or last run: the same table."""
     calm, shaken = (make_lab_of_a_day(tmp_path / name) for name in ("calm", "shaken"))
     words = (*CLIMB, "--trials", "1000")
     for place in kills:
@@ -204,7 +204,7 @@ def make_lab_of_a_day(folder: Path) -> Path:
     return lab
 
 
-def test_what_is_open_is_proven_when_the_proposer_has_no_more(lab: Path) -> None:
+def test_what_is_open_is_confirmed_when_the_proposer_has_no_more(lab: Path) -> None:
     """A script that is over is an end like another: its steps are not left in the air."""
     with opened(lab) as study:
         assert "script is over" in research(study, ScriptedProposer(scores(30, 10)), StopLimits())
@@ -213,8 +213,8 @@ def test_what_is_open_is_proven_when_the_proposer_has_no_more(lab: Path) -> None
         assert last.status is Status.KEEP
 
 
-def test_a_time_limit_leaves_room_for_the_last_proof(lab: Path) -> None:
-    """Where less time is left than a proof takes nothing new is begun, and the climb is proven."""
+def test_a_time_limit_leaves_room_for_the_last_confirmation(lab: Path) -> None:
+    """With time for a confirmation alone nothing new is begun, and the climb is confirmed."""
     with opened(lab) as study:
         study.baseline()
         assert study.finish_seconds() == 0.0
@@ -246,8 +246,10 @@ def test_try_leaves_a_step_in_place_and_puts_the_rest_back_to_it(lab: Path, caps
 
 
 @pytest.mark.parametrize("gains", [True, False])
-def test_the_steps_of_a_person_are_proven_too(tmp_path: Path, capsys: Capsys, gains: bool) -> None:
-    """Every second try is proven here: kept, or both edits are put back."""
+def test_the_steps_of_a_person_are_confirmed_too(
+    tmp_path: Path, capsys: Capsys, gains: bool
+) -> None:
+    """Every second try is confirmed here: kept, or both edits are put back."""
     lab = make_lab(
         tmp_path / "lab",
         **NOISY | {"task_toml": NOISY["task_toml"] + "[keep]\nsteps = 2\n"},
@@ -304,7 +306,7 @@ def test_noise_that_task_toml_denies_is_an_error_that_can_be_mended(
 
 
 def test_without_noise_one_run_decides(tmp_path: Path) -> None:
-    """A command that always says the same needs no proof: better is kept at once."""
+    """A command that always says the same needs no confirmation: better is kept at once."""
     task = TASK + '[keep]\nnoise = "none"\n'
     with opened(make_lab(tmp_path / "lab", task_toml=task)) as study:
         research(study, ScriptedProposer(scores(9, 9.5, 8)), StopLimits())

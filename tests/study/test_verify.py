@@ -146,7 +146,7 @@ def test_a_replay_agrees_with_what_was_recorded(lab: Path) -> None:
 
 
 def test_a_replay_knows_all_runs_of_one_commit(tmp_path: Path) -> None:
-    """A machine that grew busy after the baseline is noise as well: it shows where proofs ran."""
+    """A machine that grew busy after the baseline is noise as well: confirmations show it."""
     with contextlib.closing(Ledger(tmp_path / "a.db", Metric("score"))) as ledger:
         study = Lab(ledger)
         study.baseline(0.0, 0.1, 0.0, 0.1)

@@ -137,8 +137,8 @@ def test_a_lab_that_does_not_run_yet_is_no_news(hub: HubProcess, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_steps_are_attempts_until_they_are_proven(hub: HubProcess, tmp_path: Path) -> None:
-    """A climb on a noisy lab: the proof puts what it climbed on the frontier."""
+def test_steps_are_attempts_until_they_are_confirmed(hub: HubProcess, tmp_path: Path) -> None:
+    """A climb on a noisy lab: the confirmation puts what it climbed on the frontier."""
     lab = lab_of(tmp_path / "lab", **NOISY)
     settings = settings_of(hub, "ada")
     with (

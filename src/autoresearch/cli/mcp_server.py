@@ -162,7 +162,7 @@ class Finished(BaseModel):
     best: float | None
     best_trial: int
     steps: int = Field(description="Steps on the best that are not confirmed yet.")
-    proof: str | None = Field(description="The confirmation of the steps, if it was run.")
+    confirmation: str | None = Field(description="The confirmation of the steps, if it was run.")
     next: str
 
 

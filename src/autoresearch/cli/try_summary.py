@@ -98,7 +98,8 @@ def as_json(outcome: Outcome, study: Study) -> str:
         "best": outcome.best.value,
         "best_trial": outcome.best.number,
         "steps": outcome.steps,
-        "proof": confirmation and _confirmation(confirmation, study.task.metric.name, digits),
+        "confirmation": confirmation
+        and _confirmation(confirmation, study.task.metric.name, digits),
         "next": next_step(outcome, study),
     }
     return json.dumps(record)
