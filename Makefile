@@ -15,10 +15,10 @@ demo: $(VENV)/.demo      ## install, then watch experiments on a small GPT (abou
 	$(BIN)/autoresearch demo --folder $(FOLDER) --trials $(TRIALS)
 
 test: $(VENV)/.dev       ## install, then run the everyday tests
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --durations=15
 
 test-slow: $(VENV)/.dev  ## the tests that take minutes
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 2 --durations=25 -m slow
 
 test-cheats: $(VENV)/.dev  ## candidates that cheat, and what becomes of them (two minutes)
 	$(BIN)/python -m pytest -n 2 -m cheats tests/cheats
