@@ -156,7 +156,7 @@ def _describe(trial: Trial, task: Task, paths: StudyPaths, lines: int) -> str:
     shown = [
         f"trial:    #{trial.number} {trial.note}",
         f"status:   {SKIP if trial.is_skipped else trial.status or trial.state}"
-        + (f" ({trial.reason})" if trial.reason else ""),
+        + (f" ({trial.because})" if trial.because else ""),
         f"commit:   {trial.commit or '-'} (parent {trial.parent[:12]})",
         f"proposer: {trial.proposer}, {trial.created}",
     ]

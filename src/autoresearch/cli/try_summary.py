@@ -56,7 +56,7 @@ class Outcome:
         trial = self.trial
         if trial.status in (Status.KEEP, Status.TENTATIVE):
             return ""
-        reason = _REASONS.get(trial.reason, trial.reason)
+        reason = _reason(trial)
         failed = trial.status is Status.CRASH and trial.detail
         return clean_line(f"{reason}: {trial.detail}" if failed else reason, 2 * WIDTH)
 
@@ -139,7 +139,11 @@ def _against(outcome: Outcome) -> str:
     return f" ({outcome.delta:+.6f} against #{outcome.before.number}, the best before it)"
 
 
+def _reason(trial: Trial) -> str:
+    return trial.because if trial.explanation else _REASONS.get(trial.reason, trial.reason)
+
+
 def _confirmation(trial: Trial, name: str) -> str:
     """The outcome of the confirmation of the steps."""
-    why = "" if trial.status is Status.KEEP else f" ({_REASONS.get(trial.reason, trial.reason)})"
+    why = "" if trial.status is Status.KEEP else f" ({_reason(trial)})"
     return clean_line(f"#{trial.number} {trial.word} {name} {number(trial.value)}{why}", WIDTH)

@@ -12,7 +12,7 @@ from autoresearch.store.extra_runs import ABLATED, VERIFIED
 from autoresearch.store.ledger import Ledger
 from autoresearch.strategies.claims import baseline, claimed_gain
 from autoresearch.strategies.confirmation import SequentialConfirmation
-from autoresearch.strategies.screening_test import Noise
+from autoresearch.strategies.noise import Noise
 
 
 def findings(ledger: Ledger, folder: Path) -> tuple[Finding, ...]:

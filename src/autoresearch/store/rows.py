@@ -36,6 +36,7 @@ class Row:
     curve: Curve = ()  # (progress 0..1, loss)
     diff: str = ""
     skipped: bool = False  # it ended before it ran, such as a duplicate
+    because: str = ""  # why it was decided as it was, in words
 
     @property
     def word(self) -> str:
@@ -68,6 +69,7 @@ def from_trials(
             curve=tuple(curves.get(trial.number, ())),
             diff=diffs.get(trial.number, ""),
             skipped=trial.is_skipped,
+            because=trial.because,
         )
         for trial in decided
     )

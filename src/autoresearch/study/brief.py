@@ -210,7 +210,7 @@ def _lines(task: Task, trials: Sequence[Trial]) -> str:
 
 
 def _line(task: Task, trial: Trial) -> str:
-    because = trial.why.replace("[", "(").replace("]", ")")
+    because = f" ({trial.because})" if trial.because else ""
     value = "-" if trial.value is None else f"{trial.value:.6f}"
     return f"- #{trial.number} {trial.word}{because} {task.metric.name} {value}: {trial.note}"
 

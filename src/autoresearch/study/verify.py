@@ -16,7 +16,7 @@ from autoresearch.store.extra_runs import ABLATED, VERIFIED, ExtraRun, Gain, add
 from autoresearch.store.ledger import Ledger, Trial
 from autoresearch.strategies import CONFIRMER
 from autoresearch.strategies.claims import baseline, claimed_gain
-from autoresearch.strategies.screening_test import Noise
+from autoresearch.strategies.noise import Noise
 from autoresearch.study.study import Study
 
 FRESH = 1_000_000  # added to a study's seed: no trial uses these
