@@ -14,12 +14,12 @@ POLICIES = ROOT / "benchmarks" / "policies"
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_the_default_rule_holds_its_bounds_in_simulation() -> None:
-    """1.4 times greedy, claims within 5 %, one false keep per 100 null trials: exit 0."""
+    """1.4 times greedy; in every world claims within 5 %, or one false keep per 100 trials."""
     pytest.importorskip("numpy")
     env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-    script = [sys.executable, str(POLICIES / "simulate.py"), "--repetitions", "400"]
+    script = [sys.executable, str(POLICIES / "simulate.py"), "--repetitions", "120"]
     done = subprocess.run(script, capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("stacks of 5") == 9
+    assert done.stdout.count("**stacks of 5**") == 16

@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--noisy", action="store_true", help="steps and confirmations, not keeps at once")
+    parser.add_argument("--noisy", action="store_true", help="steps first, not keeps at once")
     args = parser.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as root:

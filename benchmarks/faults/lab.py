@@ -57,7 +57,7 @@ def environment(trials: int, **more: str) -> dict[str, str]:
 
 
 def make_lab(folder: Path, *, noisy: bool = False) -> Path:
-    """A committed lab, the same commit every time; with noise a keep takes steps and confirmations."""
+    """A committed lab, the same commit every time; with noise a keep takes a confirmation."""
     folder.mkdir(parents=True)
     command = f"'''{NOISY}'''" if noisy else '"cat score.txt"'
     (folder / "task.toml").write_text(TASK.replace('"cat score.txt"', command))

@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,8 @@ def play(lab: Path) -> None:
 def task_and_strategy(lab: Path) -> tuple[Any, Any]:
     """The lab's task, and the rule of its study."""
     task = ours("Task", "lab.task", "task").load(lab)
+    if hasattr(task.keep, "rule"):  # the recorded study is one of the first version of the rule
+        task = replace(task, keep=replace(task.keep, rule=1))
     return task, ours("make_strategy", "strategies.registry")("confirm", task.keep)
 
 
@@ -204,6 +207,7 @@ def finish(lab: Path) -> None:
 
 # ---- what is left of it --------------------------------------------------------------------------
 
+NEWER = {"explanation"}  # columns that schema 3 does not have
 CLOCKS = {"created", "seconds", "load", "memory_gb", "at"}
 OLD_WORDS = {
     "state": {"executed": "ran", "measured": "judged"},
@@ -246,7 +250,11 @@ def _old_row(row: dict[str, Any]) -> dict[str, Any]:
     }
     if "note" in row:
         row["note"] = _old_note(row["note"])
-    return {OLD_NAMES.get(name, name): value for name, value in row.items() if name not in CLOCKS}
+    return {
+        OLD_NAMES.get(name, name): value
+        for name, value in row.items()
+        if name not in CLOCKS | NEWER
+    }
 
 
 def _old_note(text: str) -> str:

@@ -35,7 +35,7 @@ def draw(gains: list[Row], nulls: list[Row], path: Path) -> None:
         ticks=False,
     )
     chart = chart.configure_legend(labelFontSize=13, labelColor=INK, symbolType="square")
-    chart = chart.configure_title(color=INK, fontSize=15, incumbent="start", offset=10)
+    chart = chart.configure_title(color=INK, fontSize=15, anchor="start", offset=10)
     path.parent.mkdir(parents=True, exist_ok=True)
     chart.properties(background="#ffffff", padding=18).save(str(path), scale_factor=2)
 

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 from worlds import Machine
 
+from autoresearch.strategies.noise import LocalNoise, NoiseRecord, Pair, PooledNoise
 from autoresearch.strategies.screening_test import (
+    Claim,
     Confirmation,
     Level,
-    Noise,
     Rule,
     alpha_for,
     assess,
     claim,
+    holds,
     screen,
     stack_due,
 )
 
 A_A = 4  # runs of the baseline
-ROOT2 = 2**0.5
 
 
 @dataclass
@@ -38,6 +39,7 @@ class Outcome:
     confirmations: int = 0
     confirmed: int = 0
     covered: int = 0  # claims whose interval holds the truth
+    revoked: int = 0  # would-be keeps whose claim did not show a gain
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def margin(width: float) -> Policy:
             if value > best + width:
                 best = value
                 _kept(outcome, effect)
-        outcome.claimed = best - first
+        outcome.claimed = machine.gain(best - first, 0.0)
         return ended(machine, outcome)
 
     return study
@@ -93,7 +95,7 @@ def two_fresh(machine: Machine, limit: Limit) -> Outcome:
         fresh = [machine.run(outcome.true + effect) for _ in range(2)]
         if (gain := fmean(fresh) - fmean(incumbent)) > 0:
             incumbent = fresh
-            outcome.claimed += gain
+            outcome.claimed += machine.gain(gain, outcome.true)
             _kept(outcome, effect)
     return ended(machine, outcome)
 
@@ -120,7 +122,9 @@ class Stacks:
 
     def __post_init__(self) -> None:
         runs = [self.machine.run(0.0) for _ in range(A_A)]
-        self.noise = Noise.pooled([runs])
+        kind = PooledNoise if self.rule.version == 1 else LocalNoise
+        self.noise: NoiseRecord = kind.of(runs)
+        self.wild = [False, False]  # whether tip and incumbent are restless
         self.level = self.incumbent_level = Level.of(runs)
 
     def study(self, limit: Limit) -> Outcome:
@@ -140,18 +144,21 @@ class Stacks:
 
     def stepped(self) -> bool:
         """One trial; True when it became the tip."""
-        effect, gains = self.machine.propose(), []
-        answer = "again"
+        effect, gains = self.machine.propose(), list[float]()
+        wild = self.machine.unsettles() or self.wild[0]
+        noise, answer = self.noise.at(self.level.value), "again"
         while answer == "again":
-            gains.append(self.machine.run(self.tip + effect) - self.level.value)
-            decision = screen(gains, self.noise, self.rule)
+            gains.append(self.machine.run(self.tip + effect, wild) - self.level.value)
+            decision = screen(gains, noise, self.rule)
             answer = decision.answer
         if answer != "keep":
             return False
-        self.level = self.level.stepped(decision.estimate, self.noise, self.rule)
+        self.noise = self.noise.with_step([self.level.value + gain for gain in gains])
+        noise = self.noise.at(self.level.value + decision.estimate)
+        self.level = self.level.stepped(decision.estimate, noise, self.rule)
         self.tip += effect
         self.effects.append(effect)
-        self.quiet = 0
+        self.quiet, self.wild[0] = 0, wild
         return True
 
     def confirm(self) -> None:
@@ -160,55 +167,64 @@ class Stacks:
         alpha = alpha_for(now.trials, now.steps, self.confirmations, self.rule)
         self.confirmations.append(now)
         self.outcome.confirmations += 1
-        pairs: list[tuple[float, float]] = []
+        pairs, extra = list[Pair](), list[Pair]()
         answer = "again"
         while answer == "again":
             pairs.append(self.pair(len(pairs)))
-            differences = [new - old for new, old in pairs]
-            answer = assess(differences, self.noise, self.rule, alpha).answer
-        noise = self.noise
-        self.noise = noise.joined([d / ROOT2 for d in differences])
-        self.settle(answer, pairs, noise, alpha)
-
-    def settle(
-        self, answer: str, pairs: list[tuple[float, float]], noise: Noise, alpha: float
-    ) -> None:
-        """Move the incumbent to the tip, the tip back to it, or neither."""
+            noise = self.noise.of_pairs(pairs)
+            answer = assess(differences(pairs), noise, self.rule, alpha).answer
         if answer == "keep":
             extra = [self.pair(len(pairs))]
-            self.claim([n - o for n, o in pairs], [n - o for n, o in extra], noise, alpha)
-            pairs = pairs + extra
-        for new, old in pairs:
+            after = self.noise.of_pairs(pairs + extra)
+            told = claim(
+                differences(pairs), differences(extra), noise, self.rule, alpha, after=after
+            )
+            if not holds(told, self.rule):
+                answer = "open" if told.estimate > 0 else "discard"
+                self.outcome.revoked += 1
+        if answer == "open" and self.rule.steps == 1:
+            answer = "discard"
+        self.noise = self.noise.with_pairs(pairs, extra, at_tip=answer != "discard")
+        for new, old in pairs + extra:
             self.level = self.level.seen(new, self.rule)
             self.incumbent_level = self.incumbent_level.seen(old, self.rule)
         if answer == "keep":
-            self.incumbent_level = self.level
-        if answer == "open" and self.rule.steps > 1:
+            self.keep(told)
+        elif answer == "open":
             self.open_at = len(self.effects)
         else:
-            self.tip, self.level = self.outcome.true, self.incumbent_level
-            self.effects, self.open_at = [], 0
+            self.drop()
 
-    def pair(self, number: int) -> tuple[float, float]:
+    def pair(self, number: int) -> Pair:
         """Tip and incumbent, in the order A-B-B-A."""
         if number % 2:
-            old = self.machine.run(self.outcome.true)
-            return self.machine.run(self.tip), old
-        return self.machine.run(self.tip), self.machine.run(self.outcome.true)
+            old = self.machine.run(self.outcome.true, self.wild[1])
+            return self.machine.run(self.tip, self.wild[0]), old
+        new = self.machine.run(self.tip, self.wild[0])
+        return new, self.machine.run(self.outcome.true, self.wild[1])
 
-    def claim(
-        self, differences: list[float], extra: list[float], noise: Noise, alpha: float
-    ) -> None:
-        """Count what was confirmed."""
-        told = claim(differences, extra, noise, self.rule, alpha)
-        gained = self.tip - self.outcome.true
-        self.outcome.claimed += told.estimate
+    def keep(self, told: Claim) -> None:
+        """The tip is the incumbent; count what was confirmed."""
+        before, gained = self.outcome.true, self.tip - self.outcome.true
+        self.outcome.claimed += self.machine.gain(told.estimate, before)
         self.outcome.confirmed += 1
-        self.outcome.covered += told.low <= gained <= told.high
+        low, high = (self.machine.gain(end, before) for end in (told.low, told.high))
+        self.outcome.covered += low <= gained <= high
         self.outcome.keeps += len(self.effects)
         self.outcome.idle += sum(effect <= 0 for effect in self.effects)
         self.outcome.false += len(self.effects) if gained <= 0 else 0
-        self.outcome.true = self.tip
+        self.outcome.true, self.incumbent_level = self.tip, self.level
+        self.effects, self.open_at, self.wild[1] = [], 0, self.wild[0]
+
+    def drop(self) -> None:
+        """The tip goes back to the incumbent."""
+        self.tip, self.level = self.outcome.true, self.incumbent_level
+        self.effects, self.open_at, self.wild[0] = [], 0, self.wild[1]
+
+
+def differences(pairs: Sequence[Pair]) -> list[float]:
+    """What the tip gains in each pair."""
+    return [new - old for new, old in pairs]
 
 
 def stacks(rule: Rule) -> Policy:
@@ -220,6 +236,7 @@ POLICIES: dict[str, Policy] = {
     "greedy": margin(0.0),
     "2 sd margin": margin(2.0),
     "screen + 2 fresh": two_fresh,
-    "each step proven": stacks(Rule(steps=1, hurdles=(0.7, 0.7))),
+    "each step confirmed": stacks(Rule(steps=1, hurdles=(0.7, 0.7))),
+    "stacks of 5, rule 1": stacks(Rule(version=1)),
     "stacks of 5": stacks(Rule()),
 }

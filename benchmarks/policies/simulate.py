@@ -1,8 +1,9 @@
 """Keep rules at equal compute, in worlds whose truth is known. Seeded: the same numbers each time.
 
 Bounds, for the default rule: at least 1.4 times greedy's true gain in the mix, claims within 5 %
-of the truth, at most one false keep per 100 trials where nothing works. Exits 1 when one fails;
---quick has too few studies to tell, and exits 0.
+of the truth in every world, at most one false keep per 100 trials in every world where nothing
+works, and no test of a confirmation above its nominal level. Exits 1 when one fails; --quick has
+too few studies to tell, and exits 0.
 
     python benchmarks/policies/simulate.py [--quick | --repetitions 400] [--write]
 
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
+from levels import TAKEN, Level, level_table, measured
 from worlds import WORLDS, Machine
 
 from policies import POLICIES, Limit, Outcome
@@ -44,10 +46,17 @@ GAINS = (
     Scene("late, 700 runs", "late", Limit(runs=700)),
     Scene("no-ops, 700 runs", "no-ops", Limit(runs=700)),
     Scene("drift, 700 runs", "drift", Limit(runs=700)),
+    Scene("outliers, 700 runs", "outliers", Limit(runs=700)),
+    Scene("shrinking noise, 700 runs", "shrinking noise", Limit(runs=700)),
+    Scene("relative noise, 700 runs", "relative noise", Limit(runs=700)),
 )
 NULLS = (
     Scene("null", "null", Limit(trials=100)),
     Scene("null, drift", "null, drift", Limit(trials=100)),
+    Scene("null, outliers", "null, outliers", Limit(trials=100)),
+    Scene("null, shrinking noise", "null, shrinking noise", Limit(trials=100)),
+    Scene("null, growing noise", "null, growing noise", Limit(trials=100)),
+    Scene("null, noisier edits", "null, noisier edits", Limit(trials=100)),
 )
 
 
@@ -135,17 +144,24 @@ def found(rows: list[Row], scene: Scene, policy: str) -> Row:
     return next(row for row in rows if row.scene == scene and row.policy == policy)
 
 
-def broken(gains: list[Row], nulls: list[Row]) -> list[str]:
+def broken(gains: list[Row], nulls: list[Row], levels: list[Level]) -> list[str]:
     """The bounds that the default rule does not meet."""
     ours = found(gains, GAINS[0], OURS)
     times = ours.mean("true") / found(gains, GAINS[0], "greedy").mean("true")
-    honest = ours.mean("claimed") / ours.mean("true")
-    false = found(nulls, NULLS[0], OURS).per_100()
-    bounds = {
-        f"{times:.2f} times greedy, at least 1.4": times >= 1.4,
-        f"claims {honest:.3f} of the truth, 0.95 to 1.05": abs(honest - 1) <= 0.05,
-        f"{false:.2f} false keeps per 100 null trials, at most 1": false <= 1,
-    }
+    bounds = {f"{times:.2f} times greedy, at least 1.4": times >= 1.4}
+    for row in gains:
+        if row.policy == OURS:
+            honest = row.mean("claimed") / row.mean("true")
+            title = f"{row.scene.title}: claims {honest:.3f} of the truth, 0.95 to 1.05"
+            bounds[title] = abs(honest - 1) <= 0.05
+    for row in nulls:
+        if row.policy == OURS:
+            false = row.per_100()
+            bounds[f"{row.scene.title}: {false:.2f} false keeps per 100 trials"] = false <= 1
+    for level in levels:
+        if level.test == TAKEN:
+            kept = level.kept[0]
+            bounds[f"{level.title}: keeps a no-op in {kept:.2%}"] = not level.above_nominal
     return [text for text, kept in bounds.items() if not kept]
 
 
@@ -160,7 +176,7 @@ def write_docs(tables: dict[str, str], page: Path) -> None:
 
 
 def main() -> int:
-    """Print both tables; 1 when a bound is broken."""
+    """Print the tables; 1 when a bound is broken."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="40 studies a row: seconds, not exact")
     parser.add_argument("--repetitions", type=int, default=REPETITIONS, help="studies a row")
@@ -168,14 +184,19 @@ def main() -> int:
     arguments = parser.parse_args()
     repetitions = QUICK if arguments.quick else arguments.repetitions
     gains, nulls = simulate(GAINS, repetitions), simulate(NULLS, repetitions)
-    tables = {"gains": gain_table(gains), "nulls": null_table(nulls)}
+    levels = measured(40 * repetitions // 10)
+    tables = {
+        "gains": gain_table(gains),
+        "nulls": null_table(nulls),
+        "levels": level_table(levels),
+    }
     print(*tables.values(), sep="\n\n")
     if arguments.write:
         from picture import draw
 
         write_docs(tables, DOCS / "honest-keeps.md")
         draw(gains, nulls, DOCS / "img" / "policies.png")
-    problems = [] if arguments.quick else broken(gains, nulls)
+    problems = [] if arguments.quick else broken(gains, nulls, levels)
     for problem in problems:
         print(f"bound broken: {problem}", file=sys.stderr)
     return 1 if problems else 0

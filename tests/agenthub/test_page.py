@@ -79,7 +79,7 @@ def test_overview_shows_all_of_a_project(world: World) -> None:
     assert "0.990200 ±0.00014 2 bob" in text
     assert "1.500000 m4max cyd" in text and "ada runs it, the lease ends" in text
     assert "What next?" in text and "↳ to #1 The other way round." in text
-    assert "bob 2 2 1 0 1 judged, too few" in text
+    assert "bob 2 2 1 0 1 decided, too few" in text
 
 
 def test_graph_marks_the_frontier_alone(world: World) -> None:
@@ -175,7 +175,7 @@ def test_an_agents_page_and_an_unknown_one(world: World) -> None:
     with served(world.hub) as url:
         page = Reading(get(f"{url}/p/main/agent/bob").text)
         missing = get(f"{url}/p/main/agent/nobody-here")
-    assert "runner" in page.text and "1 judged, too few" in page.text
+    assert "runner" in page.text and "1 decided, too few" in page.text
     assert f"/p/main/commit/{made['one']}" in page.links
     assert f"/p/main/commit/{made['two']}" not in page.links
     assert missing.status == 404 and "nobody-here" in Reading(missing.text).text

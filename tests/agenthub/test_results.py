@@ -341,7 +341,7 @@ def test_a_claim_is_confirmed_refuted_or_neither(hub: Hub, results: Results) -> 
     assert [event.ref for event in told] == [str(one), str(two), str(three)]
     trust = hub.accounts.trust("ada")
     assert (trust.results, trust.confirmed, trust.refuted, trust.inconclusive) == (3, 1, 1, 1)
-    assert (trust.judged, trust.share) == (2, None)
+    assert (trust.clear, trust.share) == (2, None)
 
 
 @pytest.mark.parametrize(

@@ -402,7 +402,7 @@ def test_try_json_is_one_object(lab: Path, capsys: pytest.CaptureFixture[str]) -
         10,
         0,
     )
-    assert record["why"] == "it does not look better than what it started from"
+    assert record["why"] == "worse than #0 by 2"
     assert "Put back train.py" in record["next"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -56,6 +57,29 @@ def test_a_gain_is_positive_exactly_when_better(value: float, over: float) -> No
     """The sign of a gain and the word better agree, in both directions."""
     for metric in (LOW, HIGH):
         assert (metric.gain(value, over) > 0) == metric.better(value, over)
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, -1e-9, -5.0])
+def test_a_log_scale_needs_values_above_zero(value: float) -> None:
+    """The message says what was seen, why it is refused, and what would do."""
+    problem = Metric("loss", scale="log").problem(value)
+    assert problem == f'loss is {value:g}, and metric.scale is "log", which needs a number above 0'
+    assert Metric("loss").problem(value) is None
+    assert Metric("loss", scale="log").problem(1e-300) is None
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+@pytest.mark.parametrize("value", [1e-9, 0.9, 988.0])
+def test_worth_is_more_when_better_and_leads_back_to_the_value(
+    direction: Any, scale: Any, value: float
+) -> None:
+    """On a log scale equal ratios are equal differences."""
+    metric = Metric("x", direction, scale=scale)
+    better = value * (0.5 if direction == "minimize" else 2.0)
+    gained = metric.worth(better) - metric.worth(value)
+    assert gained == pytest.approx(math.log(2) if scale == "log" else metric.gain(better, value))
+    assert metric.value_of(metric.worth(value)) == pytest.approx(value)
 
 
 @pytest.mark.parametrize(("value", "allowed"), [(0.1, True), (20.0, True), (0.0999, False)])

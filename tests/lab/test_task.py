@@ -91,6 +91,16 @@ def test_the_least_task_has_defaults(lab: Path) -> None:
     assert (task.secondary, dict(task.env)) == ((), {})
 
 
+def test_scale_and_rule_are_chosen_or_left_open(lab: Path) -> None:
+    """Without the keys a scale is linear, and the version of the rule is the study's own."""
+    task = load(lab, LEAST)
+    assert (task.metric.scale, task.keep.rule) == ("linear", None)
+    task = load(lab, LEAST + 'scale = "log"\n[keep]\nrule = 1\n')
+    assert (task.metric.scale, task.keep.rule) == ("log", 1)
+    assert load(lab, LEAST + "[keep]\nrule = 0\n").keep.rule is None
+    assert task.keep.settings == load(lab, LEAST).keep.settings
+
+
 def test_an_environment_variable_may_be_empty(lab: Path) -> None:
     """Setting a variable to nothing is something else than not setting it."""
     assert load(lab, LEAST + '[env]\nCUDA_VISIBLE_DEVICES = ""').env == {"CUDA_VISIBLE_DEVICES": ""}
@@ -131,6 +141,10 @@ def edited(old: str, new: str) -> str:
         ('"maximize"', "1", "metric.direction", "1", '"minimize" or "maximize"'),
         ('"log"', '"scores"', "metric.source", "'scores'", '"score"'),
         ("[0.1, 20]", "[20, 0.1]", "metric.range", "[20, 0.1]", "the smaller first"),
+        ("[0.1, 20]", "[0.1, 20]\nscale = 'logs'", "metric.scale", "'logs'", 'mean "log"'),
+        ("[0.1, 20]", "[-9, 0]\nscale = 'log'", "metric.range", "[-9.0, 0.0]", "above 0"),
+        ("timeout = 600", "timeout = 600\n[keep]\nrule = 3", "keep.rule", "3", "0 to 2"),
+        ("timeout = 600", "timeout = 600\n[keep]\nrule = 1.5", "keep.rule", "1.5", "whole number"),
         ("[0.1, 20]", "[1]", "metric.range", "[1]", "two numbers"),
         ("[0.1, 20]", "[1, 1]", "metric.range", "[1, 1]", "the smaller first"),
         ("[0.1, 20]", "[nan, 1]", "metric.range", "[nan, 1]", "two numbers"),

@@ -254,7 +254,8 @@ def test_the_value_of_the_best_is_the_same_everywhere(outputs: Outputs) -> None:
     assert text in line.split()
     assert re.search(rf"^score: +{re.escape(text)}$", outputs.text["show"], re.MULTILINE)
     assert re.search(rf"^score: +{re.escape(text)}$", outputs.text["best"], re.MULTILINE)
-    assert f"- #{number} keep score {text}: " in outputs.text["brief"]
+    brief = rf"^- #{number} keep( \(.+\))? score {re.escape(text)}: "
+    assert re.search(brief, outputs.text["brief"], re.MULTILINE)
 
 
 def test_the_gain_is_shown_with_its_interval_and_added_to_nothing(outputs: Outputs) -> None:

@@ -24,6 +24,7 @@ from autoresearch.lab.metric import Metric
 from autoresearch.store.ledger import (
     CONFIRM,
     SCHEMA_VERSION,
+    Explanation,
     Ledger,
     Run,
     Spend,
@@ -31,6 +32,7 @@ from autoresearch.store.ledger import (
     Status,
     Trial,
 )
+from autoresearch.store.ledger.schema import UPGRADES
 
 METRIC = Metric("val_bpb")
 BASE = "b" * 40
@@ -648,6 +650,8 @@ def test_a_ledger_of_schema_3_gets_the_new_words(path: Path) -> None:
     version, new_trials, new_runs = whole(path)
     assert version == SCHEMA_VERSION
     words = slice(0, 4), slice(5, 7), slice(9, None)  # all but state, status and reason
+    assert {r[14] for r in new_trials} == {None}  # no explanation is made up
+    new_trials = [r[:14] for r in new_trials]
     assert [[r[w] for w in words] for r in new_trials] == [[r[w] for w in words] for r in trials]
     assert [(*r[:13], r[14]) for r in new_runs] == [(*r[:13], r[14]) for r in runs]
 
@@ -693,20 +697,23 @@ print(int(sys.argv[2]) - left)
 """
 
 
-def test_a_kill_in_the_middle_of_an_upgrade_leaves_one_schema_whole(tmp_path: Path) -> None:
-    """kill -9 at instants all over the upgrade: schema 3 or 4 with all rows, and it goes on."""
+@pytest.mark.parametrize("start", [3, 4])
+def test_a_kill_in_the_middle_of_an_upgrade_leaves_one_schema_whole(
+    tmp_path: Path, start: int
+) -> None:
+    """kill -9 at instants all over the upgrade: the old or the new schema with all rows."""
 
     def upgraded(name: str, at: int) -> tuple[Path, subprocess.CompletedProcess[str]]:
         path = tmp_path / name
         with contextlib.closing(sqlite3.connect(path)) as db:
-            db.executescript(SCHEMA_3)
+            db.executescript(SCHEMA_3 + (UPGRADES[3] if start == 4 else ""))
         words = [sys.executable, "-c", KILLED, str(path), str(at)]
         return path, subprocess.run(words, capture_output=True, text=True)
 
     calm, done = upgraded("calm.db", 1 << 60)
     assert done.returncode == 0, done.stderr
     old, new = whole(upgraded("old.db", 1)[0]), whole(calm)
-    assert (old[0], new[0]) == (3, SCHEMA_VERSION)
+    assert (old[0], new[0]) == (start, SCHEMA_VERSION)
     count = int(done.stdout)
     seen = set()
     for part in range(1, 13):
@@ -717,7 +724,31 @@ def test_a_kill_in_the_middle_of_an_upgrade_leaves_one_schema_whole(tmp_path: Pa
         seen.add(found[0])
         with contextlib.closing(Ledger(path, METRIC)):
             assert whole(path) == new
-    assert 3 in seen
+    assert start in seen
+
+
+def test_a_ledger_of_schema_4_goes_on_and_explains_what_follows(path: Path) -> None:
+    """Its trials have no explanation, new ones have theirs to the last bit."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.executescript(SCHEMA_3 + UPGRADES[3])
+    why = Explanation("worse", 4, gain=-0.1 - 0.2, sds=1 / 3, believed=2.25, fell_back=True)
+    with contextlib.closing(Ledger(path, METRIC)) as ledger:
+        old = ledger.trials()
+        assert {trial.explanation for trial in old} == {None}
+        assert [trial.because for trial in old] == [trial.reason for trial in old]
+        trial = ledger.add(Trial(0, BASE, "note", "hand"))
+        ledger.advance(trial, State.DECIDED, status=Status.DISCARD, explanation=why)
+    with contextlib.closing(Ledger(path, METRIC)) as again:
+        assert again.trial(trial.number).explanation == why
+
+
+def test_an_explanation_of_a_newer_kind_is_left_out(ledger: Ledger, path: Path) -> None:
+    """A word that this version does not know is no error, and none that it knows is put for it."""
+    finished(ledger, Status.DISCARD)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("""UPDATE trial SET explanation = '{"kind": "eaten", "gain": 1}'""")
+        db.commit()
+    assert ledger.trial(0).explanation is None
 
 
 def test_what_was_spent_outlives_the_trial_it_was_spent_on(ledger: Ledger) -> None:

@@ -15,6 +15,7 @@ from autoresearch.store.ledger import Ledger, Run, State, Status, Trial
 from autoresearch.strategies import CONFIRMER, Decision, RunRequest
 from autoresearch.strategies.confirmation import Climb, SequentialConfirmation
 
+SPREAD = math.sqrt(0.4)  # a step's runs, so far to each side of their mean, tell of a noise of one
 A_A = tuple(side * math.sqrt(3) / 2 for side in (1, -1, 1, -1))  # mean 0, sd 1
 Answer = Callable[[RunRequest, Trial], float | None]  # what a run is worth; None: it fails
 Pair = float | tuple[float | None, float | None]  # the difference of a pair, or (tip, incumbent)
@@ -79,7 +80,7 @@ class Lab:
 
     def steps(self, count: int, gain: float = 2.0, nodes: int | None = 0) -> list[Trial]:
         """So many candidates that look better."""
-        return [self.edit(gain, gain, nodes=nodes) for _ in range(count)]
+        return [self.edit(gain + SPREAD, gain - SPREAD, nodes=nodes) for _ in range(count)]
 
     # ---- what a study does with the rule ---------------------------------------------------------
 
@@ -97,7 +98,11 @@ class Lab:
         if decision.climbs and refused:
             decision = Decision(Status.DISCARD, refused)
         trial = self.ledger.advance(
-            trial, State.DECIDED, status=decision.status, reason=decision.reason
+            trial,
+            State.DECIDED,
+            status=decision.status,
+            reason=decision.reason,
+            explanation=decision.explanation,
         )
         return self.ledger.advance(trial, State.APPLIED)
 

@@ -19,7 +19,7 @@ from autoresearch.strategies import CONFIRMER, RunRequest
 from autoresearch.strategies.confirmation import SequentialConfirmation
 from autoresearch.strategies.greedy import Greedy
 from autoresearch.strategies.screening_test import Noise, Rule, alpha_for, claim
-from strategies.confirmed import A_A, Lab
+from strategies.confirmed import A_A, SPREAD, Lab
 
 POLICIES = Path(__file__).parent.parent.parent / "benchmarks" / "policies"
 METRICS = {"minimize": Metric("val_bpb"), "maximize": Metric("accuracy", "maximize")}
@@ -107,9 +107,9 @@ def test_what_looks_better_twice_is_a_step_and_no_keep(lab: Lab) -> None:
 
 def test_a_step_is_believed_less_than_it_shows(lab: Lab) -> None:
     """A winner was lucky too: of a gain of 2 sd 1.2 are believed, of one of 1 sd a half."""
-    lab.edit(2.0, 2.0)
+    lab.edit(2.0 + SPREAD, 2.0 - SPREAD)
     assert lab.at.level.value == pytest.approx(1.2)
-    lab.edit(1.0, 1.0)
+    lab.edit(1.0 + SPREAD, 1.0 - SPREAD)
     assert lab.at.level.value == pytest.approx(1.7)
 
 
@@ -195,7 +195,7 @@ def test_a_stack_with_other_steps_must_gain_as_a_whole(make: MakeLab) -> None:
     lab.edit(0.1, 0.1, nodes=-50)
     lab.edit(0.6, 0.6, nodes=1, refused="")  # adds_code: not climbed
     lab.edit(0.6, 0.6, nodes=0)
-    assert became(lab.confirmation(0.2, 0.2, 0.2, last=True)) == UNCONFIRMED
+    assert became(lab.confirmation(0.1, 0.1, 0.1, last=True)) == UNCONFIRMED
 
 
 # ---- confirmations -----------------------------------------------------------------------------
@@ -265,7 +265,7 @@ def test_every_proof_teaches_the_noise(lab: Lab) -> None:
     """Whatever comes of it; a confirmation cannot be kept without what its budget allows."""
     lab.steps(5)
     lab.confirmation(1.0, 2.0, 0.0)
-    assert lab.at.noise.df == 5
+    assert lab.at.noise.df == 3 + 5 + 4
     assert [(p.trials, p.steps) for p in lab.at.confirmations] == [(5, 5)]
 
 
@@ -341,8 +341,10 @@ def test_min_delta_is_what_a_keep_must_be_proven_to_gain(make: MakeLab) -> None:
     assert ends == [KEPT, UNCONFIRMED]
 
 
-def test_what_may_be_told_is_the_claim_of_the_rule(lab: Lab) -> None:
-    """From the pairs, the pair after the keep, and the noise and error of that moment."""
+def test_what_may_be_told_is_the_claim_of_the_rule(make: MakeLab) -> None:
+    """Rule 1: from the pairs, the pair after the keep, the noise and error of that moment."""
+    lab = make(Keep(rule=1))
+    lab.baseline()
     lab.steps(5)
     noise, rule = lab.at.noise, lab.rule.rule
     pairs = [5.0, 6.0, 7.0]
@@ -580,8 +582,14 @@ def test_where_nothing_works_hardly_anything_is_kept(make: MakeLab) -> None:
 
 @pytest.mark.parametrize(("world", "seed"), [("mix", 1), ("mix", 2), ("log", 3), ("null", 4)])
 @pytest.mark.parametrize("steps", [5, 1])
+@pytest.mark.parametrize("version", [1, 2])
 def test_it_decides_as_the_simulated_rule_does(
-    make: MakeLab, monkeypatch: pytest.MonkeyPatch, world: str, seed: int, steps: int
+    make: MakeLab,
+    monkeypatch: pytest.MonkeyPatch,
+    world: str,
+    seed: int,
+    steps: int,
+    version: int,
 ) -> None:
     """On the same random numbers: the runs, keeps, gains and claims of benchmarks/policies."""
     pytest.importorskip("numpy")
@@ -590,11 +598,14 @@ def test_it_decides_as_the_simulated_rule_does(
 
     import policies
 
-    trials = 80
-    told = policies.Stacks(worlds.Machine(worlds.WORLDS[world], (seed,)), Rule(steps=steps))
+    trials, rule = 80, Rule(steps=steps, version=version)
+    told = policies.Stacks(worlds.Machine(worlds.WORLDS[world], (seed,)), rule)
     told.study(policies.Limit(trials=trials))
 
-    machine, lab = worlds.Machine(worlds.WORLDS[world], (seed,)), make(Keep(steps=steps))
+    machine, lab = (
+        worlds.Machine(worlds.WORLDS[world], (seed,)),
+        make(Keep(steps=steps, rule=version)),
+    )
     worth = {"base": 0.0}
 
     def answer(request: RunRequest, trial: Trial) -> float:
@@ -624,12 +635,22 @@ def test_it_decides_as_the_simulated_rule_does(
     assert sum(confirmed.claim.estimate for confirmed in at.confirmed) == pytest.approx(
         outcome.claimed
     )
-    assert (at.noise.sd, at.noise.df) == (pytest.approx(told.noise.sd), told.noise.df)
+    noise = told.noise.at(told.level.value)
+    assert (at.noise.sd, at.noise.df) == (pytest.approx(noise.sd), noise.df)
     assert at.level.value == pytest.approx(told.level.value)
 
 
 def test_the_noise_of_a_standing_is_that_of_its_runs(lab: Lab) -> None:
-    """The baseline's runs and the pairs of each confirmation, pooled."""
+    """By hand: squares of 3 by the baseline, 1 by each step, 2 by the tip, 0 by the incumbent."""
+    lab.steps(5)
+    lab.confirmation(1.0, 2.0, 0.0)
+    assert (lab.at.noise.sd, lab.at.noise.df) == (pytest.approx((10 / 12) ** 0.5), 12)
+
+
+def test_the_noise_of_rule_1_is_that_of_baseline_and_pairs(make: MakeLab) -> None:
+    """The baseline's runs and the differences of each confirmation, pooled."""
+    lab = make(Keep(rule=1))
+    lab.baseline()
     lab.steps(5)
     lab.confirmation(1.0, 2.0, 0.0)
     halves = [difference / 2**0.5 for difference in (1.0, 2.0, 0.0)]

@@ -23,6 +23,8 @@ from autoresearch.lab.task import Task
 from autoresearch.proposers.fake import ScriptedProposer
 from autoresearch.store.heartbeat import Stage
 from autoresearch.store.ledger import CLAIM, CONFIRM, NOISE, STEP, Status
+from autoresearch.strategies.confirmation import SequentialConfirmation
+from autoresearch.strategies.noise import PooledNoise
 from autoresearch.strategies.registry import make_strategy
 from autoresearch.study.collaborators import CallbackListener
 from autoresearch.study.loop import StopLimits, research
@@ -288,6 +290,61 @@ def test_one_study_has_one_rule(lab: Path, capsys: Capsys) -> None:
     assert call(lab, *CLIMB, "--trials", "1") == 2
     assert "Fixed files differ" in capsys.readouterr().err
     assert call(lab, *CLIMB, "--trials", "1", "--tag", "t-2") == 0
+
+
+def test_a_study_goes_on_with_the_version_of_the_rule_that_it_began_with(
+    lab: Path, capsys: Capsys
+) -> None:
+    """A new study records the newest; a ledger that names none is of the first, a key agrees."""
+    assert call(lab, *CLIMB, "--trials", "0") == 0
+    with opened(lab) as study:
+        assert study.ledger.facts["rule"] == "2"
+        study.ledger._db.execute("DELETE FROM study WHERE key IN ('rule', 'scale')")
+    assert call(lab, *CLIMB, "--trials", "0") == 0
+    with opened(lab) as study:
+        assert "rule" not in study.ledger.facts
+        rule = study.strategy
+        assert isinstance(rule, SequentialConfirmation)
+        assert isinstance(rule.standing(study.ledger).noises, PooledNoise)
+    capsys.readouterr()
+    (lab / "task.toml").write_text(NOISY["task_toml"] + "[keep]\nrule = 2\n")
+    git(lab, "commit", "-qam", "the newer rule")
+    assert call(lab, *CLIMB, "--trials", "1") == 2
+    err = capsys.readouterr().err
+    assert "begun with version 1 of the keep rule, and keep.rule in task.toml is now 2" in err
+    assert "Take the key out" in err
+
+
+def test_a_study_of_a_newer_rule_is_refused(lab: Path, capsys: Capsys) -> None:
+    """No older version stands in for a rule that this program does not know."""
+    assert call(lab, *CLIMB, "--trials", "0") == 0
+    with opened(lab) as study:
+        study.ledger.remember(rule="3")
+    capsys.readouterr()
+    assert call(lab, *CLIMB, "--trials", "1") == 2
+    err = capsys.readouterr().err
+    assert "begun with version 3 of the keep rule, and this AutoResearch knows 1 to 2" in err
+    assert "Traceback" not in err
+
+
+def test_a_study_has_one_scale(lab: Path, capsys: Capsys) -> None:
+    """Another scale would compare other numbers: refused, with what was seen."""
+    assert call(lab, *CLIMB, "--trials", "0") == 0
+    capsys.readouterr()
+    changed = NOISY["task_toml"].replace("[metric]\n", '[metric]\nscale = "log"\n')
+    (lab / "task.toml").write_text(changed)
+    assert call(lab, *CLIMB, "--trials", "1") == 2
+    assert "says scale 'log', and this study began with 'linear'" in capsys.readouterr().err
+
+
+def test_a_log_scale_refuses_a_baseline_below_zero(tmp_path: Path, capsys: Capsys) -> None:
+    """The first run says it: the value that was seen, and what is allowed."""
+    changed = NOISY["task_toml"].replace("[metric]\n", '[metric]\nscale = "log"\n')
+    files = NOISY | {"task_toml": changed, "run_py": "print('score:', -0.5)\n"}
+    lab = make_lab(tmp_path / "lab", **files)
+    assert call(lab, *CLIMB, "--trials", "1") == 1
+    err = capsys.readouterr().err
+    assert 'score is -0.5, and metric.scale is "log", which needs a number above 0' in err
 
 
 def test_noise_that_task_toml_denies_is_an_error_that_can_be_mended(

@@ -91,14 +91,14 @@ class Trust:
     inconclusive: int
 
     @property
-    def judged(self) -> int:
+    def clear(self) -> int:
         """Results with a clear verdict."""
         return self.confirmed + self.refuted
 
     @property
     def share(self) -> float | None:
         """The confirmed share of the clear verdicts; None while there are fewer than five."""
-        return self.confirmed / self.judged if self.judged >= ENOUGH else None
+        return self.confirmed / self.clear if self.clear >= ENOUGH else None
 
 
 class Accounts:

@@ -63,7 +63,7 @@ def _status_facts(seen: Overview, ledger: Ledger, paths: StudyPaths) -> dict[str
         "gain": summary.gain_text or None,
         "best": summary.best and f"#{summary.best.trial} on branch {seen.branch}",
         "steps": summary.open_text or None,
-        "noise": summary.noise_text or None,
+        "noise": summary.noise and summary.noise.words,
         "now": seen.now,
         "time used": duration(seen.seconds),
         **_spent(ledger),
@@ -176,7 +176,7 @@ def _describe(trial: Trial, summary: Summary, task: Task, paths: StudyPaths, lin
     shown = [
         f"trial:    #{trial.number} {trial.note}",
         f"status:   {trial.word if trial.status else trial.state}"
-        + (f" ({trial.reason})" if trial.reason else ""),
+        + (f" ({trial.because})" if trial.because else ""),
         f"{task.metric.name + ':':<10}{summary.digits.value(summary.value_of(trial))}",
         f"commit:   {trial.commit or '-'} (parent {trial.parent[:12]})",
         f"proposer: {trial.proposer}, {trial.created}",

@@ -57,7 +57,7 @@ class Outcome:
         trial = self.trial
         if trial.status in (Status.KEEP, Status.TENTATIVE):
             return ""
-        reason = _REASONS.get(trial.reason, trial.reason)
+        reason = _reason(trial)
         failed = trial.status is Status.CRASH and trial.detail
         return clean_line(f"{reason}: {trial.detail}" if failed else reason, 2 * WIDTH)
 
@@ -143,9 +143,13 @@ def _against(outcome: Outcome, digits: Digits) -> str:
     return f" ({digits.difference(outcome.delta)} to #{outcome.start.number}, its start)"
 
 
+def _reason(trial: Trial) -> str:
+    return trial.because if trial.explanation else _REASONS.get(trial.reason, trial.reason)
+
+
 def _confirmation(trial: Trial, name: str, digits: Digits) -> str:
     """The outcome of the confirmation of the steps."""
-    why = "" if trial.status is Status.KEEP else f" ({_REASONS.get(trial.reason, trial.reason)})"
+    why = "" if trial.status is Status.KEEP else f" ({_reason(trial)})"
     return clean_line(
         f"#{trial.number} {trial.word} {name} {digits.value(trial.value)}{why}", WIDTH
     )

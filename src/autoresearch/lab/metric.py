@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Direction = Literal["minimize", "maximize"]
+Scale = Literal["linear", "log"]
 
 # `val_bpb: 1.8640` at the start of a line, or `METRIC val_bpb=1.8640` anywhere in it.
 _NAME = r"[A-Za-z_][\w./-]*"
@@ -27,6 +28,7 @@ class Metric:
     name: str
     direction: Direction = "minimize"
     range: tuple[float, float] | None = None
+    scale: Scale = "linear"  # log: the keep rule compares ratios
 
     def better(self, value: float | None, than: float | None) -> bool:
         """Whether `value` is strictly better; a missing value is worse than any number."""
@@ -40,10 +42,24 @@ class Metric:
         """How much better `value` is than `over`, in the metric's unit; negative when worse."""
         return over - value if self.direction == "minimize" else value - over
 
+    def worth(self, value: float) -> float:
+        """A number that the keep rule compares: more is better; on a log scale the logarithm."""
+        size = math.log(value) if self.scale == "log" else value
+        return -size if self.direction == "minimize" else size
+
+    def value_of(self, worth: float) -> float:
+        """The value that has this worth."""
+        size = (-worth if self.direction == "minimize" else worth) + 0.0  # never -0
+        return math.exp(size) if self.scale == "log" else size
+
     def problem(self, value: float) -> str | None:
         """Why `value` is not a valid result, or None when it is."""
         if not math.isfinite(value):
             return f"{self.name} is {value}, not a finite number"
+        if self.scale == "log" and value <= 0:
+            return (
+                f'{self.name} is {value:g}, and metric.scale is "log", which needs a number above 0'
+            )
         if self.range and not self.range[0] <= value <= self.range[1]:
             low, high = self.range
             return f"{self.name} is {value:g}, outside its range {low:g} to {high:g}"

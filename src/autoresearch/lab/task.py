@@ -11,7 +11,7 @@ from typing import Any, Literal, cast, get_args
 
 from autoresearch.errors import TaskError
 from autoresearch.executors import JobLimits
-from autoresearch.lab.metric import Direction, Metric, readable
+from autoresearch.lab.metric import Direction, Metric, Scale, readable
 from autoresearch.toml_table import Table
 
 FILE = "task.toml"
@@ -24,6 +24,7 @@ FREE_DISK = 2 * 2**30  # bytes that must be free before a run
 GIB = 2**30
 Policy = Literal["auto", "required", "off"]
 Noisy = Literal["seed", "timing", "none"]  # what makes two runs of the same code differ
+RULE = 2  # the newest version of the keep rule, with which new studies begin
 
 
 @dataclass(frozen=True)
@@ -91,10 +92,11 @@ class Keep:
     noise: Noisy = "seed"
     runs: int = 4  # of the baseline, before the first trial, to measure the noise
     steps: int = 5  # that are confirmed together; 1: each alone
+    rule: int | None = None  # its version; None: the study's own, or the newest for a new study
 
     @property
     def settings(self) -> str:
-        """All settings but the strategy, as the line that a study records."""
+        """All settings but strategy and version, as the line that a study records."""
         return (
             f"confidence {self.confidence:.15g}, min_delta {self.min_delta:.15g}, "
             f"noise {self.noise}, runs {self.runs}, steps {self.steps}"
@@ -215,10 +217,13 @@ def _metric(table: Table | None) -> tuple[Metric, str]:
     direction = table.choice("direction", get_args(Direction), "minimize")
     source = table.choice("source", SOURCES, "log")
     allowed = table.pair("range")
+    scale = cast(Scale, table.choice("scale", get_args(Scale), "linear"))
     table.finish()
     assert name
     _check_readable(table, "name", name)
-    return Metric(name, "maximize" if direction == "maximize" else "minimize", allowed), source
+    if scale == "log" and allowed and allowed[1] <= 0:
+        raise table.error("range", list(allowed), 'numbers above 0, since metric.scale is "log"')
+    return Metric(name, cast(Direction, direction), allowed, scale), source
 
 
 def _budget(table: Table | None) -> Budget:
@@ -266,13 +271,14 @@ def _keep(table: Table | None) -> Keep:
     min_delta = table.number("min_delta", 0.0)
     noise = cast(Noisy, table.choice("noise", get_args(Noisy), "seed"))
     runs, steps = table.whole("runs", 4, (2, 50)), table.whole("steps", 5, (1, 50))
+    rule = table.whole("rule", 0, (0, RULE))
     table.finish()
     assert strategy and confidence is not None and min_delta is not None
     if not 0.5 <= confidence < 1:
         raise table.error("confidence", confidence, "0.5 to less than 1, such as 0.99")
     if not 0 <= min_delta < math.inf:
         raise table.error("min_delta", min_delta, "0, or a gain that is worth having")
-    return Keep(strategy, confidence, min_delta, noise, runs, steps)
+    return Keep(strategy, confidence, min_delta, noise, runs, steps, rule or None)
 
 
 def _checks(table: Table | None) -> Checks | None:

@@ -38,8 +38,7 @@ def findings(ledger: Ledger, folder: Path, summary: Summary) -> tuple[Finding, .
 def _ledger_findings(ledger: Ledger, summary: Summary) -> Iterator[Finding]:
     digits = summary.digits
     if summary.noise is not None:
-        remark = f"standard deviation of one run, from {summary.noise_runs} runs"
-        yield Finding("noise", digits.value(summary.noise), remark)
+        yield Finding("noise", f"{summary.noise.sd:.3g}", summary.noise.words)
     if (rule := SequentialConfirmation.of(ledger)) is None:
         return
     for keep in rule.standing(ledger).confirmed:

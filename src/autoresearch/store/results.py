@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from autoresearch.lab.metric import Metric
@@ -62,7 +62,9 @@ def _inert(note: str) -> str:
 
 def _trial(trial: Trial, value: float | None) -> dict[str, Any]:
     record = {f.name: getattr(trial, f.name) for f in fields(trial) if f.name != "runs"}
+    record["explanation"] = trial.explanation and asdict(trial.explanation)
     derived = {"value": value, "memory_gb": trial.memory_gb, "seconds": trial.seconds}
+    record |= {"because": trial.because}
     runs = [_run(run) for run in trial.runs]
     return {name: _json(v) for name, v in (record | derived).items()} | {"runs": runs}
 

@@ -37,6 +37,7 @@ class Row:
     diff: str = ""
     skipped: bool = False  # it ended before it ran, such as a duplicate
     created: str = ""  # UTC, ISO 8601
+    because: str = ""  # why it was decided as it was, in words
 
     @property
     def word(self) -> str:
@@ -74,6 +75,7 @@ def from_trials(
             curve=tuple(curves.get(trial.number, ())),
             diff=diffs.get(trial.number, ""),
             skipped=trial.is_skipped,
+            because=trial.because,
         )
         for trial in decided
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from autoresearch.store.ledger import SCREEN, Ledger, Status, Trial
+from autoresearch.store.ledger import SCREEN, Explanation, Ledger, Status, Trial
 
 __all__ = ["CONFIRMER", "RUN_AGAIN", "Decision", "RunRequest", "Strategy"]
 
@@ -28,6 +28,7 @@ class Decision:
     status: Status | None
     reason: str = ""
     request: RunRequest | None = None  # None: the trial's own commit, with a fresh seed
+    explanation: Explanation | None = None  # why, in numbers; None where nothing was compared
 
     @property
     def climbs(self) -> bool:

@@ -12,39 +12,44 @@ import math
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
 from autoresearch.errors import StrategyError
-from autoresearch.lab.task import Keep
+from autoresearch.lab.metric import Metric
+from autoresearch.lab.task import RULE, Keep
 from autoresearch.store.ledger import (
     CLAIM,
     CONFIRM,
     NOISE,
     REFRESH,
+    Explanation,
+    Kind,
     Ledger,
     State,
     Status,
     Trial,
 )
 from autoresearch.strategies import CONFIRMER, Decision, RunRequest
+from autoresearch.strategies.explaining import Comparison, explained
+from autoresearch.strategies.noise import LocalNoise, Noise, NoiseRecord, Pair, PooledNoise
 from autoresearch.strategies.screening_test import (
     Assessment,
     Claim,
     Confirmation,
     Level,
-    Noise,
     Rule,
     alpha_for,
     assess,
     assess_simpler,
     claim,
     earns_its_lines,
+    holds,
     screen,
     stack_due,
 )
 
 PAIR_SEEDS, CLAIM_SEEDS, REFRESH_SEEDS = 10, 50, 90  # first seed index of each purpose
 TRIES = 2  # of a pair, when one of its runs fails
-_ROOT2 = math.sqrt(2)
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class Confirmed:
     """A keep, and the gain over the keep before it."""
 
     trial: int
-    claim: Claim
+    claim: Claim  # in the metric's unit
     steps: tuple[int, ...] = ()  # the trials that it confirms; empty when it confirms itself
     shown: tuple[float, ...] = ()  # the gain that the screening runs of each step showed
 
@@ -65,7 +70,7 @@ class Climb:
     tip: str  # where the next candidate starts
     incumbent_level: Level
     level: Level  # of the tip
-    noise: Noise
+    noises: NoiseRecord
     steps: tuple[int, ...] = ()  # tentative trials since the incumbent
     grown: tuple[int, ...] = ()  # nodes of code that each of them added
     shown: tuple[float, ...] = ()  # gain over the tip that their screening runs showed
@@ -74,6 +79,11 @@ class Climb:
     trials: int = 0  # not counting confirmations
     confirmations: tuple[Confirmation, ...] = ()
     confirmed: tuple[Confirmed, ...] = ()
+
+    @property
+    def noise(self) -> Noise:
+        """The noise of one run of the tip."""
+        return self.noises.at(self.level.value)
 
     @property
     def exact(self) -> bool:
@@ -102,8 +112,8 @@ class SequentialConfirmation:
 
     def __init__(self, keep: Keep | None = None) -> None:
         self.keep = keep or Keep()
-        kept = self.keep
-        self.rule = Rule(kept.confidence, kept.min_delta, steps=kept.steps)
+        self.metric = Metric("")
+        self.rule = self._rule(self.keep.rule or RULE)
         self._memory: dict[Path, tuple[int, Climb | None]] = {}
 
     @classmethod
@@ -130,7 +140,12 @@ class SequentialConfirmation:
         """What a trial's runs mean so far, after all that came before it."""
         at = self._walked(ledger, trial.number)
         outcome = self._replayed(self._play(trial, at), trial)
-        return Decision(None, request=outcome) if isinstance(outcome, RunRequest) else outcome[0]
+        if isinstance(outcome, RunRequest):
+            return Decision(None, request=outcome)
+        decision, _ = outcome
+        if decision.explanation is None:
+            return decision
+        return replace(decision, explanation=explained(decision.explanation, trial, ledger))
 
     def standing(self, ledger: Ledger) -> Climb:
         """Where the study stands after all its finished trials."""
@@ -143,7 +158,9 @@ class SequentialConfirmation:
 
     def _walked(self, ledger: Ledger, until: int) -> Climb | None:
         """The standing before trial `until`; the walk goes on from where the last one ended."""
-        self._sign = -1.0 if ledger.metric.direction == "minimize" else 1.0
+        if ledger.path not in self._memory:
+            self.metric = ledger.metric
+            self.rule = self._rule(rule_version(ledger) or self.keep.rule or RULE)
         walked, at = self._memory.get(ledger.path, (0, None))
         if walked > until:
             walked, at = 0, None
@@ -153,6 +170,18 @@ class SequentialConfirmation:
             walked, at = trial.number + 1, self._after(trial, at)
         self._memory = {ledger.path: (walked, at)}  # an applied trial never changes
         return at
+
+    def _rule(self, version: int) -> Rule:
+        """The rule's settings; on a log scale min_delta is a share, compared as a logarithm."""
+        kept, log = self.keep, self.metric.scale == "log"
+        least = math.log1p(kept.min_delta) if log else kept.min_delta
+        return Rule(kept.confidence, least, steps=kept.steps, version=version)
+
+    def _noises(self, runs: list[float]) -> NoiseRecord:
+        """What runs of one commit say about noise."""
+        if self.rule.version == 1:
+            return PooledNoise.of(runs)
+        return LocalNoise.of(runs, may_scale=self.metric.scale == "linear")
 
     def _after(self, trial: Trial, at: Climb | None) -> Climb | None:
         """The standing after a finished trial; a trial that a guard refused changes little."""
@@ -180,7 +209,7 @@ class SequentialConfirmation:
                         f"and this rule expects {request.purpose} there: the study was begun with "
                         "another strategy. Go on with that one, or take a new --tag."
                     )
-                request = play.send(None if run.value is None else self._sign * run.value)
+                request = play.send(None if run.value is None else self.metric.worth(run.value))
         except StopIteration as stop:
             ended: Ended = stop.value
             return ended
@@ -204,10 +233,10 @@ class SequentialConfirmation:
                 return _crash(trial), None
             values.append(value)
         if self.keep.noise == "none" and values[0] != values[1]:
-            seen = " and ".join(f"{self._sign * value:g}" for value in values)
+            seen = " and ".join(f"{self.metric.value_of(value):g}" for value in values)
             return Decision(Status.CRASH, f'keep.noise is "none", and two runs gave {seen}'), None
         level = Level.of(values)
-        at = Climb(trial.commit, trial.commit, level, level, Noise.pooled([values]))
+        at = Climb(trial.commit, trial.commit, level, level, self._noises(values))
         return Decision(Status.KEEP), at
 
     def _screening(self, trial: Trial, at: Climb) -> Play:
@@ -215,6 +244,7 @@ class SequentialConfirmation:
         now = replace(at, trials=at.trials + 1, quiet=at.quiet + 1)
         gains: list[float] = []
         grown = _growth(trial)
+        new_noise = False
         while True:
             value = yield RunRequest(seed_index=len(gains))
             if value is None:
@@ -226,28 +256,36 @@ class SequentialConfirmation:
                     return _crash(trial), now
                 if len(set(seen)) == 1:
                     return self._exactly(trial, now, value, simpler=grown < 0)
-                now = replace(now, noise=Noise.pooled([seen]))
+                now, new_noise = replace(now, noises=self._noises(seen)), True
                 gains = [each - at.level.value for each in seen[: len(self.rule.hurdles)]]
             screened = screen(gains, now.noise, self.rule, simpler=grown < 0)
             if screened.answer != "again":
                 break
         worth = earns_its_lines(screened.estimate, grown, now.noise)
+        compared = Comparison(gains, now.noise.sd, grown)
         if screened.answer == "keep" and worth:
-            return Decision(Status.TENTATIVE), self._stepped(trial, now, screened)
-        reason = "adds_code" if screened.answer == "keep" else ""
-        return Decision(Status.DISCARD, reason), (yield from self._refreshed(now))
+            step = self._stepped(trial, now, screened, [] if new_noise else gains)
+            return Decision(Status.TENTATIVE, explanation=compared.of_step), step
+        if screened.answer == "keep":
+            decision = Decision(Status.DISCARD, "adds_code", explanation=compared.of_code)
+        else:
+            decision = Decision(Status.DISCARD, explanation=compared.of_loss)
+        return decision, (yield from self._refreshed(now))
 
     def _exactly(
         self, trial: Trial, at: Climb, value: float, *, simpler: bool
     ) -> tuple[Decision, Climb]:
         """Without noise the value decides; of equals the simpler one is kept."""
-        if not self._beats(at, value, simpler=simpler):
-            return Decision(Status.DISCARD), at
         gain = value - at.level.value
-        level, keep = Level.of([value]), Confirmed(trial.number, Claim(gain, gain, gain))
+        compared = Comparison([gain], 0.0, _growth(trial))
+        if not self._beats(at, value, simpler=simpler):
+            return Decision(Status.DISCARD, explanation=compared.of_loss), at
+        told = self._in_unit(Claim(gain, gain, gain), at.level.value)
+        level, keep = Level.of([value]), Confirmed(trial.number, told)
         confirmed = (*at.confirmed, keep)
         later = replace(at, incumbent=trial.commit, tip=trial.commit, confirmed=confirmed)
-        return Decision(Status.KEEP), replace(later, level=level, incumbent_level=level)
+        decision = Decision(Status.KEEP, explanation=compared.of_keep)
+        return decision, replace(later, level=level, incumbent_level=level)
 
     def _beats(self, at: Climb, value: float, *, simpler: bool) -> bool:
         gain = value - at.level.value
@@ -281,32 +319,47 @@ class SequentialConfirmation:
         simpler = at.simplifies and self._believed(at) < at.noise.sd
         test = assess_simpler if simpler else assess
         at = replace(at, confirmations=(*at.confirmations, now))
-        pairs: list[tuple[float, float]] = []
+        pairs: list[Pair] = []
         answer = "again"
         while answer == "again":
             pair = yield from self._pair(at, len(pairs), CONFIRM)
             if pair is None:
-                return Decision(Status.DISCARD, "unmeasurable"), self._dropped(at)
+                why = Explanation("unmeasurable")
+                return Decision(Status.DISCARD, "unmeasurable", explanation=why), self._dropped(at)
             pairs.append(pair)
-            answer = test(_differences(pairs), at.noise, self.rule, alpha).answer
+            noise = at.noises.of_pairs(pairs)
+            answer = test(_differences(pairs), noise, self.rule, alpha).answer
         if answer != "keep":
-            later = self._unconfirmed(at, pairs, still_open=answer == "open")
-            return Decision(Status.DISCARD, "unconfirmed"), later
+            return self._unconfirmed(at, pairs, still_open=answer == "open")
         extra = yield from self._pair(at, len(pairs), CLAIM)
-        more = _differences([extra or pairs[-1]])
-        gain = claim(_differences(pairs), more, at.noise, self.rule, alpha, simpler=simpler)
-        at = self._measured(at, pairs)
+        more = [extra] if extra else [pairs[-1]] if self.rule.version == 1 else []
+        told = claim(
+            _differences(pairs),
+            _differences(more),
+            noise,
+            self.rule,
+            alpha,
+            simpler=simpler,
+            after=at.noises.of_pairs(pairs + more),
+        )
+        if not holds(told, self.rule, simpler=simpler):
+            return self._unconfirmed(at, pairs, more, still_open=told.estimate > 0, claim=told)
+        why = self._paired("confirmed", at, pairs + more, told)
+        at = self._measured(at, pairs, more, at_tip=True)
         if extra is not None:
             at = replace(at, level=at.level.seen(extra[0], self.rule))
+        old = fmean(old for _, old in pairs + more)
+        gain = self._in_unit(told, old)
         confirmed = (*at.confirmed, Confirmed(trial.number, gain, at.steps, at.shown))
         kept = replace(at, incumbent=at.tip, incumbent_level=at.level, steps=(), grown=(), shown=())
-        return Decision(Status.KEEP), replace(kept, open_at=0, quiet=0, confirmed=confirmed)
+        later = replace(kept, open_at=0, quiet=0, confirmed=confirmed)
+        return Decision(Status.KEEP, explanation=why), later
 
     # ---- parts of them -------------------------------------------------------------------------
 
     def _pair(
         self, at: Climb, number: int, purpose: str
-    ) -> Generator[RunRequest, float | None, tuple[float, float] | None]:
+    ) -> Generator[RunRequest, float | None, Pair | None]:
         """(tip, incumbent), once each on one seed; None when every try has a run that fails."""
         first = (CLAIM_SEEDS if purpose == CLAIM else PAIR_SEEDS) + TRIES * number
         for index in range(first, first + TRIES):
@@ -328,11 +381,16 @@ class SequentialConfirmation:
         level = at.level if value is None else at.level.seen(value, self.rule)
         return replace(at, level=level, quiet=0)
 
-    def _stepped(self, trial: Trial, at: Climb, screened: Assessment) -> Climb:
+    def _stepped(self, trial: Trial, at: Climb, screened: Assessment, gains: list[float]) -> Climb:
+        """After a step; `gains` are those of its runs that say something new about the noise."""
+        runs = [at.level.value + gain for gain in gains]
+        noises = at.noises.with_step(runs) if runs else at.noises
+        noise = noises.at(at.level.value + screened.estimate)
         return replace(
             at,
             tip=trial.commit,
-            level=at.level.stepped(screened.estimate, at.noise, self.rule),
+            noises=noises,
+            level=at.level.stepped(screened.estimate, noise, self.rule),
             steps=(*at.steps, trial.number),
             grown=(*at.grown, _growth(trial)),
             shown=(*at.shown, screened.estimate),
@@ -340,21 +398,58 @@ class SequentialConfirmation:
         )
 
     def _unconfirmed(
-        self, at: Climb, pairs: list[tuple[float, float]], *, still_open: bool
-    ) -> Climb:
+        self,
+        at: Climb,
+        pairs: list[Pair],
+        more: list[Pair] | None = None,
+        *,
+        still_open: bool,
+        claim: Claim | None = None,
+    ) -> Ended:
         """An open stack grows on; an open single step does not deserve a second confirmation."""
-        at = self._measured(at, pairs)
-        if still_open and self.rule.steps > 1:
-            return replace(at, open_at=len(at.steps))
-        return self._dropped(at)
+        grows = still_open and self.rule.steps > 1
+        why = self._paired("unconfirmed", at, pairs + (more or []), claim)
+        at = self._measured(at, pairs, more or [], at_tip=grows)
+        for new, old in more or []:
+            at = replace(
+                at,
+                level=at.level.seen(new, self.rule),
+                incumbent_level=at.incumbent_level.seen(old, self.rule),
+            )
+        later = replace(at, open_at=len(at.steps)) if grows else self._dropped(at)
+        return Decision(Status.DISCARD, "unconfirmed", explanation=why), later
 
-    def _measured(self, at: Climb, pairs: list[tuple[float, float]]) -> Climb:
+    def _measured(self, at: Climb, pairs: list[Pair], more: list[Pair], *, at_tip: bool) -> Climb:
         """Levels and noise after a confirmation's runs, whatever its outcome."""
         level, incumbent = at.level, at.incumbent_level
         for new, old in pairs:
             level, incumbent = level.seen(new, self.rule), incumbent.seen(old, self.rule)
-        noise = at.noise.joined([difference / _ROOT2 for difference in _differences(pairs)])
-        return replace(at, level=level, incumbent_level=incumbent, noise=noise)
+        noises = at.noises.with_pairs(pairs, more, at_tip=at_tip)
+        return replace(at, level=level, incumbent_level=incumbent, noises=noises)
+
+    def _paired(self, kind: Kind, at: Climb, pairs: list[Pair], claim: Claim | None) -> Explanation:
+        """Why a confirmation ended as it did; gains as the rule compares them."""
+        gain, sd = fmean(_differences(pairs)), at.noises.of_pairs(pairs).sd
+        return Explanation(
+            kind,
+            gain=claim.estimate if claim else gain,
+            sds=(claim.estimate if claim else gain) / sd if sd else None,
+            low=claim.low if claim else None,
+            high=claim.high if claim else None,
+            sd=sd,
+            pairs=len(pairs),
+        )
+
+    def _in_unit(self, claim: Claim, old: float) -> Claim:
+        """A claim over what had this level, in the metric's unit."""
+        if self.metric.scale == "linear":
+            return claim
+        before = self.metric.value_of(old)
+        estimate, low, high = (
+            self.metric.gain(self.metric.value_of(old + gain), before)
+            for gain in (claim.estimate, claim.low, claim.high)
+        )
+        return Claim(estimate, low, high)
 
     def _dropped(self, at: Climb) -> Climb:
         """Back to the incumbent: the steps are given up."""
@@ -375,5 +470,19 @@ def _crash(trial: Trial) -> Decision:
     return Decision(Status.CRASH, failed.reason)
 
 
-def _differences(pairs: list[tuple[float, float]]) -> list[float]:
+def rule_version(ledger: Ledger) -> int | None:
+    """The version of the rule that a study was begun with; None for a ledger without a study."""
+    facts = ledger.facts
+    if "strategy" not in facts:
+        return None
+    begun = facts.get("rule", "1")
+    if begun not in map(str, range(1, RULE + 1)):
+        raise StrategyError(
+            f"This study was begun with version {begun} of the keep rule, and this AutoResearch "
+            f"knows 1 to {RULE}. Update AutoResearch, or take a new --tag."
+        )
+    return int(begun)
+
+
+def _differences(pairs: list[Pair]) -> list[float]:
     return [new - old for new, old in pairs]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autoresearch.lab.task import Keep
-from autoresearch.store.ledger import Ledger, Status, Trial
+from autoresearch.store.ledger import Explanation, Kind, Ledger, Status, Trial
 from autoresearch.strategies import RUN_AGAIN, Decision
 
 
@@ -32,6 +32,9 @@ class Greedy:
         if trial.value is None:
             return Decision(Status.CRASH, trial.own[-1].reason)
         best = ledger.best_before(trial)
-        if ledger.metric.better(trial.value, best.value if best else None):
+        if best is None or best.value is None:
             return Decision(Status.KEEP)
-        return Decision(Status.DISCARD)
+        gain = ledger.metric.gain(trial.value, best.value)
+        kind: Kind = "better" if ledger.metric.better(trial.value, best.value) else "worse"
+        why = Explanation(kind, best.number, gain)
+        return Decision(Status.KEEP if kind == "better" else Status.DISCARD, explanation=why)

@@ -7,11 +7,12 @@ ledgers, commits or clocks. docs/honest-keeps.md explains the rule and what it c
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean
 from typing import Literal
 
+from autoresearch.strategies.noise import Noise, bounded_mean, squares
 from autoresearch.student_t import t_quantile
 
 # keep: confirmed. discard: hopeless. again: one more run or pair. open: neither; go on climbing.
@@ -21,34 +22,6 @@ _NORMAL = NormalDist()
 POOLED = 0.8  # share of a confirmation's error for the test by the study's noise
 CALM = 0.1  # least noise that pairs are believed to have, as a share of the study's noise
 _FAR = 8.0  # standard deviations beyond which the normal tail is its own asymptote
-
-
-@dataclass(frozen=True)
-class Noise:
-    """The sd of one run under fresh seeds, and how many degrees of freedom it rests on."""
-
-    sd: float
-    df: int
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.sd) and self.sd >= 0 and self.df >= 1):
-            raise ValueError(f"noise needs a finite sd >= 0 and df >= 1, not {self.sd}, {self.df}")
-
-    @classmethod
-    def pooled(cls, groups: Iterable[Sequence[float]]) -> Noise:
-        """From groups of runs, each of one commit; ValueError when none has two runs."""
-        squares, df = 0.0, 0
-        for group in groups:
-            squares += _squares(group)
-            df += max(0, len(group) - 1)
-        if not df:
-            raise ValueError("noise needs one commit with at least two runs")
-        return cls(math.sqrt(squares / df), df)
-
-    def joined(self, group: Sequence[float]) -> Noise:
-        """With one more group; for pairs, the group is their differences over the root of 2."""
-        df = self.df + max(0, len(group) - 1)
-        return Noise(math.sqrt((self.sd**2 * self.df + _squares(group)) / df), df)
 
 
 @dataclass(frozen=True)
@@ -66,6 +39,10 @@ class Rule:
     refresh: int = 20  # the tip is run again after this many trials without a step
     memory: int = 4  # runs that the tip's level remembers
     most_alpha: float = 0.25  # error that one confirmation may spend, however much is saved
+    certain: float = (
+        0.95  # of a claim's interval, which must hold a gain alone; in rule 1 confidence
+    )
+    version: int = 2  # of the rule
 
     def __post_init__(self) -> None:
         wrong = [name for name, right in self._allowed().items() if not right]
@@ -126,7 +103,7 @@ class Level:
     @classmethod
     def of(cls, runs: Sequence[float]) -> Level:
         """The plain mean of runs that selected nothing."""
-        return cls(_mean(runs), len(runs))
+        return cls(bounded_mean(runs), len(runs))
 
     def seen(self, value: float, rule: Rule) -> Level:
         """After one more run of the tip; old runs fade, so that the level follows a slow drift."""
@@ -226,12 +203,60 @@ def claim(
     alpha: float,
     *,
     simpler: bool = False,
+    after: Noise | None = None,
 ) -> Claim:
-    """The gain of what was kept: `extra` are pairs that were run after the keep selected it.
+    """The gain of what is kept: `extra` are pairs that were run after the others passed the bar.
 
-    Given the mean of all pairs, the expected luck of a keep is that of a truncated normal (Cohen
-    and Sackrowitz 1989); it is subtracted. Exact for a known sd and no early discard. A
-    simplification (`simpler`) had the lower bar of `assess_simpler` to pass.
+    `noise` is the one that decided, `after` that with the extra pairs (rule 2). A simplification
+    (`simpler`) had the lower bar of `assess_simpler` to pass.
+    """
+    floor = -margin(noise, rule) if simpler else rule.min_delta
+    bar = floor + _bar(differences, noise, rule, alpha)
+    if rule.version == 1:
+        return _claim_of_rule_1(differences, extra, noise, rule, bar)
+    pairs = [*differences, *extra]
+    mean, known = bounded_mean(pairs), after or noise
+    half, error = _bar_and_error(pairs, known, rule, (1 - rule.certain) / 2)
+    low, high = mean - half, mean + half
+    before = error * math.sqrt(len(pairs) / len(differences))
+    share = len(differences) / len(pairs)
+
+    def expected(gain: float) -> float:
+        """The mean of all pairs, given that they passed both bars."""
+        first = share * before * _hazard((bar - gain) / before)
+        return gain + max(first, error * _hazard((half - gain) / error))
+
+    gain = _solved(expected, mean, rule.credit * mean) if error else mean
+    return Claim(min(max(gain, low), high), low, high)
+
+
+def holds(claim: Claim, rule: Rule, *, simpler: bool = False) -> bool:
+    """Whether a claim makes a keep: its interval excludes no gain, or for simpler code no loss.
+
+    Of simpler code the interval may include no gain; what its pairs show may not be a loss.
+    """
+    if rule.version == 1:
+        return True
+    return claim.estimate >= 0 if simpler else claim.low > 0
+
+
+def _solved(expected: Callable[[float], float], seen: float, least: float) -> float:
+    """The gain, at least `least`, for which as much is expected as was seen."""
+    low, high = min(least, seen), seen
+    if expected(low) >= seen:
+        return low
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if expected(middle) < seen else (low, middle)
+    return low
+
+
+def _claim_of_rule_1(
+    differences: Sequence[float], extra: Sequence[float], noise: Noise, rule: Rule, bound: float
+) -> Claim:
+    """Given the mean of all pairs, the expected luck is that of a truncated normal.
+
+    It is subtracted (Cohen and Sackrowitz 1989). Exact for a known sd and no early discard.
     """
     if not extra:
         raise ValueError("a claim needs at least one pair that was run after the keep")
@@ -240,8 +265,6 @@ def claim(
     error = noise.sd * math.sqrt(2 / (count + more))
     if not error:
         return Claim(pooled, pooled, pooled)
-    floor = -margin(noise, rule) if simpler else rule.min_delta
-    bound = floor + _bar(differences, noise, alpha)
     tau = noise.sd * math.sqrt(2 * more / (count * (count + more)))
     far = (bound - pooled) / tau
     luck = _hazard(far)
@@ -265,22 +288,36 @@ def _test(
     answer: Answer = "open" if last else "again"
     if over <= 0 if last else over < rule.hopeless * error:
         answer = "discard"
-    elif last and over >= _bar(differences, noise, alpha):
+    elif last and over >= _bar(differences, noise, rule, alpha):
         answer = "keep"
     return Assessment(answer, mean, low, high, alpha)
 
 
-def _bar(differences: Sequence[float], noise: Noise, alpha: float) -> float:
+def _bar(differences: Sequence[float], noise: Noise, rule: Rule, alpha: float) -> float:
     """The mean to reach: by the study's noise or by the noise of these pairs, each with its share.
 
     The second helps where most of the study's noise comes from a busy machine, which pairs share.
+    Where the pairs scatter more than the study's runs, the first goes by their noise (rule 2).
     """
+    return _bar_and_error(differences, noise, rule, alpha)[0]
+
+
+def _bar_and_error(
+    differences: Sequence[float], noise: Noise, rule: Rule, alpha: float
+) -> tuple[float, float]:
+    """The bar, and the standard error of the mean by the noise that it goes by."""
     count = len(differences)
-    pooled = t_quantile(POOLED * alpha, noise.df) * noise.sd * math.sqrt(2 / count)
-    own_sd = math.sqrt(_squares(differences) / (count - 1))
+    sd = noise.sd if rule.version == 1 else max(noise.sd, _own_sd(differences))
+    pooled = t_quantile(POOLED * alpha, noise.df) * sd * math.sqrt(2 / count)
+    own_sd = math.sqrt(squares(differences) / (count - 1))
     own_sd = max(own_sd, CALM * math.sqrt(2) * noise.sd)
     own = t_quantile((1 - POOLED) * alpha, count - 1) * own_sd / math.sqrt(count)
-    return min(pooled, own)
+    return (pooled, sd * math.sqrt(2 / count)) if pooled <= own else (own, own_sd / count**0.5)
+
+
+def _own_sd(differences: Sequence[float]) -> float:
+    """The noise of one run by the differences of these pairs alone."""
+    return math.sqrt(squares(differences) / (len(differences) - 1) / 2)
 
 
 def _refuse(values: Sequence[float], most: int, what: str) -> None:
@@ -288,18 +325,6 @@ def _refuse(values: Sequence[float], most: int, what: str) -> None:
         raise ValueError(f"{len(values)} values, where the rule has 1 to {most} {what}")
     if not all(map(math.isfinite, values)):
         raise ValueError(f"values must be finite, not {list(values)}")
-
-
-def _squares(group: Sequence[float]) -> float:
-    if len(group) < 2:
-        return 0.0
-    mean = _mean(group)
-    return math.fsum((value - mean) ** 2 for value in group)
-
-
-def _mean(group: Sequence[float]) -> float:
-    """Never outside of its values, as a rounded sum may be: the mean of equals is each of them."""
-    return min(max(fmean(group), min(group)), max(group))
 
 
 def _interval(mean: float, error: float, df: int, both_tails: float) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 from autoresearch.digits import Digits
 from autoresearch.lab.metric import Metric
@@ -36,6 +36,32 @@ class Figure:
     value: float
     runs: int
     verified: bool = False
+
+
+@dataclass(frozen=True)
+class NoiseEstimate:
+    """How far two runs of one commit differ where the study stands: what every output shows."""
+
+    sd: float  # of one run, in the metric's unit, at that level
+    level: float  # of the tip, as the study believes it
+    runs: int  # that the sd rests on
+    how: Literal["none", "pooled", "recent", "relative", "log"]
+
+    @property
+    def share(self) -> float | None:
+        """The sd as a share of the level, where it is proportional to it."""
+        return abs(self.sd / self.level) if self.how in ("relative", "log") else None
+
+    @property
+    def words(self) -> str:
+        """`sd of one run at 2.31: 0.0204, from the last 14 runs`."""
+        runs = f"{self.runs} runs"
+        if self.how == "none":
+            return f"no noise: {runs} of one commit were equal"
+        start = f"sd of one run at {self.level:.4g}: {self.sd:.3g}"
+        if self.share is not None:
+            return f"{start}, {100 * self.share:.2g} % of the level, from {runs}"
+        return f"{start}, from {'the last ' if self.how == 'recent' else ''}{runs}"
 
 
 @dataclass(frozen=True)
@@ -92,8 +118,7 @@ class Summary:
     best: Figure | None = None  # the last keep; the baseline while nothing else is kept
     gain: Claim | None = None  # of best over baseline, with its interval; None where none is known
     open: OpenSteps | None = None
-    noise: float | None = None  # sd of one run; None where no commit ran twice
-    noise_runs: int = 0  # that it rests on
+    noise: NoiseEstimate | None = None  # where the study stands; None where it is not measured
     trials_per_hour: float | None = None  # of wall clock, proposals included, breaks left out
     values: Mapping[int, float | None] = field(default_factory=dict)  # shown value, by trial
     kept: frozenset[int] = frozenset()  # numbers of the keeps, the baseline's among them
@@ -104,7 +129,7 @@ class Summary:
         """The notation of all values of this study."""
         known = [one.value for one in (self.baseline, self.best, self.open) if one is not None]
         shown = [value for value in (*known, *self.values.values()) if value is not None]
-        return Digits.of(shown, self.noise or 0.0)
+        return Digits.of(shown, self.noise.sd if self.noise is not None else 0.0)
 
     @property
     def change(self) -> float | None:
@@ -159,15 +184,6 @@ class Summary:
         at = f"{stand} at {self.digits.value(steps.value)} (#{steps.tip}), not confirmed"
         return f"{at}; confirmation {due}: autoresearch run --trials 0" if due else at
 
-    @property
-    def noise_text(self) -> str:
-        """The noise and what it is; empty where no commit ran twice."""
-        if self.noise is None:
-            return ""
-        if not self.noise:
-            return "none: runs of one commit are equal"
-        return f"{self.noise:.2g} (sd of one run, from {_plural(self.noise_runs, 'run')})"
-
     def value_of(self, trial: Trial) -> float | None:
         """The value of a trial that every output shows."""
         return self.values.get(trial.number, trial.value)
@@ -184,8 +200,7 @@ class Summary:
             "change": self.change,
             "gain": self.gain and asdict(self.gain),
             "open": self.open and asdict(self.open),
-            "noise": self.noise,
-            "noise_runs": self.noise_runs,
+            "noise": self.noise and asdict(self.noise),
             "trials_per_hour": self.trials_per_hour,
         }
 
@@ -216,8 +231,7 @@ def summarize(ledger: Ledger, extra_runs: Path | None = None) -> Summary:
         top,
         gain=None if best.is_baseline else gain,
         open=_open_steps(ledger, rule, at, best),
-        noise=None if at is None else at.noise.sd,
-        noise_runs=0 if at is None else at.noise.df + 1,
+        noise=noise_of(ledger),
         trials_per_hour=made.trials_per_hour,
         values=values,
         kept=frozenset(trial.number for trial in kept),
@@ -227,11 +241,30 @@ def summarize(ledger: Ledger, extra_runs: Path | None = None) -> Summary:
 
 def notation(ledger: Ledger, *trials: Trial | None) -> Digits:
     """The notation of a line about these trials: cheap, however long the study."""
-    rule = SequentialConfirmation.of(ledger)
-    kept = ledger.kept()
-    noise = rule.standing(ledger).noise.sd if rule is not None and kept else 0.0
+    noise, kept = noise_of(ledger), ledger.kept()
     values = [trial.value for trial in (*kept[:1], *kept[-2:], *trials) if trial is not None]
-    return Digits.of([value for value in values if value is not None], noise)
+    return Digits.of([value for value in values if value is not None], noise.sd if noise else 0.0)
+
+
+def noise_of(ledger: Ledger) -> NoiseEstimate | None:
+    """The one noise of a study, where its tip stands now.
+
+    None before the baseline, and under a rule that does not measure it.
+    """
+    rule = SequentialConfirmation.of(ledger)
+    if rule is None or ledger.best() is None:
+        return None
+    at = rule.standing(ledger)
+    log = ledger.metric.scale == "log"
+    how = "none" if at.exact else "log" if log else at.noises.how
+    level, sd = believed(at, ledger.metric)
+    return NoiseEstimate(sd, level, at.noises.runs, how)
+
+
+def believed(at: Climb, metric: Metric) -> tuple[float, float]:
+    """The level of the tip as the rule believes it and the sd of one run, in the metric's unit."""
+    level = metric.value_of(at.level.value)
+    return level, at.noise.sd * (level if metric.scale == "log" else 1.0)
 
 
 def claimed_gain(ledger: Ledger) -> float:

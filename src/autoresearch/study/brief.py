@@ -218,7 +218,7 @@ def _lines(summary: Summary, trials: Sequence[Trial]) -> str:
 
 
 def _line(summary: Summary, trial: Trial) -> str:
-    because = trial.why.replace("[", "(").replace("]", ")")
+    because = f" ({trial.because})" if trial.because else ""
     value, name = summary.digits.value(summary.value_of(trial)), summary.metric.name
     return f"- #{trial.number} {trial.word}{because} {name} {value}: {trial.note}"
 

@@ -17,7 +17,7 @@ from autoresearch.executors import Executor
 from autoresearch.executors.leftover import FILE as LEFTOVER
 from autoresearch.executors.leftover import kill_leftover
 from autoresearch.executors.probe import make_executor
-from autoresearch.lab.task import FOR_AGENTS, PROGRAM, Task
+from autoresearch.lab.task import FOR_AGENTS, PROGRAM, RULE, Task
 from autoresearch.store.disks import check_local, check_writable
 from autoresearch.store.git import Git, check_git
 from autoresearch.store.ledger import Ledger
@@ -247,12 +247,21 @@ def begun_with(task: Task, tag: str) -> str | None:
 def _check_same_rule(ledger: Ledger, strategy: Strategy, task: Task) -> None:
     """Check that the rule is the study's own: a decision rests on all before it."""
     if ledger.best() is None and ledger.unfinished() is None:
-        ledger.remember(strategy=strategy.name, keep=task.keep.settings)
+        ledger.remember(
+            strategy=strategy.name, keep=task.keep.settings, rule=str(task.keep.rule or RULE)
+        )
     facts = ledger.facts
     if facts["strategy"] != strategy.name:
         raise TaskError(
             f"This study was begun with the strategy {facts['strategy']}, and {strategy.name} is "
             f"asked for. Go on with --strategy {facts['strategy']}, or take another --tag."
+        )
+    rule, begun = task.keep.rule, facts.get("rule", "1")
+    if rule is not None and str(rule) != begun:
+        raise TaskError(
+            f"This study was begun with version {begun} of the keep rule, and keep.rule in "
+            f"task.toml is now {rule}: its verdicts would not compare. Take the key out, then the "
+            "study goes on with its own version, or take another --tag."
         )
     settings = task.keep.settings
     if facts.get("keep", settings) != settings:
@@ -264,11 +273,13 @@ def _check_same_rule(ledger: Ledger, strategy: Strategy, task: Task) -> None:
 
 def _check_same_task(ledger: Ledger, task: Task) -> None:
     facts = ledger.facts
-    now = {"metric": task.metric.name, "direction": task.metric.direction}
+    metric = task.metric
+    now = {"metric": metric.name, "direction": metric.direction, "scale": metric.scale}
     for key, value in now.items():
-        if facts[key] != value:
+        begun = facts.get(key, "linear")  # before there was a choice, all scales were linear
+        if begun != value:
             raise TaskError(
-                f"task.toml says {key} {value!r}, and this study began with {facts[key]!r}: its "
+                f"task.toml says {key} {value!r}, and this study began with {begun!r}: its "
                 "numbers would not compare. Put it back, or take another --tag."
             )
 
@@ -282,11 +293,13 @@ def _facts(git: Git, task: Task, tag: str, strategy: Strategy, seed: int) -> dic
         "task": task.name,
         "metric": task.metric.name,
         "direction": task.metric.direction,
+        "scale": task.metric.scale,
         "command": task.command,
         "budget": f"{task.budget.seconds:g}" if task.budget.seconds else "",
         "timeout": f"{task.budget.timeout:g}",
         "strategy": strategy.name,
         "keep": task.keep.settings,
+        "rule": str(task.keep.rule or RULE),
         "seed": str(seed),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
         "python": platform.python_version(),

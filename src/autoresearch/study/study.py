@@ -339,7 +339,11 @@ class Study:
         if decision.climbs:
             decision = self._guard(trial, decision)
         return self.ledger.advance(
-            trial, State.DECIDED, status=decision.status, reason=decision.reason
+            trial,
+            State.DECIDED,
+            status=decision.status,
+            reason=decision.reason,
+            explanation=decision.explanation,
         )
 
     def _guard(self, trial: Trial, decision: Decision) -> Decision:

@@ -15,7 +15,7 @@ from autoresearch.lab.metric import Metric
 from autoresearch.store.extra_runs import ABLATED, VERIFIED, ExtraRun, Gain, add_run, read_runs
 from autoresearch.store.ledger import Ledger, Trial
 from autoresearch.strategies import CONFIRMER
-from autoresearch.strategies.screening_test import Noise
+from autoresearch.strategies.noise import Noise
 from autoresearch.strategies.summary import claimed_gain
 from autoresearch.study.study import Study
 

@@ -16,6 +16,7 @@ from autoresearch.store.ledger import FOREIGN, Status, Trial
 from autoresearch.store.simplicity import fingerprint
 from autoresearch.strategies import CONFIRMER
 from autoresearch.strategies.confirmation import SequentialConfirmation
+from autoresearch.strategies.summary import believed
 from autoresearch.study.proposing import ProposedEdit
 from autoresearch.study.study import Study
 from autoresearch.swarm.discovery import MET, MIXED, WHOLE, ForeignCommit
@@ -123,9 +124,7 @@ class Ideas:
 def believed_level(study: Study) -> tuple[float, float]:
     """The level of the tip as the strategy believes it, and the noise of one run (sd)."""
     if isinstance(study.strategy, SequentialConfirmation):
-        at = study.strategy.standing(study.ledger)
-        sign = -1.0 if study.task.metric.direction == "minimize" else 1.0
-        return sign * at.level.value, at.noise.sd
+        return believed(study.strategy.standing(study.ledger), study.task.metric)
     best = study.ledger.best()
     assert best is not None and best.value is not None, "called after the baseline"
     return best.value, 0.0

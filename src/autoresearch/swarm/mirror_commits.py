@@ -39,7 +39,7 @@ def as_body(trial: Trial, task: str, other: str = "") -> dict[str, Any]:
         "memory_gb": round(trial.memory_gb, 3),
         "seconds": round(trial.seconds, 3),
         "seed": first.seed,
-        "description": trial.note + trial.why,
+        "description": trial.note + (f" [{trial.reason}]" if trial.reason else ""),
     }
 
 

@@ -1,5 +1,6 @@
 """The record of all trials: one SQLite file, written before anything else moves."""
 
+from autoresearch.store.ledger.explanation import Explanation, Kind
 from autoresearch.store.ledger.schema import VERSION as SCHEMA_VERSION
 from autoresearch.store.ledger.store import Ledger
 from autoresearch.store.ledger.trial import (
@@ -28,6 +29,8 @@ __all__ = [
     "SCREEN",
     "SKIP",
     "STEP",
+    "Explanation",
+    "Kind",
     "Ledger",
     "Run",
     "Spend",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from autoresearch.store.ledger.trial import SCREEN, State, Status
 
-VERSION = 4
+VERSION = 5
 TABLES = {"study", "trial", "run"}
 OLD_TABLES = {"study", "trial", "attempt"}  # up to schema 3
 _STATES = ", ".join(f"'{state}'" for state in State)
 _STATUSES = ", ".join(f"'{status}'" for status in Status)
 _STUDY = "CREATE TABLE IF NOT EXISTS study(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;"
-_TRIAL = f"""(
+_TRIAL_4 = f"""(
   number INTEGER PRIMARY KEY CHECK(number >= 0),
   parent TEXT NOT NULL,
   note TEXT NOT NULL,
@@ -28,6 +28,7 @@ _TRIAL = f"""(
   CHECK((status IS NULL) = (state NOT IN ('decided', 'applied')))
 ) STRICT;
 """
+_TRIAL = _TRIAL_4.replace(" DEFAULT '',\n", " DEFAULT '',\n  explanation TEXT,\n")  # JSON
 _RUN = f"""
 CREATE TABLE IF NOT EXISTS run(
   trial INTEGER NOT NULL REFERENCES trial(number),
@@ -88,7 +89,7 @@ PRAGMA user_version = 3;
 """,
     # A step was a discard with the reason "step"; a run was an attempt, its purpose a role.
     3: f"""
-CREATE TABLE trial_4{_TRIAL}
+CREATE TABLE trial_4{_TRIAL_4}
 INSERT INTO trial_4
   SELECT number, parent, note, proposer,
     CASE state WHEN 'ran' THEN 'executed' WHEN 'judged' THEN 'measured' ELSE state END,
@@ -108,11 +109,16 @@ DROP TABLE trial;
 ALTER TABLE trial_4 RENAME TO trial;
 PRAGMA user_version = 4;
 """,
+    4: """
+ALTER TABLE trial ADD COLUMN explanation TEXT;
+PRAGMA user_version = 5;
+""",
 }
 
 TRIAL_COLUMNS = (
     "number", "parent", "note", "proposer", "state", "commit", "tree",
     "status", "reason", "created", "cost_usd", "lines", "nodes", "code",
+    "explanation",
 )  # fmt: skip
 SPEND_COLUMNS = ("at", "proposer", "usd", "tokens", "trial", "kind")
 RUN_COLUMNS = (

@@ -17,6 +17,7 @@ from typing import Any
 
 from autoresearch.errors import LedgerError
 from autoresearch.lab.metric import Metric
+from autoresearch.store.ledger.explanation import Explanation
 from autoresearch.store.ledger.record import Record
 from autoresearch.store.ledger.schema import (
     OLD_TABLES,
@@ -154,6 +155,16 @@ class Ledger:
         """The incumbent that a trial had to beat."""
         kept = [one for one in self._record().kept() if one.number < trial.number]
         return kept[-1] if kept else None
+
+    def number_of(self, commit: str, before: int) -> int | None:
+        """The trial, of those below number `before`, that a commit is named after.
+
+        The last that kept it, or else the first that it belongs to.
+        """
+        kept = [t.number for t in self._record().kept() if t.commit == commit]
+        made = self._record().made_by.get(commit)
+        known = [number for number in (*kept[::-1], made) if number is not None and number < before]
+        return known[0] if known else None
 
     def tried(self, code: str) -> Trial | None:
         """The first finished trial of the same code that ran, if any."""
@@ -335,6 +346,7 @@ def _moved(trial: Trial, state: State, **changes: Any) -> Trial:
 def _trial(row: dict[str, Any], runs: list[Run]) -> Trial:
     row["state"] = State(row["state"])
     row["status"] = Status(row["status"]) if row["status"] else None
+    row["explanation"] = Explanation.of(row["explanation"]) if row["explanation"] else None
     return Trial(**row, runs=tuple(runs))
 
 
@@ -353,7 +365,9 @@ def _spend_row(cost: Spend) -> tuple[Any, ...]:
 
 
 def _trial_row(trial: Trial) -> tuple[Any, ...]:
-    return tuple(getattr(trial, name) for name in TRIAL_COLUMNS)
+    row = {name: getattr(trial, name) for name in TRIAL_COLUMNS}
+    row["explanation"] = trial.explanation and trial.explanation.text
+    return tuple(row.values())
 
 
 @contextlib.contextmanager

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from statistics import fmean
 
+from autoresearch.store.ledger.explanation import Explanation
+
 
 class Status(StrEnum):
     """What became of a trial."""
@@ -105,6 +107,7 @@ class Trial:
     lines: int | None = None  # of the editable files, more than its parent has; may be negative
     nodes: int | None = None  # of their syntax trees, likewise
     code: str = ""  # fingerprint of the editable files; equal for equal code
+    explanation: Explanation | None = None  # of its decision; None in studies of earlier versions
 
     @property
     def own(self) -> tuple[Run, ...]:
@@ -121,9 +124,15 @@ class Trial:
         return STEP if self.status is Status.TENTATIVE else self.status.value
 
     @property
+    def because(self) -> str:
+        """Why it was decided as it was, in words; empty where the record does not say."""
+        return self.explanation.words if self.explanation else self.reason
+
+    @property
     def why(self) -> str:
-        """The reason in brackets, where it says more than the word."""
-        return f" [{self.reason}]" if self.reason else ""
+        """The same in brackets, where nothing is built on it."""
+        climbed = self.status in (Status.KEEP, Status.TENTATIVE)
+        return f" [{self.because}]" if self.because and not climbed else ""
 
     @property
     def is_skipped(self) -> bool:
