@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch.errors import GitError
-from autoresearch.executors.gpus import gpu_memory
+from autoresearch.executors.gpus import all_gpus
 from autoresearch.executors.probe import probe
 from autoresearch.lab.task import Task
 from autoresearch.store.git import OLDEST, Git, git_version
@@ -53,8 +53,7 @@ def examine_machine(folder: Path) -> Iterator[Check]:
     free = shutil.disk_usage(folder).free / 2**30
     yield Check("free disk", free >= 5, f"{free:.1f} GiB at {folder}", "free some space")
     yield _torch()
-    gpus = gpu_memory()
-    used = ", ".join(f"GPU {i}: {mib:,} MiB in use" for i, mib in enumerate(gpus))
+    used = ", ".join(f"GPU {gpu.index}: {gpu.used:,} MiB in use" for gpu in all_gpus())
     yield Check("nvidia", True, used or "no NVIDIA GPU answers")
     found = [name for name in AGENTS if shutil.which(name)]
     yield Check("agents", True, ", ".join(found) or "no coding agent on PATH; offline needs none")
