@@ -18,6 +18,7 @@ from autoresearch.store.artefacts import read_details
 from autoresearch.store.ledger import SCREEN, SKIP, Ledger, Run, Trial
 from autoresearch.store.paths import StudyPaths
 from autoresearch.store.results import jsonl
+from autoresearch.study.fixed_files import differs_now
 from autoresearch.study.opening import read_study
 from autoresearch.study.overview import activity_of, changes, overview
 from autoresearch.study.study import restore_files
@@ -68,6 +69,7 @@ def _status_facts(task: Task, ledger: Ledger, paths: StudyPaths) -> dict[str, ob
         "time used": duration(seen.seconds),
         **_spent(ledger),
         "branch": seen.branch,
+        "differs": differs_now(ledger),
         **hub_status(paths),
     }
 
