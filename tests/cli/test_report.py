@@ -29,6 +29,32 @@ def output(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return capsys.readouterr().out
 
 
+def test_a_second_restore_does_not_write_over_what_the_first_set_aside(
+    lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each of the person's own versions is still there."""
+    for text in ("mine = 1\n", "mine = 2\n", "mine = 1\n"):
+        (lab / "train.py").write_text(text)
+        output(capsys, "best", "--restore", "--lab", str(lab))
+    aside = lab / ".autoresearch" / "t" / "replaced"
+    kept = {path.name: path.read_text() for path in aside.iterdir()}
+    assert kept == {"train.py": "mine = 1\n", "train.py.2": "mine = 2\n"}
+
+
+def test_restore_and_try_keep_the_line_endings_of_a_checkout(
+    lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With eol=crlf the files on disk have CRLF, the commits LF, and neither is a change."""
+    (lab / ".git" / "info" / "attributes").write_text("*.py text eol=crlf\n")
+    (lab / "train.py").write_bytes(b"SCORE = 7.0\r\n")
+    output(capsys, "try", "-m", "seven", "--tag", "t", "--strategy", "greedy", "--lab", str(lab))
+    assert git(lab, "cat-file", "blob", "autoresearch/t:train.py") == "SCORE = 7.0"
+    assert (lab / "train.py").read_bytes() == b"SCORE = 7.0\r\n"
+    (lab / "train.py").write_bytes(b"SCORE = 20.0\r\n")
+    output(capsys, "try", "-m", "twenty", "--tag", "t", "--strategy", "greedy", "--lab", str(lab))
+    assert (lab / "train.py").read_bytes() == b"SCORE = 7.0\r\n"
+
+
 def tracked(lab: Path, *names: str) -> None:
     """Commit files of these names, as the original's repository has them."""
     for name in names:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -383,11 +384,18 @@ def restore_files(git: Git, task: Task, commit: str, replaced: Path | None = Non
         if now == content or (now is not None and _same_to_git(git, commit, name, now)):
             continue
         if now is not None and replaced is not None:
-            (replaced / name).parent.mkdir(parents=True, exist_ok=True)
-            write_whole(replaced / name, now)
+            _set_aside(replaced / name, now)
         write_whole(target, content)
         changed.append(name)
     return changed
+
+
+def _set_aside(path: Path, content: bytes) -> None:
+    """Write a copy beside those that are there already: `train.py`, `train.py.2`, ..."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    names = (path if n == 1 else path.with_name(f"{path.name}.{n}") for n in count(1))
+    free = next(one for one in names if not one.exists() or one.read_bytes() == content)
+    write_whole(free, content)
 
 
 def _same_to_git(git: Git, commit: str, name: str, now: bytes) -> bool:
