@@ -97,7 +97,7 @@ def outcome(lab: Path) -> dict[str, str]:
     refs = subprocess.run(["git", "show-ref"], cwd=lab, capture_output=True, check=True).stdout
     return {
         "results.tsv": (lab / "results.tsv").read_text(),
-        "refs": refs.decode(),
+        "refs": "".join(line for line in refs.decode().splitlines(True) if "/owner" not in line),
         "ledger": json.dumps(trials, indent=1),
     }
 

@@ -231,7 +231,7 @@ def dump(lab: Path) -> str:
     refs = git(lab, "for-each-ref", "--format=%(refname) %(objectname) %(tree)").decode()
     parts |= {
         "verdicts": [json.dumps(each) for each in verdicts(lab)],
-        "refs": refs.splitlines(),
+        "refs": [line for line in refs.splitlines() if f"/{TAG}/owner " not in line],  # an id
         "results.tsv": _old_note((lab / "results.tsv").read_text()).splitlines(),
     }
     return "".join(f"# {name}\n" + "\n".join(lines) + "\n\n" for name, lines in parts.items())

@@ -55,7 +55,7 @@ def test_a_sound_study_has_nothing_to_mend(lab: Path) -> None:
         ("results.tsv", ["sh", "-c", "echo mine >> results.tsv"]),
         ("branch", ["git", "branch", "-f", "autoresearch/t", "main"]),
         ("branch", ["git", "branch", "-D", "autoresearch/t"]),
-        ("pins", ["git", "update-ref", "refs/autoresearch/t/99", "main"]),
+        ("pins", ["git", "update-ref", "refs/autoresearch/t/2", "main"]),
         ("pins", ["git", "update-ref", "-d", "refs/autoresearch/t/2"]),
     ],
 )
@@ -68,6 +68,25 @@ def test_harm_is_seen_and_the_command_that_is_named_mends_it(
     assert list(found) == [name]
     mend(lab, found[name][1])
     assert wrong(lab) == {}
+
+
+def test_a_ref_that_no_trial_made_is_named_and_left_alone(lab: Path) -> None:
+    """It may be somebody's own; nothing is to mend."""
+    git(lab, "update-ref", "refs/autoresearch/t/99", "main")
+    assert wrong(lab) == {}
+    task = Task.load(lab)
+    with read_study(task) as (ledger, paths, repository):
+        found = {f.name: f.seen for f in examine_study(task, ledger, paths, repository)}
+    assert "refs/autoresearch/t/99 beside them is of no trial, and left alone" in found["pins"]
+
+
+def test_a_moved_branch_is_put_back_and_what_was_there_keeps_a_name(lab: Path) -> None:
+    """The command that is named loses no commit."""
+    git(lab, "branch", "-f", "autoresearch/t", "refs/autoresearch/t/2")
+    lost = git(lab, "rev-parse", "autoresearch/t")
+    mend(lab, wrong(lab)["branch"][1])
+    assert wrong(lab) == {}
+    assert lost in git(lab, "for-each-ref", "--format=%(objectname)", "refs/heads")
 
 
 def test_a_lost_commit_is_named(lab: Path) -> None:

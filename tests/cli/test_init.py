@@ -209,6 +209,16 @@ def test_blank_ignores_the_files_that_studies_write(
     assert lines == ["data/", "report.html", "results.tsv", "progress.png", "progress.svg"]
 
 
+def test_blank_adds_to_a_gitignore_in_its_own_line_endings(script: Path) -> None:
+    """The lines that are there keep every byte."""
+    (script / ".gitignore").write_bytes(b"data/\r\ncaf\xe9\r\n")
+    words = ("--metric", "error", "--", "python", "solve.py")
+    assert call("init", str(script), "--lab", "blank", *words) == 0
+    text = (script / ".gitignore").read_bytes()
+    assert text.startswith(b"data/\r\ncaf\xe9\r\nresults.tsv\r\n")
+    assert text.count(b"\n") == text.count(b"\r\n")
+
+
 def test_blank_leaves_a_linked_gitignore_alone(script: Path) -> None:
     """The link stays, and its target is unchanged."""
     (script / "shared").write_text("data/\n")

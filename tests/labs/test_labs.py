@@ -55,7 +55,7 @@ def test_nanogpt_trains_and_is_scored_from_nothing(tmp_path: Path) -> None:
     )
     assert 2.0 <= numbers["training_seconds"] < 3.0
     autoresearch(lab, "report")
-    assert "val_bpb" in (lab / "report.html").read_text()
+    assert "val_bpb" in next(lab.glob(".autoresearch/*/report/report.html")).read_text()
     assert git(lab, "status", "--porcelain") == ""
 
 

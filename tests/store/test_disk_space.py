@@ -10,22 +10,8 @@ from pathlib import Path
 import pytest
 
 from autoresearch.errors import NoRoom
-from autoresearch.executors.gpus import GpuGuard, gpu_memory
 from autoresearch.store.disk_space import Reserve, check_disk
 from autoresearch.store.locks import alone, take_lock
-
-
-@pytest.fixture
-def smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A stand-in for nvidia-smi: it prints what a file says, one line a GPU."""
-    told = tmp_path / "used"
-    program = tmp_path / "bin" / "nvidia-smi"
-    program.parent.mkdir()
-    program.write_text(f"#!/bin/sh\ncat {told}\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
-    told.write_text("500\n0\n")
-    return told
 
 
 def test_the_reserve_takes_its_bytes_and_gives_them_back(tmp_path: Path) -> None:
@@ -46,44 +32,6 @@ def test_a_disk_below_the_floor_is_refused_with_what_to_do(tmp_path: Path) -> No
     check_disk(tmp_path, 1)
     with pytest.raises(NoRoom, match=r"GiB are free.*limits\.free_disk_gb"):
         check_disk(tmp_path, 1 << 60)
-
-
-def test_a_gpu_is_waited_for_until_its_memory_is_back(smi: Path) -> None:
-    """Memory above the baseline holds the next run back, as long as it takes."""
-    waits: list[float] = []
-
-    def sleep(seconds: float) -> None:
-        waits.append(seconds)
-        if len(waits) == 3:
-            smi.write_text("600\n10\n")
-
-    guard = GpuGuard(sleep=sleep)
-    guard.wait()
-    assert waits == []
-    smi.write_text("500\n40000\n")
-    guard.wait()
-    assert len(waits) == 3
-
-
-def test_a_gpu_that_stays_busy_is_named(smi: Path) -> None:
-    """After its patience the guard says which GPU holds how much."""
-    guard = GpuGuard(max_seconds=5, sleep=lambda _: None)
-    smi.write_text("500\n40000\n")
-    with pytest.raises(NoRoom, match="GPU 1 still uses 40,000 MiB"):
-        guard.wait()
-
-
-def test_without_a_gpu_there_is_nothing_to_wait_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No nvidia-smi, or one that fails, is no GPU."""
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert gpu_memory() == []
-    GpuGuard().wait()
-    broken = tmp_path / "nvidia-smi"
-    broken.write_text("#!/bin/sh\nexit 9\n")
-    broken.chmod(0o755)
-    assert gpu_memory() == []
 
 
 HOLD = """

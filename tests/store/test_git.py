@@ -185,10 +185,15 @@ def test_a_branch_that_somebody_moved_is_not_moved(git: Git, head: str) -> None:
     assert git.ref(BRANCH) == made
 
 
+def changed(git: Git, commit: str) -> dict[str, str]:
+    """The lab files that are not as a commit has them, and how they differ."""
+    return {found.path: found.how for found in git.changed_files(commit)}
+
+
 def test_a_clean_lab_has_no_changed_files(lab: Path, git: Git, head: str) -> None:
     """Fresh from a checkout, and touched without a change, nothing differs."""
     (lab / "train.py").touch()
-    assert list(git.changed_files(head)) == []
+    assert changed(git, head) == {}
 
 
 def test_changed_files_are_named_from_the_lab(lab: Path, git: Git, head: str) -> None:
@@ -196,7 +201,7 @@ def test_changed_files_are_named_from_the_lab(lab: Path, git: Git, head: str) ->
     (lab / "train.py").write_text("x = 3\n")
     (lab / "data/words.txt").unlink()
     (lab / "new.py").write_text("new")
-    assert sorted(git.changed_files(head)) == ["data/words.txt", "train.py"]
+    assert changed(git, head) == {"data/words.txt": "it is gone", "train.py": "it was edited"}
 
 
 # ---- exports -----------------------------------------------------------------------------------
@@ -239,9 +244,9 @@ def test_names_that_are_not_unicode_are_files_like_others(
     head = repo.commit()
     git = Git.discover(repo.folder)
     assert exported(git, head, tmp_path / "out")[name] == b"coffee"
-    assert list(git.changed_files(head)) == []
+    assert changed(git, head) == {}
     repo.write(name, "tea")
-    assert list(git.changed_files(head)) == [name]
+    assert list(changed(git, head)) == [name]
 
 
 def test_an_export_keeps_executable_bits_and_links(make_repo: MakeRepo, tmp_path: Path) -> None:
@@ -481,7 +486,7 @@ def test_a_branch_that_is_checked_out_can_be_moved(make_repo: MakeRepo) -> None:
 
 
 def test_changes_that_git_status_would_hide_are_seen(make_repo: MakeRepo) -> None:
-    """Line endings, same-size edits, links, assume-unchanged: bytes are compared, nothing else."""
+    """Same-size edits, links, assume-unchanged: no index is asked. Line endings are no change."""
     names = ["crlf.txt", "same", "becomes link", "becomes folder", "assumed", "skipped", "fine"]
     repo = make_repo({".gitattributes": "*.txt text\n", **dict.fromkeys(names, "one\n")})
     (repo.folder / "moved link").symlink_to("same")
@@ -502,8 +507,132 @@ def test_changes_that_git_status_would_hide_are_seen(make_repo: MakeRepo) -> Non
     repo.write("becomes file", "same")
     repo.write("assumed", "two\n")
     repo.write("skipped", "two\n")
-    changed = set(Git.discover(repo.folder).changed_files(head))
-    assert changed == {*names, "moved link", "becomes file"} - {"fine"}
+    found = changed(Git.discover(repo.folder), head)
+    assert set(found) == {*names, "moved link", "becomes file"} - {"fine", "crlf.txt"}
+    assert "assume-unchanged" in found["assumed"] and "skip-worktree" in found["skipped"]
+
+
+CONVERSIONS = [
+    ("*.txt text eol=crlf", {}, b"one\ntwo\n", b"one\r\ntwo\r\n"),
+    ("*.txt text=auto", {"core.autocrlf": "true"}, b"one\n", b"one\r\n"),
+    ("", {"core.autocrlf": "true"}, b"one\n", b"one\r\n"),
+    ("", {"core.autocrlf": "input"}, b"one\n", b"one\r\n"),
+    ("*.txt text", {"core.eol": "crlf"}, b"one\n", b"one\r\n"),
+    ("*.txt ident", {}, b"$Id$\n", b"$Id: 5626abf0f72e58d7a153368ba57db4c673c0e171 $\n"),
+    ("*.txt working-tree-encoding=UTF-16LE", {}, b"one\n", "one\n".encode("utf-16-le")),
+    (
+        "*.txt filter=up",
+        {"filter.up.clean": "tr A-Z a-z", "filter.up.smudge": "tr a-z A-Z"},
+        b"one\n",
+        b"ONE\n",
+    ),
+    ("*.txt filter=up", {"filter.up.smudge": "tr a-z A-Z"}, b"one\n", b"ONE\n"),
+    (
+        "*.txt filter=up",  # it comes back as nothing that the commit has
+        {"filter.up.clean": "sed s/^/x/", "filter.up.smudge": "tr a-z A-Z"},
+        b"one\n",
+        b"ONE\n",
+    ),
+    ("*.txt text", {"core.autocrlf": "true", "core.safecrlf": "true"}, b"one\n", b"one\r\n"),
+    ("*.txt filter=lfs", {}, b"version https://git-lfs.github.com/spec/v1\n", None),
+    (
+        "*.txt filter=lfs",
+        {"filter.lfs.clean": "sed 's/a lot of data/pointer/'", "filter.lfs.required": "true",
+         "filter.lfs.smudge": "sed 's/pointer/a lot of data/'"},
+        b"pointer\n",
+        b"a lot of data\n",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("attributes", "settings", "kept", "there"), CONVERSIONS)
+def test_what_git_converts_is_no_change(
+    make_repo: MakeRepo,
+    attributes: str,
+    settings: dict[str, str],
+    kept: bytes,
+    there: bytes | None,
+) -> None:
+    """Line endings, encodings, filters: a file that a checkout wrote is unchanged, an edit seen."""
+    repo = make_repo({".gitattributes": "", "data.txt": kept})
+    repo.write(".gitattributes", attributes + "\n")
+    repo.git("add", ".gitattributes")
+    repo.git("commit", "-q", "--allow-empty", "-m", "attributes")
+    head = repo.git("rev-parse", "HEAD")
+    for name, value in settings.items():
+        repo.git("config", name, value)
+    there = kept if there is None else there
+    repo.write("data.txt", there)
+    git = Git.discover(repo.folder)
+    assert changed(git, head) == {}
+    repo.write("data.txt", there + there)
+    assert list(changed(git, head)) == ["data.txt"]
+    (repo.folder / "data.txt").unlink()
+    assert changed(git, head) == {"data.txt": "it is gone"}
+
+
+@pytest.mark.parametrize(("attributes", "settings", "kept", "there"), CONVERSIONS[:8])
+def test_a_file_goes_in_and_out_as_git_does_it(
+    make_repo: MakeRepo, attributes: str, settings: dict[str, str], kept: bytes, there: bytes
+) -> None:
+    """`as_committed` is what `git add` stores, `as_checked_out` what a checkout writes."""
+    repo = make_repo({".gitattributes": attributes + "\n", "data.txt": ""})
+    for name, value in settings.items():
+        repo.git("config", name, value)
+    repo.write("data.txt", there)
+    head = repo.commit()
+    git = Git.discover(repo.folder)
+    assert git.read(head, "data.txt") == kept == git.as_committed("data.txt", there)
+    (repo.folder / "data.txt").unlink()
+    repo.git("checkout", "--", "data.txt")
+    assert git.as_checked_out(head, "data.txt") == (repo.folder / "data.txt").read_bytes()
+    assert git.conversion("data.txt")
+
+
+def test_an_executable_bit_is_a_change_where_git_heeds_it(make_repo: MakeRepo) -> None:
+    """A script that lost its bit cannot start; core.fileMode says whether the disk keeps bits."""
+    repo = make_repo()
+    repo.write("run.sh", "#!/bin/sh\n", executable=True)
+    repo.write("data", "1")
+    head = repo.commit()
+    git = Git.discover(repo.folder)
+    (repo.folder / "run.sh").chmod(0o644)
+    (repo.folder / "data").chmod(0o755)
+    told = {"run.sh": "its mode is no longer 100755", "data": "its mode is no longer 100644"}
+    assert changed(git, head) == told
+    repo.git("config", "core.fileMode", "false")
+    assert changed(git, head) == {}
+    repo.write("data", "2", executable=True)
+    assert changed(git, head) == {"data": "it was edited"}
+
+
+def test_files_outside_a_sparse_checkout_are_no_change(make_repo: MakeRepo) -> None:
+    """Git left them out on request."""
+    repo = make_repo({"train.py": "1", "big/data": "2"})
+    repo.git("sparse-checkout", "set", "--no-cone", "/*", "!/big/")
+    assert not (repo.folder / "big").exists()
+    assert changed(Git.discover(repo.folder), "HEAD") == {}
+
+
+def test_a_filter_that_fails_is_named_and_not_taken_for_no_change(make_repo: MakeRepo) -> None:
+    """What cannot be compared is not the same."""
+    repo = make_repo({".gitattributes": "*.bin filter=gone\n", "a.bin": "1", "b.bin": "1"})
+    for name, value in {"clean": "false", "smudge": "false", "required": "true"}.items():
+        repo.git("config", f"filter.gone.{name}", value)
+    repo.write("a.bin", "2")
+    git = Git.discover(repo.folder)
+    assert changed(git, "HEAD") == {"a.bin": "its filter fails, so git cannot compare it"}
+    assert git.conversion("a.bin") == "filter=gone"
+
+
+def test_comparing_files_takes_no_lock_and_leaves_the_index_alone(make_repo: MakeRepo) -> None:
+    """A lock of another program is not in the way."""
+    repo = make_repo({".gitattributes": "*.txt text eol=crlf\n", "data.txt": "1\n"})
+    repo.write("data.txt", "1\r\n")
+    (repo.folder / ".git/index.lock").touch()
+    before = (repo.folder / ".git/index").read_bytes()
+    assert changed(Git.discover(repo.folder), "HEAD") == {}
+    assert (repo.folder / ".git/index").read_bytes() == before
 
 
 def test_a_pipe_in_place_of_a_file_does_not_hang(make_repo: MakeRepo) -> None:
@@ -511,7 +640,7 @@ def test_a_pipe_in_place_of_a_file_does_not_hang(make_repo: MakeRepo) -> None:
     repo = make_repo({"data": "a"})
     (repo.folder / "data").unlink()
     os.mkfifo(repo.folder / "data")
-    assert list(Git.discover(repo.folder).changed_files("HEAD")) == ["data"]
+    assert list(changed(Git.discover(repo.folder), "HEAD")) == ["data"]
 
 
 # ---- nothing of anybody's is run ---------------------------------------------------------------
@@ -555,7 +684,7 @@ def test_no_configured_programme_is_run(trap: Repo, tmp_path: Path) -> None:
     git.move_ref(BRANCH, made, head)
     assert "+2" in git.diff(head, made, ["train.py", "data.bin"])
     exported(git, made, tmp_path / "out")
-    list(git.changed_files(made))
+    assert changed(git, head) == {}
     git.read(made, "train.py")
     git.parents(made)
     assert git.valid_branch("autoresearch/x")
@@ -563,6 +692,11 @@ def test_no_configured_programme_is_run(trap: Repo, tmp_path: Path) -> None:
     env = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
     subprocess.run(["git", "diff", head, made], cwd=trap.folder, env=env, capture_output=True)
     assert (tmp_path / "mark").exists(), "the trap itself does not work"
+    (tmp_path / "mark").unlink()
+    (trap.folder / "train.py").write_text("3\n")
+    assert list(changed(git, head)) == ["train.py"]  # by the user's own filter, and it alone
+    filters = {trap.git("config", f"filter.evil.{name}") for name in ("clean", "smudge", "process")}
+    assert set((tmp_path / "mark").read_text().split()) <= filters
 
 
 @pytest.mark.parametrize("url", ["ext::{} x", "{}", "ssh://host/x"])

@@ -241,7 +241,8 @@ def _check_protected(rows: Iterable[NewCommit], protected: Protected) -> None:
         base = protected.root[:12] or "its parent"
         raise Forbidden(
             f"Commit {touched.sha[:12]} changes {', '.join(paths)}, which this project protects: "
-            f"it must be as in {base}. Take it back with `git checkout {base} -- PATH`.",
+            f"it must be as in {base}. Commit it so, which leaves your copy in the folder: "
+            f"git restore --staged --source={base} -- PATH && git commit --amend",
             hash=touched.sha,
             paths=paths,
         )
@@ -314,7 +315,7 @@ class _Trees:
         if names >= _BARE:
             raise BadInput(
                 "a folder of it has HEAD, objects and refs, so git takes it for a repository; "
-                "remove it."
+                "rename one of them."
             )
         self.seen.add(tree)
         self._measured[tree] = whole
@@ -384,7 +385,9 @@ def _check_entry(entry: Entry) -> None:
     if text.lower().rstrip(". ") in (".git", "git~1"):
         raise BadInput(f"{_name(entry)} would be taken for git's own folder; rename it.")
     if text.lower() == ".gitmodules":
-        raise BadInput("it has a .gitmodules; submodules are not allowed. Remove it.")
+        raise BadInput(
+            "it has a .gitmodules; submodules are not allowed. Push a commit without it."
+        )
 
 
 def _name(entry: Entry) -> str:

@@ -10,6 +10,7 @@ from autoresearch.cli.init import prepare
 from autoresearch.cli.report import report
 from autoresearch.cli.run import run
 from autoresearch.cli.scaffold import create_lab
+from autoresearch.store.paths import StudyPaths
 
 
 @click.command()
@@ -39,4 +40,5 @@ def demo(ctx: click.Context, trials: int, folder: Path) -> None:
     ctx.invoke(prepare, lab=folder, options=())
     ctx.invoke(run, lab=folder, tag="demo", trials=trials)
     ctx.invoke(report, lab=folder, tag="demo")
-    click.echo(f"Look at {folder / 'report.html'}; go on with: cd {folder} && autoresearch run")
+    page = StudyPaths(folder, "demo").report / "report.html"
+    click.echo(f"Look at {page}; go on with: cd {folder} && autoresearch run")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch.errors import GitError
-from autoresearch.executors.gpus import gpu_memory
+from autoresearch.executors.gpus import all_gpus
 from autoresearch.executors.probe import probe
 from autoresearch.lab.task import Task
 from autoresearch.store.git import OLDEST, Git, git_version
@@ -20,6 +20,7 @@ from autoresearch.store.ledger import Ledger, State, Status, Trial
 from autoresearch.store.paths import StudyPaths
 from autoresearch.store.results import results_tsv
 from autoresearch.store.rows import from_trials
+from autoresearch.study.branch import LEFT_AT, held_branch
 from autoresearch.study.opening import running
 
 AGENTS = ("claude", "codex", "gemini", "opencode", "aider", "mini", "pi", "goose", "cursor-agent")
@@ -53,8 +54,7 @@ def examine_machine(folder: Path) -> Iterator[Check]:
     free = shutil.disk_usage(folder).free / 2**30
     yield Check("free disk", free >= 5, f"{free:.1f} GiB at {folder}", "free some space")
     yield _torch()
-    gpus = gpu_memory()
-    used = ", ".join(f"GPU {i}: {mib:,} MiB in use" for i, mib in enumerate(gpus))
+    used = ", ".join(f"GPU {gpu.index}: {gpu.used:,} MiB in use" for gpu in all_gpus())
     yield Check("nvidia", True, used or "no NVIDIA GPU answers")
     found = [name for name in AGENTS if shutil.which(name)]
     yield Check("agents", True, ", ".join(found) or "no coding agent on PATH; offline needs none")
@@ -114,8 +114,11 @@ def _branch(trials: Iterable[Trial], ledger: Ledger, paths: StudyPaths, git: Git
     kept = [t for t in trials if t.status is Status.KEEP and t.state is State.APPLIED]
     expected = kept[-1].commit if kept else ledger.facts["base"]
     found = git.ref(paths.branch)
-    mend = f"git update-ref {paths.branch} {expected}"
+    if found and found != expected and found == ledger.facts.get(LEFT_AT):
+        why = held_branch(git, paths) or "The next run brings it to the best."
+        return Check("branch", True, f"at {found[:12]}, not yet at {expected[:12]}. {why}")
     if found != expected:
+        mend = _ref_back(paths.branch, found, expected, paths)
         return Check("branch", False, f"at {found}, the ledger says {expected}", mend)
     strays = [t.number for t in kept if not git.is_ancestor(t.commit, expected)]
     seen = f"kept trials {_listed(strays)} are not below it" if strays else f"at {expected[:12]}"
@@ -126,14 +129,21 @@ def _pins(trials: Iterable[Trial], paths: StudyPaths, git: Git) -> Check:
     wanted = {paths.pin(t.number): t.commit for t in trials if t.commit}
     refs = git.refs(paths.pins).items()
     there = {ref: commit for ref, commit in refs if not ref.startswith(paths.met)}
-    orphans = sorted(set(there) - set(wanted))
-    if orphans:
-        return Check("pins", False, f"{orphans[0]} has no trial", f"git update-ref -d {orphans[0]}")
     loose = [ref for ref, commit in wanted.items() if there.get(ref) != commit]
     if loose:
-        mend = f"git update-ref {loose[0]} {wanted[loose[0]]}"
+        mend = _ref_back(loose[0], there.get(loose[0]), wanted[loose[0]], paths)
         return Check("pins", False, f"{loose[0]} does not hold its trial's commit", mend)
-    return Check("pins", True, f"{len(wanted)} refs, one a trial")
+    others = sorted(set(there) - set(wanted) - {paths.owner})
+    beside = f"; {', '.join(others)} beside them is of no trial, and left alone" if others else ""
+    return Check("pins", True, f"{len(wanted)} refs, one a trial{beside}")
+
+
+def _ref_back(ref: str, found: str | None, expected: str, paths: StudyPaths) -> str:
+    """The commands that put a ref back; a commit that it holds now gets a name first."""
+    if found is None:
+        return f"git update-ref {ref} {expected}"
+    aside = f"{paths.tag}-{found[:7]}"
+    return f"git branch {aside} {found} && git update-ref {ref} {expected} {found}"
 
 
 def _table(trials: Iterable[Trial], task: Task, paths: StudyPaths) -> Check:

@@ -19,6 +19,7 @@ from autoresearch.store.ledger import SCREEN, Ledger, Run, Trial
 from autoresearch.store.paths import StudyPaths
 from autoresearch.store.results import jsonl
 from autoresearch.strategies.summary import Summary, summarize
+from autoresearch.study.fixed_files import differs_now
 from autoresearch.study.opening import read_study
 from autoresearch.study.overview import Overview, activity_of, changes, overview
 from autoresearch.study.study import restore_files
@@ -67,6 +68,7 @@ def _status_facts(seen: Overview, ledger: Ledger, paths: StudyPaths) -> dict[str
         "now": seen.now,
         "time used": duration(seen.seconds),
         **_spent(ledger),
+        "differs": differs_now(ledger),
         **hub_status(paths),
     }
 

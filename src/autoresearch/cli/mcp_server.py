@@ -32,6 +32,7 @@ from autoresearch.store.paths import StudyPaths, state_folder
 from autoresearch.strategies.summary import Summary, summarize
 from autoresearch.study.opening import default_tag, read_study
 from autoresearch.study.overview import activity_of, changes, next_brief, overview, pause_told
+from autoresearch.study.tags import choose_tag
 from autoresearch.text import clean_line
 
 MAX_WAIT = 50  # seconds of one call: some clients give up after 60
@@ -233,7 +234,7 @@ class Driver:
         """
         with _tool_errors():
             task = Task.load(self.lab)
-            tag = self.tag or default_tag(self.lab)
+            tag = choose_tag(task, self.tag or default_tag(self.lab)).name
             self._check_free(StudyPaths(task.folder, tag))
             state_folder(self.lab)
             note = clean_line(note)

@@ -8,6 +8,7 @@ from typing import get_args
 import click
 
 from autoresearch.cli.common import lab_option, tag_option
+from autoresearch.errors import ReportError
 from autoresearch.files import write_whole
 from autoresearch.lab.metric import Direction, Metric
 from autoresearch.lab.task import Task
@@ -17,12 +18,16 @@ from autoresearch.report.curves import read_curve
 from autoresearch.report.findings import findings
 from autoresearch.report.proposer_stats import stats_lines
 from autoresearch.report.table import staircase
+from autoresearch.report.write import NAMES
+from autoresearch.store.git import is_tracked
 from autoresearch.store.ledger import Ledger, State, Status, Trial
 from autoresearch.store.paths import StudyPaths
 from autoresearch.store.results import jsonl, results_tsv
 from autoresearch.store.rows import Curve, from_trials, read_tsv
 from autoresearch.strategies.summary import summarize
 from autoresearch.study.opening import read_study
+
+_OVER = ", over a file that git tracks: `git diff` shows the change"
 
 
 @click.command()
@@ -38,7 +43,12 @@ from autoresearch.study.opening import read_study
     show_default=True,
     help="Which way is better, for --results.",
 )
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="A folder; default: the lab.")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="A folder; default: .autoresearch/TAG/report, or that of --results.",
+)
 @tag_option
 @lab_option
 def report(
@@ -46,20 +56,29 @@ def report(
 ) -> None:
     """A page and pictures of the study, or of any results.tsv.
 
-    Writes report.html (one file, works offline), progress.png and progress.svg.
+    Writes report.html (one file, works offline), progress.png and progress.svg. A file that git
+    tracks is written over only in a folder that --out names.
 
     \b
     autoresearch report
+    autoresearch report --out .
     autoresearch report --results run7/results.tsv -o run7
     """
     if results is not None:
         name, rows = read_tsv(results)
         story = Story.of_rows(results.parent.resolve().name, Metric(name, direction), rows)
+        folder = out or results.parent
     else:
         task = Task.load(lab)
         story = study_story(task, tag)
-    folder = out or (results.parent if results else lab)
-    folder.mkdir(parents=True, exist_ok=True)
+        with read_study(task, tag) as (_, paths, _):
+            folder = out or paths.report
+    tracked = [folder / name for name in NAMES if is_tracked(folder / name)]
+    if tracked and out is None:
+        raise ReportError(
+            f"{', '.join(map(str, tracked))}: git tracks that. Name a folder for the report: "
+            f"--out DIR; --out {folder} writes over it all the same."
+        )
     summary = story.summary
     click.echo(staircase(story))
     for line in filter(None, (summary.counts.text, summary.gain_text, summary.open_text)):
@@ -69,7 +88,7 @@ def report(
     for line in stats_lines(story.proposers, summary.digits):
         click.echo(f"  {line}")
     for path in write_report(story, folder):
-        click.echo(f"Wrote {path}")
+        click.echo(f"Wrote {path}{_OVER if path in tracked else ''}")
 
 
 def study_story(task: Task, tag: str | None) -> Story:
@@ -129,5 +148,6 @@ def export(form: str, out: Path | None, tag: str | None, lab: Path) -> None:
     if out is None:
         click.echo(text, nl=False)
     else:
+        over = _OVER if is_tracked(out) else ""
         write_whole(out, text)
-        click.echo(f"Wrote {len(trials)} trials to {out}", err=True)
+        click.echo(f"Wrote {len(trials)} trials to {out}{over}", err=True)

@@ -36,6 +36,7 @@ from autoresearch.study.loop import StopLimits, research
 from autoresearch.study.opening import begun_with, default_tag, open_study
 from autoresearch.study.overview import pause_told
 from autoresearch.study.study import Study, restore_files
+from autoresearch.study.tags import choose_tag
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -110,7 +111,8 @@ def run(
     """
     task = Task.load(lab)
     limits = StopLimits(trials, _deadline(hours, until), max_usd, max_tokens, target)
-    name = tag or default_tag(lab)
+    chosen = choose_tag(task, tag or default_tag(lab))
+    name = chosen.name
     agent_context = AgentContext(StudyPaths(lab, name).agent, task.sandbox, task.agents)
     proposer = _proposer(agent, control, seed, agent_context, record, replay)
     rule = _strategy(task, name, strategy)
@@ -119,6 +121,8 @@ def run(
         study.ledger.remember(**_budget(limits), **({"controls": control} if control else {}))
         view = make_view(study, limits, as_json=as_json)
         with _watched(study, view):
+            for notice in filter(None, (chosen.notice, *study.notices)):
+                view.note(notice)
             view.note(_sandbox_line(study))
             with ending_on_ctrl_c(study), joined_hub(study, view.note, hub) as between:
                 ahead = not no_ahead
@@ -155,10 +159,12 @@ def try_(note: str, tag: str | None, strategy: str | None, as_json: bool, lab: P
     The first time it runs the unedited baseline before your edit.
     """
     task = Task.load(lab)
-    name = tag or default_tag(lab)
-    with open_study(task, name, _strategy(task, name, strategy)) as study:
+    chosen = choose_tag(task, tag or default_tag(lab))
+    with open_study(task, chosen.name, _strategy(task, chosen.name, strategy)) as study:
         if paused := pause_told(study.paths):
             raise AutoResearchError(paused)
+        for notice in filter(None, (chosen.notice, *study.notices)):
+            click.echo(notice, err=True)
         view = try_view(study, as_json=as_json)
         with _watched(study, view):
             outcome = _try(study, note)
@@ -223,12 +229,13 @@ def _try(study: Study, note: str) -> Outcome:
 
 
 def _collected(study: Study) -> Mapping[str, bytes]:
+    """The editable files as git would commit them."""
     edit = study.workspaces.collect(study.task.folder)
     if isinstance(edit, OSError):
         raise AutoResearchError(
             f"The edit cannot be read: {edit}. An editable file is a regular file."
         )
-    return edit
+    return {name: study.git.as_committed(name, content) for name, content in edit.items()}
 
 
 def _earlier_trials(study: Study) -> tuple[Trial, ...]:
@@ -256,7 +263,7 @@ def _restored(study: Study, edit: Mapping[str, bytes], outcome: Outcome) -> Outc
     parent = study.ask()
     if parent == outcome.trial.commit:
         return outcome
-    changed = study.workspaces.collect(study.task.folder) != edit  # during the run
+    changed = _collected(study) != edit  # during the run
     aside = study.paths.home / "replaced" if changed else None
     names = restore_files(study.git, study.task, parent, aside)
     return replace(outcome, restored=tuple(names), replaced=str(aside or ""))
@@ -264,7 +271,7 @@ def _restored(study: Study, edit: Mapping[str, bytes], outcome: Outcome) -> Outc
 
 @contextlib.contextmanager
 def _watched(study: Study, view: View) -> Iterator[None]:
-    study.collaborators.attach(listener=CallbackListener(view.stage, view.trial))
+    study.collaborators.attach(listener=CallbackListener(view.stage, view.trial, view.note))
     with view:
         try:
             yield

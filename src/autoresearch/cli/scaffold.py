@@ -85,12 +85,13 @@ def _ignore(folder: Path) -> list[Path]:
     path = folder / ".gitignore"
     if path.is_symlink():  # the user's own; git does not follow it either
         return []
-    text = path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else ""
-    missing = [name for name in _WRITTEN if name not in text.split()]
+    there = path.read_bytes() if path.exists() else b""
+    known = there.decode("utf-8", "surrogateescape").split()
+    missing = [name for name in _WRITTEN if name not in known]
     if missing:
-        start = text if text.endswith("\n") or not text else text + "\n"
-        whole = start + "\n".join(missing) + "\n"
-        write_whole(path, whole.encode("utf-8", "surrogateescape"))
+        end = b"\r\n" if b"\r\n" in there else b"\n"
+        start = there if there.endswith(b"\n") or not there else there + end
+        write_whole(path, start + b"".join(name.encode() + end for name in missing))
     return [path] if missing else []
 
 

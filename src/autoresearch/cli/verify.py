@@ -99,6 +99,8 @@ def _open(lab: Path, tag: str | None, *, quiet: bool) -> Iterator[Study]:
     if name is None or rule is None:
         raise LedgerError(f"No study {name or ''} here yet. Start one: autoresearch run")
     with open_study(task, name, make_strategy(rule, task.keep)) as study:
+        for notice in study.notices:
+            click.echo(notice, err=True)
         if not quiet:
             study.collaborators.attach(listener=CallbackListener(on_stage=_print_stage))
         yield study

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from autoresearch.evaluation.jobs import checks_job, run_job
+from autoresearch.evaluation.jobs import checks_job, job_env, run_job
 from autoresearch.evaluation.scoring import judge_beside, judged, score_afterwards, verdict_file
 from autoresearch.evaluation.verdicts import Scored, read_verdict
 from autoresearch.executors import Execution, Executor, Job
@@ -29,7 +29,7 @@ class Evaluator:
         self.git = git
         self.paths = paths
         self.executor = executor
-        self.gpus = GpuGuard()
+        self.gpus = GpuGuard(job_env(task) if task.access.gpu else None)
 
     def run(
         self, commit: str, pristine: str, log: Path, seed: int, sets: str = VALIDATION

@@ -21,7 +21,8 @@ NETWORK_FILES = (
 DEVICES = ("/dev/nvidia*", "/dev/kfd", "/dev/dri")
 _ENV = re.compile(
     r"PATH|TERM|TZ|LANG|LC_\w+|PYTHON\w*|OMP_\w+|MKL_\w+|OPENBLAS_\w+|CUDA_\w+|NVIDIA_\w+|NCCL_\w+"
-    r"|TORCH\w*|HF_HOME|AUTORESEARCH_\w+"
+    r"|CUBLAS_\w+|CUDNN_\w+|HIP_\w+|HSA_\w+|ROCR_\w+|RCCL_\w+|GPU_DEVICE_ORDINAL|ZE_\w+"
+    r"|ONEAPI_\w+|TORCH\w*|PYTORCH_\w+|JAX_\w+|XLA_\w+|TF_\w+|HF_HOME|AUTORESEARCH_\w+"
 )
 
 

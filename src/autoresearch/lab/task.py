@@ -148,7 +148,7 @@ class Task:
         """Read a lab's task.toml; TaskError names the key, its value and what is allowed."""
         path = folder / FILE
         try:
-            table = Table(tomllib.loads(path.read_text(encoding="utf-8-sig")), path)
+            text = path.read_text(encoding="utf-8-sig")
         except FileNotFoundError as error:
             raise TaskError(
                 f"No {FILE} in {folder}. Go to a lab's folder, or make one: "
@@ -156,9 +156,18 @@ class Task:
             ) from error
         except OSError as error:
             raise TaskError(f"{path} cannot be read: {error.strerror}.") from error
-        except (ValueError, RecursionError) as error:  # also for bytes that are not text
+        except ValueError as error:  # bytes that are not text
             raise TaskError(f"{path} is not valid TOML: {error}.") from error
-        return _task(table, folder)
+        return cls.parse(text, path)
+
+    @classmethod
+    def parse(cls, text: str, path: Path) -> Task:
+        """The task that a text declares; `path` is its file, in the lab's folder."""
+        try:
+            table = Table(tomllib.loads(text), path)
+        except (ValueError, RecursionError) as error:
+            raise TaskError(f"{path} is not valid TOML: {error}.") from error
+        return _task(table, path.parent)
 
     @property
     def program(self) -> str:

@@ -8,6 +8,8 @@ from autoresearch.errors import ReportError
 from autoresearch.files import write_whole
 from autoresearch.report.story import Story
 
+PAGE, PICTURE, DRAWING = NAMES = ("report.html", "progress.png", "progress.svg")
+
 
 def write_report(story: Story, folder: Path) -> tuple[Path, Path, Path]:
     """Write report.html, progress.png and progress.svg; return their paths in this order.
@@ -23,9 +25,9 @@ def write_report(story: Story, folder: Path) -> tuple[Path, Path, Path]:
     chart = staircase_chart(story)
     picture = svg(chart)
     return (
-        _write(folder / "report.html", page(story, picture)),
-        _write(folder / "progress.png", png(chart)),
-        _write(folder / "progress.svg", picture),
+        _write(folder / PAGE, page(story, picture)),
+        _write(folder / PICTURE, png(chart)),
+        _write(folder / DRAWING, picture),
     )
 
 

@@ -39,6 +39,11 @@ _CONFIG = (
     "i18n.commitEncoding=UTF-8",
     "safe.directory=*",
 )
+# Variables that name another repository, index or place than the one that is meant.
+_ELSEWHERE = (
+    "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR",
+    "GIT_PREFIX", "GIT_NAMESPACE", "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+)  # fmt: skip
 _IDENTITY = {
     "GIT_AUTHOR_NAME": "AutoResearch",
     "GIT_AUTHOR_EMAIL": "autoresearch@localhost",
@@ -54,6 +59,14 @@ class Entry:
     path: str  # from the repository's root, with forward slashes
     mode: str  # six octal digits, as git writes them
     blob: str
+
+
+@dataclass(frozen=True)
+class FileChange:
+    """A file of the lab that is not as a commit has it."""
+
+    path: str  # from the lab
+    how: str  # in words
 
 
 class Git:
@@ -208,11 +221,66 @@ class Git:
         except GitError as error:
             if self.ref(name) == old:
                 raise  # a lock in the way, a full disk: nobody moved it
+            there = self.ref(name)
+            back = f"git update-ref {name} {old}"
+            if there is not None:
+                aside = f"{name.rpartition('/')[2]}-{there[:7]}"
+                back = f"git branch {aside} {there} && {back} {there}"
             raise BranchMoved(
-                f"{name} is at {self.ref(name)}, and the ledger left it at {old}: somebody moved "
-                f"it. Put it back with `git update-ref {name} {old}`, or start a new study from "
-                "where it is now: autoresearch run --tag NEW"
+                f"{name} is at {there}, and the ledger left it at {old}: somebody moved it. To go "
+                f"on, name what is there, so that it stays, and put the branch back: {back}. Or "
+                "start a new study from where it is now: autoresearch run --tag NEW"
             ) from error
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a ref, whatever it holds."""
+        return self._objects.find(name) is not None
+
+    def note(self, name: str) -> bytes | None:
+        """The content that a ref holds, where that is no commit; None without the ref."""
+        found = self._objects.find(name)
+        return found.content if found and found.kind == "blob" else None
+
+    def set_note(self, name: str, content: bytes, old: bytes | None) -> bool:
+        """Let a ref hold a content, if it still holds the old one; None: if there is none yet."""
+        made = self._run("hash-object", "-w", "--stdin", stdin=content).decode().strip()
+        before = "0" * len(made) if old is None else _hash_object("blob", old, made)
+        if self._try("update-ref", "--no-deref", name, made, before) is not None:
+            return True
+        if self.note(name) == old:  # nobody was quicker: a lock in the way, a full disk
+            self._run("update-ref", "--no-deref", name, made, before)
+        return self.note(name) == content
+
+    def holders(self, name: str) -> list[Path]:
+        """The work trees that have a branch checked out, or are in a rebase or bisection of it."""
+        out = os.fsdecode(self._run("worktree", "list", "--porcelain"))
+        found = [
+            Path(words["worktree"])
+            for words in (
+                dict(line.partition(" ")[::2] for line in block.splitlines())
+                for block in out.split("\n\n")
+            )
+            if words.get("branch") == name and "prunable" not in words
+        ]
+        for folder, where in self._work_trees().items():
+            short = name.removeprefix("refs/heads/")
+            marks = ("rebase-merge/head-name", "rebase-apply/head-name", "BISECT_START")
+            with contextlib.suppress(OSError):
+                if {_line_of(folder / mark) for mark in marks} & {name, short}:
+                    found.append(where)
+        return list(dict.fromkeys(found))
+
+    def _work_trees(self) -> dict[Path, Path]:
+        """The folders that git keeps for each work tree -> the work tree."""
+        common = self.common_dir
+        found = {common: common.parent if common.name == ".git" else common}
+        for link in common.glob("worktrees/*/gitdir"):
+            found[link.parent] = Path(_line_of(link)).parent
+        return found
+
+    def refs_named(self, prefix: str, ending: str) -> list[str]:
+        """Refs below a prefix that end in a slash and these words."""
+        return [name for name in self.refs(prefix) if name.endswith(f"/{ending}")]
 
     def drop_stale_locks(self, *names: str) -> None:
         """Remove lock files of refs that nobody else writes; their writer was killed."""
@@ -233,7 +301,7 @@ class Git:
         return self.root / out
 
     def refs(self, prefix: str) -> dict[str, str]:
-        """Refs below a prefix, and the commits they hold."""
+        """Refs below a prefix, and the objects they hold."""
         out = self._run("for-each-ref", "--format=%(refname) %(objectname)", prefix)
         return dict(line.split() for line in out.decode().splitlines())
 
@@ -245,24 +313,146 @@ class Git:
         """Whether git takes a name as a branch."""
         return self._try("check-ref-format", "--branch", name) is not None
 
-    # ---- the user's own files, read without git ------------------------------------------------
+    # ---- the user's own files ------------------------------------------------------------------
 
-    def changed_files(self, commit: str) -> Iterator[str]:
-        """Lab files whose bytes on disk differ from a commit's, as paths from the lab."""
-        for entry in self.entries(commit, self.prefix):
-            if not self._same_on_disk(entry):
-                yield entry.path.removeprefix(self.prefix)
+    def changed_files(self, commit: str) -> Iterator[FileChange]:
+        """Lab files that git holds for changed since a commit.
+
+        A file is unchanged if its bytes are the commit's, or become them by the conversions and
+        filters that the user has set up, or are what these make of the commit's. Filters, which are
+        programs, run for files with other bytes only. No index is read or written.
+        """
+        entries = self.entries(commit, self.prefix)
+        doubtful = [entry for entry in entries if not self._same_on_disk(entry)]
+        cleaned = self._cleaned([e.path for e in doubtful if e.mode in _REGULAR])
+        hidden = self._hidden([entry.path for entry in doubtful])
+        for entry in doubtful:
+            if how := self._difference(commit, entry, cleaned, hidden.get(entry.path, "")):
+                yield FileChange(entry.path.removeprefix(self.prefix), how)
+
+    def is_tracked(self, path: str) -> bool:
+        """Whether the user's index has a file of the lab."""
+        return bool(self._try("ls-files", "-z", "--", self.prefix + path))
+
+    def conversion(self, path: str) -> str:
+        """What git is set up to do with a lab file on its way in and out; empty: nothing."""
+        asked = ("text", "eol", "filter", "ident", "working-tree-encoding")
+        out = self._as_user("check-attr", "-z", *asked, "--", self.prefix + path)
+        words = os.fsdecode(out).split("\0") if out else []
+        attributes = dict(zip(words[1::3], words[2::3], strict=False))
+        plain = ("unspecified", "unset")
+        told = [
+            name if value == "set" else f"{name}={value}"
+            for name, value in attributes.items()
+            if value not in plain
+        ]
+        crlf = self._setting("core.autocrlf")
+        if crlf in ("true", "input") and attributes.get("text") in ("unspecified", "auto"):
+            told.append(f"core.autocrlf={crlf}")
+        return " ".join(told)
+
+    def as_checked_out(self, commit: str, path: str) -> bytes:
+        """A lab file of a commit as a checkout writes it: with the user's conversions."""
+        name = f"{commit}:{self.prefix}{path}"
+        made = self._as_user("cat-file", "--filters", name)
+        return self._object(name, "blob").content if made is None else made
+
+    def as_committed(self, path: str, content: bytes) -> bytes:
+        """The content of a lab file as `git add` stores it: with the user's conversions."""
+        if not self.conversion(path):
+            return content
+        words = ("hash-object", "-w", "--stdin", f"--path={self.prefix}{path}")
+        made = self._as_user(*words, stdin=content)
+        return content if made is None else self._object(made.decode().strip(), "blob").content
 
     def _same_on_disk(self, entry: Entry) -> bool:
+        """Whether kind, executable bit and bytes on disk are the commit's."""
         path = self.root / entry.path
         try:
             if entry.mode == _LINK:
                 content = os.fsencode(path.readlink())
             else:
                 content = read_regular(path)
+                if _executable(path) != (entry.mode == "100755"):
+                    return False
         except OSError:
             return False
         return _hash_object("blob", content, entry.blob) == entry.blob
+
+    def _difference(
+        self, commit: str, entry: Entry, cleaned: Mapping[str, str], hidden: str
+    ) -> str:
+        """How a file differs from its entry, in the eyes of git; empty: it does not."""
+        path = self.root / entry.path
+        if not os.path.lexists(path):
+            return "" if hidden == "skip-worktree" else "it is gone"
+        try:
+            content = read_regular(path)
+        except OSError:
+            return "it is no regular file" if entry.mode in _REGULAR else "it is another link"
+        same = _hash_object("blob", content, entry.blob) == entry.blob
+        if entry.mode == _LINK:
+            plain_links = self._setting("core.symlinks") == "false"
+            return "" if same and plain_links else "it was a link"
+        if not (same or cleaned.get(entry.path) == entry.blob or self._smudged(commit, entry)):
+            told = (
+                f"git has the order to ignore its changes ({hidden})" if hidden else "it was edited"
+            )
+            return told if entry.path in cleaned else "its filter fails, so git cannot compare it"
+        if (
+            _executable(path) == (entry.mode == "100755")
+            or self._setting("core.fileMode") != "true"
+        ):
+            return ""
+        return f"its mode is no longer {entry.mode}"
+
+    def _smudged(self, commit: str, entry: Entry) -> bool:
+        """Whether a file is what a checkout makes of its entry."""
+        made = self._as_user("cat-file", "--filters", f"{commit}:{entry.path}")
+        return made is not None and made == read_regular(self.root / entry.path)
+
+    def _cleaned(self, paths: Sequence[str]) -> dict[str, str]:
+        """The blob that git would make of each file; a file whose filter fails is left out."""
+        there = [path for path in paths if (self.root / path).is_file()]
+        listing = os.fsencode("".join(f"{path}\n" for path in there))
+        if not any("\n" in path for path in there):
+            out = self._as_user("hash-object", "--stdin-paths", stdin=listing) if there else b""
+            if out is not None:
+                return dict(zip(there, out.decode().split(), strict=True))
+        each = {path: self._as_user("hash-object", "--", path) for path in there}
+        return {path: out.decode().strip() for path, out in each.items() if out is not None}
+
+    def _hidden(self, paths: Sequence[str]) -> dict[str, str]:
+        """Of some files those whose changes git ignores on request, and by which mark."""
+        marks = {"S": "skip-worktree", "s": "skip-worktree", "h": "assume-unchanged"}
+        out = self._as_user("ls-files", "-v", "-z", "--", *paths) if paths else b""
+        rows = (row.partition(" ") for row in os.fsdecode(out or b"").split("\0") if row)
+        return {path: marks[mark] for mark, _, path in rows if mark in marks}
+
+    def _setting(self, name: str) -> str:
+        """A setting of the user's configuration, as git understands it."""
+        usual = {"core.fileMode": "true", "core.symlinks": "true", "core.autocrlf": "false"}
+        out = self._as_user("config", "--get", name)
+        told = (out or b"").decode(errors="replace").strip().lower()
+        return {"yes": "true", "on": "true", "1": "true", "no": "false", "off": "false",
+                "0": "false"}.get(told, told) or usual[name]  # fmt: skip
+
+    def _as_user(self, *args: str, stdin: bytes = b"") -> bytes | None:
+        """What git answers with the user's own configuration; None when it fails.
+
+        Hooks and the file system monitor stay off, and nothing is fetched.
+        """
+        env = {name: text for name, text in os.environ.items() if name not in _ELSEWHERE}
+        env |= {"GIT_DIR": str(self.git_dir), "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
+        env |= {"LC_ALL": "C.UTF-8", "GIT_ALLOW_PROTOCOL": "", "GIT_LFS_SKIP_SMUDGE": "1"}
+        env |= {"GIT_LITERAL_PATHSPECS": "1", "GIT_NO_REPLACE_OBJECTS": "1"}
+        words = [*_words(["-c", "core.safecrlf=false"]), *args]
+        with _git_is_there(self.root):
+            ended = subprocess.run(
+                words, cwd=self.root, input=stdin, env=env, capture_output=True,
+                start_new_session=True,
+            )  # fmt: skip
+        return ended.stdout if ended.returncode == 0 else None
 
     # ---- inside --------------------------------------------------------------------------------
 
@@ -446,6 +636,19 @@ class _ObjectReader:
         return self.find(found.stdout.decode().strip())
 
 
+def _line_of(path: Path) -> str:
+    """The one line of a file that git writes; empty without the file."""
+    try:
+        return os.fsdecode(path.read_bytes()).strip()
+    except OSError:
+        return ""
+
+
+def _executable(path: Path) -> bool:
+    """Whether git calls a file executable: its owner may run it."""
+    return bool(path.stat().st_mode & 0o100)
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Close what a reader holds; it ends when its input does."""
     for stream in (process.stdin, process.stdout):
@@ -486,6 +689,14 @@ def _hash_object(kind: str, content: bytes, like: str) -> str:
     """The hash of an object, by the function that made another hash of the same repository."""
     digest = hashlib.sha1 if len(like) == 40 else hashlib.sha256
     return digest(f"{kind} {len(content)}\0".encode() + content).hexdigest()
+
+
+def is_tracked(path: Path) -> bool:
+    """Whether git knows a file, wherever it is; without a repository it does not."""
+    folder = path.parent
+    if not folder.is_dir():
+        return False
+    return _spawn(["ls-files", "--error-unmatch", "--", path.name], folder, b"", {}).returncode == 0
 
 
 def init_repository(folder: Path, message: str) -> str:

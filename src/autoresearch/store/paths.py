@@ -33,6 +33,11 @@ class StudyPaths:
         return f"{self.pins}{number}"
 
     @property
+    def owner(self) -> str:
+        """The ref of the record that says which study the tag belongs to."""
+        return f"{self.pins}owner"
+
+    @property
     def met(self) -> str:
         """The prefix of refs for commits that were fetched from a hub."""
         return f"{self.pins}hub/"
@@ -101,6 +106,11 @@ class StudyPaths:
     def extra_runs(self) -> Path:
         """Runs beside the record: of verify, ablate and replay."""
         return self.home / "again"
+
+    @property
+    def report(self) -> Path:
+        """Where the page and the pictures are, unless another folder is named."""
+        return self.home / "report"
 
     @property
     def hubs(self) -> Path:

@@ -43,6 +43,9 @@ class Listener(Protocol):
     def on_trial(self, trial: Trial) -> object:
         """A trial is finished."""
 
+    def on_note(self, text: str) -> object:
+        """A message for the person."""
+
 
 def _ignore(_: object) -> None:
     """Default no-op callback."""
@@ -54,6 +57,7 @@ class CallbackListener:
 
     on_stage: Callable[[Stage], object] = _ignore
     on_trial: Callable[[Trial], object] = _ignore
+    on_note: Callable[[str], object] = _ignore
 
 
 @dataclass
@@ -108,3 +112,8 @@ class Collaborators:
         """Report a finished trial to all listeners."""
         for listener in self.listeners:
             listener.on_trial(trial)
+
+    def on_note(self, text: str) -> None:
+        """Give all listeners a message for the person."""
+        for listener in self.listeners:
+            listener.on_note(text)

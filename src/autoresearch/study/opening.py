@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import IO
 
 from autoresearch import __version__
-from autoresearch.errors import BranchMoved, GitError, LedgerError, TaskError
+from autoresearch.errors import GitError, LedgerError, TaskError
 from autoresearch.executors import Executor
 from autoresearch.executors.leftover import FILE as LEFTOVER
 from autoresearch.executors.leftover import kill_leftover
 from autoresearch.executors.probe import make_executor
-from autoresearch.lab.task import FOR_AGENTS, PROGRAM, RULE, Task
+from autoresearch.lab.task import RULE, Task
 from autoresearch.store.disks import check_local, check_writable
 from autoresearch.store.git import Git, check_git
 from autoresearch.store.ledger import Ledger
@@ -32,8 +32,11 @@ from autoresearch.store.paths import (
     tags,
 )
 from autoresearch.strategies import Strategy
+from autoresearch.study.branch import StudyBranch
 from autoresearch.study.collaborators import Collaborators
+from autoresearch.study.fixed_files import TASK_TEXT, FixedFiles, note_differences, task_text
 from autoresearch.study.study import Study
+from autoresearch.study.tags import Tag, check_tag, choose_tag, claim_new, own
 
 
 def default_tag(lab: Path) -> str:
@@ -53,43 +56,64 @@ def open_study(
 ) -> Iterator[Study]:
     """Make or resume a study and hold its lock: no other process can write to it meanwhile.
 
+    Where another study of the repository has the tag, this one is `<tag>-2`: `study.paths.tag`
+    has its name, and `study.notices` what a person should know.
     The default executor follows the task's sandbox policy. Errors: LedgerError when another
     process holds it, TaskError and GitError when lab, task or branch do not fit the study.
     """
     check_git()
     git = Git.discover(task.folder)
-    paths = _paths(git, task, tag)
+    check_tag(git, tag)
     _check_disks(git, task)
-    known = paths.ledger.exists()
-    if not known:
-        _check_new(git, task, paths)
-    state_folder(task.folder)
-    paths.home.mkdir(exist_ok=True)
+    chosen, known = _entered(git, task, tag)
+    paths = chosen.paths(task)
+    notices = [chosen.notice]
     with _locked(paths.lock), contextlib.closing(Ledger(paths.ledger, task.metric)) as ledger:
         if not ledger.facts:
-            ledger.remember(**_facts(git, task, tag, strategy, seed))
-        git.drop_stale_locks(paths.branch, f"{paths.pins}*")
+            ledger.remember(**_facts(git, task, chosen.name, strategy, seed))
+        git.drop_stale_locks(paths.branch, paths.owner, f"{paths.pins}*")
         git.drop_stale_scratch()
         _check_same_task(ledger, task)
         _check_same_rule(ledger, strategy, task)
-        _rebase(git, ledger, paths)
-        if known:
-            _check_files(git, task, ledger.facts["base"], paths)
-        _check_branch(git, ledger, paths)
-        set_current_tag(task.folder, tag)
+        own(git, ledger, paths)
+        branch = StudyBranch(git, ledger, paths)
+        _rebase(git, ledger, paths, branch)
+        notices.append(_check_files(git, task, paths, ledger, known=known))
+        branch.check()
+        branch.catch_up()
+        set_current_tag(task.folder, chosen.name)
         _end_leftovers(paths)
         executor = executor or make_executor(task.sandbox, paths.home)
         study = Study(task, git, ledger, paths, executor, strategy, collaborators)
+        study.notices = tuple(filter(None, (*notices, study.branch.announce())))
         study.reserve.hold()
         if len(ledger):
             study.write_results()  # the last process may have ended just before it did
         yield study
 
 
+def _entered(git: Git, task: Task, asked: str) -> tuple[Tag, bool]:
+    """The study's tag, its folder made and its refs claimed; whether it has a ledger."""
+    while True:
+        chosen = choose_tag(task, asked, git)
+        paths = chosen.paths(task)
+        known = paths.ledger.exists()
+        if not known:
+            _check_new(git, task, paths)
+        state_folder(task.folder)
+        if known or claim_new(git, paths):
+            paths.home.mkdir(exist_ok=True)
+            return chosen, known
+
+
 @contextlib.contextmanager
 def read_study(task: Task, tag: str | None = None) -> Iterator[tuple[Ledger, StudyPaths, Git]]:
     """Read a study without its lock, at any time; LedgerError when there is none."""
     name = tag or current_tag(task.folder)
+    if tag and not StudyPaths(task.folder, tag).ledger.exists():
+        with contextlib.suppress(GitError, TaskError):  # its tag may be in use by another study
+            found = choose_tag(task, tag)
+            name = found.name if found.paths(task).ledger.exists() else tag
     if name is None or not StudyPaths(task.folder, name).ledger.exists():
         known = tags(task.folder)
         seen = f"No study {name!r} here" if name else "No study here yet"
@@ -105,15 +129,6 @@ def _end_leftovers(paths: StudyPaths) -> None:
     runs = (*paths.trials.glob(f"*/**/{LEFTOVER}"), *paths.extra_runs.glob(f"*/**/{LEFTOVER}"))
     for written in (*runs, paths.agent / LEFTOVER):
         kill_leftover(written)
-
-
-def _paths(git: Git, task: Task, tag: str) -> StudyPaths:
-    if "/" in tag or tag.startswith(("-", ".")) or not git.valid_branch(f"autoresearch/{tag}"):
-        raise TaskError(
-            f"--tag is {tag!r}; allowed is a name that git takes as a branch, without slashes, "
-            "such as nov21 or wider-mlp."
-        )
-    return StudyPaths(task.folder, tag)
 
 
 def running(paths: StudyPaths) -> str | None:
@@ -158,19 +173,15 @@ def _check_disks(git: Git, task: Task) -> None:
 
 
 def _check_new(git: Git, task: Task, paths: StudyPaths) -> None:
-    """Check that a new study can start from HEAD, and that its branch and table are free."""
+    """Check that a new study can start from HEAD, and that its table is free."""
     head = git.resolve("HEAD")
     if head is None:
         raise GitError(
             f"The repository of {task.folder} has no commit yet, and a study starts from one: "
             "git add -A && git commit -m 'my lab'"
         )
-    if git.ref(paths.branch) is not None:
-        raise TaskError(
-            f"The branch autoresearch/{paths.tag} exists, but no ledger of a study of that name "
-            f"does. Take another --tag, or remove it: git branch -D autoresearch/{paths.tag}"
-        )
-    _check_files(git, task, head, paths)
+    _check_committed(git, task, head, paths)
+    FixedFiles(git, task, head, f"{paths.tag}-2", known=False).check()
     if os.path.lexists(paths.results) and not tags(task.folder):
         raise TaskError(
             f"{RESULTS} is there, and no study of this lab wrote it; a study rewrites it after "
@@ -178,23 +189,7 @@ def _check_new(git: Git, task: Task, paths: StudyPaths) -> None:
         )
 
 
-def _check_branch(git: Git, ledger: Ledger, paths: StudyPaths) -> None:
-    """Check that the branch is where the ledger left it; create that of a new study."""
-    unfinished = ledger.unfinished()
-    settled = ledger.best_before(unfinished) if unfinished else ledger.best()
-    expected = settled.commit if settled else ledger.facts["base"]
-    stands = git.ref(paths.branch)
-    if stands is None:
-        git.create_ref(paths.branch, expected)
-    elif stands != expected and not (unfinished and stands == unfinished.commit):
-        raise BranchMoved(
-            f"The branch autoresearch/{paths.tag} is at {stands[:12]}, and the ledger left it at "
-            f"{expected[:12]}: somebody moved it. Put it back with `git update-ref {paths.branch} "
-            f"{expected}`, or start a new study from it: check it out and take another --tag."
-        )
-
-
-def _rebase(git: Git, ledger: Ledger, paths: StudyPaths) -> None:
+def _rebase(git: Git, ledger: Ledger, paths: StudyPaths, branch: StudyBranch) -> None:
     """Before its first keep a study starts from the current HEAD."""
     if ledger.best() is not None:
         return
@@ -202,10 +197,30 @@ def _rebase(git: Git, ledger: Ledger, paths: StudyPaths) -> None:
     if head is not None and head != base and ledger.unfinished() is None:
         ledger.remember(base=head)
         if git.ref(paths.branch) == base:
-            git.move_ref(paths.branch, head, base)
+            branch.advance(head, base)
 
 
-def _check_files(git: Git, task: Task, base: str, paths: StudyPaths) -> None:
+def _check_files(git: Git, task: Task, paths: StudyPaths, ledger: Ledger, *, known: bool) -> str:
+    """Check that what measures is as committed; a notice of what else differs, when it is new."""
+    base = ledger.facts["base"]
+    if known:
+        _check_committed(git, task, base, paths)
+    remembered = ledger.facts.get(TASK_TEXT) if ledger.best() is not None else None
+    fixed = FixedFiles(git, task, base, f"{paths.tag}-2", known=True, task_text=remembered)
+    noted = note_differences(ledger, fixed.check())
+    ledger.remember(timeout=f"{task.budget.timeout:g}")
+    if remembered is None:
+        ledger.remember(**{TASK_TEXT: task_text(task)})
+    if noted is None or not noted.changed:
+        return ""
+    return (
+        f"Not as in the study's commit, and no number depends on it: {'; '.join(noted.changed)}. "
+        "It is recorded; `autoresearch status` shows it."
+    )
+
+
+def _check_committed(git: Git, task: Task, base: str, paths: StudyPaths) -> None:
+    """Check that the editable files are in the commit, and that results.tsv is not git's."""
     committed = {entry.path.removeprefix(git.prefix) for entry in git.entries(base, git.prefix)}
     for name in task.editable:
         if name not in committed:
@@ -213,21 +228,13 @@ def _check_files(git: Git, task: Task, base: str, paths: StudyPaths) -> None:
                 f"editable names {name}, and git does not know it. "
                 f"Commit it: git add {name} && git commit -m 'add {name}'"
             )
-    if RESULTS in committed:
+    if RESULTS in committed or git.is_tracked(RESULTS):
         then = f", then start a new study: autoresearch run --tag {paths.tag}-2"
         raise TaskError(
-            f"{RESULTS} is in the commit, and a study rewrites it after every trial. Take it "
-            f"out, the file stays: git rm --cached {RESULTS} && echo {RESULTS} >> .gitignore && "
-            f"git add .gitignore && git commit -m 'without {RESULTS}'"
-            f"{then if paths.ledger.exists() else ''}"
-        )
-    free = {*task.editable, PROGRAM, *FOR_AGENTS}
-    if changed := [name for name in git.changed_files(base) if name not in free]:
-        listed = ", ".join(changed[:5]) + (", ..." if len(changed) > 5 else "")
-        raise TaskError(
-            f"Fixed files differ from the commit this study measures with ({base[:12]}): {listed}. "
-            f"Put them back (git checkout {base[:12]} -- {changed[0]}), or commit them and start "
-            f"a new study: autoresearch run --tag {paths.tag}-2"
+            f"Git tracks {RESULTS}, and a study rewrites it after every trial. Keep what is in it "
+            f"under another name: git mv {RESULTS} results.old.tsv && echo {RESULTS} >> .gitignore "
+            f"&& git add .gitignore && git commit -m 'keep {RESULTS} as results.old.tsv'"
+            f"{then if RESULTS in committed and paths.ledger.exists() else ''}"
         )
 
 

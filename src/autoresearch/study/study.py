@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from autoresearch.store.results import results_tsv
 from autoresearch.store.rows import from_trials
 from autoresearch.store.simplicity import fingerprint, size
 from autoresearch.strategies import CONFIRMER, Decision, RunRequest, Strategy
+from autoresearch.study.branch import StudyBranch
 from autoresearch.study.collaborators import Collaborators
 from autoresearch.study.proposing import PARTING, Edit, ProposedEdit, Workspaces
 from autoresearch.study.repeats import Repeats
@@ -73,6 +75,8 @@ class Study:
         self.workspaces = Workspaces(task, git, ledger, paths, self.evaluator, self.collaborators)
         self.reserve = Reserve(paths.reserve)
         self.repeats = Repeats(self._files)
+        self.branch = StudyBranch(git, ledger, paths)
+        self.notices: tuple[str, ...] = ()  # for the person, found out at the opening
         self.measuring = False  # a run or a check is under way: an interrupt waits for it
         self.ending = False  # a person requested an end after the run under way
 
@@ -199,6 +203,7 @@ class Study:
         }
         while trial.state is not State.APPLIED:
             trial = actions[trial.state](trial)
+        self.branch.catch_up()
         self.write_results()
         self.measuring = False
         self._prune(trial)
@@ -367,8 +372,7 @@ class Study:
         if trial.status is Status.KEEP:
             best = self.ledger.best_before(trial)
             expected = best.commit if best else self.base
-            if self.git.ref(self.paths.branch) != trial.commit:
-                self.git.move_ref(self.paths.branch, trial.commit, expected)
+            self.branch.advance(trial.commit, expected, self.collaborators.on_note)
         return self.ledger.advance(trial, State.APPLIED)
 
 
@@ -379,16 +383,28 @@ def restore_files(git: Git, task: Task, commit: str, replaced: Path | None = Non
     """
     changed = []
     for name in task.editable:
-        target, content = task.folder / name, git.read(commit, git.prefix + name)
+        target, content = task.folder / name, git.as_checked_out(commit, name)
         now = target.read_bytes() if target.is_file() else None
-        if now == content:
+        if now == content or (now is not None and _same_to_git(git, commit, name, now)):
             continue
         if now is not None and replaced is not None:
-            (replaced / name).parent.mkdir(parents=True, exist_ok=True)
-            write_whole(replaced / name, now)
+            _set_aside(replaced / name, now)
         write_whole(target, content)
         changed.append(name)
     return changed
+
+
+def _set_aside(path: Path, content: bytes) -> None:
+    """Write a copy beside those that are there already: `train.py`, `train.py.2`, ..."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    names = (path if n == 1 else path.with_name(f"{path.name}.{n}") for n in count(1))
+    free = next(one for one in names if not one.exists() or one.read_bytes() == content)
+    write_whole(free, content)
+
+
+def _same_to_git(git: Git, commit: str, name: str, now: bytes) -> bool:
+    """Whether git would commit a file as a commit has it, whatever its line endings here."""
+    return git.as_committed(name, now) == git.read(commit, git.prefix + name)
 
 
 def _seed(request: RunRequest) -> int:

@@ -158,6 +158,9 @@ class Member:
     def on_stage(self, stage: Stage) -> None:
         """Nothing to do: the hub gets finished trials only."""
 
+    def on_note(self, text: str) -> None:
+        """Nothing to do: it is for the person."""
+
     def on_trial(self, trial: Trial) -> None:
         """Write a letter about a finished trial."""
         self.ideas.count(trial)

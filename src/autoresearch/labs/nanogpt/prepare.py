@@ -194,7 +194,7 @@ def read_json(path: Path) -> dict:
     except FileNotFoundError:
         return {}
     except (ValueError, TypeError) as e:
-        raise Problem(f"{path} is damaged ({e}): delete it and run prepare.py again") from None
+        raise Problem(f"{path} is damaged ({e}): move it away and run prepare.py again") from None
 
 @contextlib.contextmanager
 def locked(path: Path):
@@ -378,7 +378,7 @@ def identity(path: Path) -> dict:
     return {"size": path.stat().st_size, "sha256": sha256_of(path)}
 
 def corrupted(path: Path) -> str:
-    return f"{path} is corrupted: not the bytes that were recorded on first use; delete it and run prepare.py again"
+    return f"{path} is corrupted: not the bytes that were recorded on first use; move it away and run prepare.py again"
 
 # ----------------------------------------------------------------------------------------------------------------------
 # Documents: every source is a stream of (set, text), in an order that is always the same. The set is train, validation
@@ -472,7 +472,7 @@ def parquet_texts(path: Path):
                 yield from filter(None, batch.column(0).to_pylist())
     except (pyarrow.ArrowException, OSError) as e:
         reason = str(e).partition("\n")[0] or type(e).__name__
-        raise Problem(f"{path} is corrupted ({reason}): delete it and run prepare.py again") from None
+        raise Problem(f"{path} is corrupted ({reason}): move it away and run prepare.py again") from None
 
 # ----------------------------------------------------------------------------------------------------------------------
 # Tokenizer: byte-level BPE. Ids 0..255 are the bytes, then the merges in the order they were learned, last the BOS
@@ -711,7 +711,7 @@ def prepare(s: Settings, base_url: str = "") -> None:
         source = source_of(s)
         if not prepared(folder) and source != read_json(folder / "train" / "manifest.json")["source"]:
             raise Problem(f"the files in {s.data} have changed since they were prepared, and scores before and after "
-                          f"could not be compared: delete {folder} to prepare them anew")
+                          f"could not be compared: move {folder} away to prepare them anew")
     if not prepared(folder):
         return
     with locked(folder.with_name(folder.name + ".lock")):
@@ -872,7 +872,7 @@ def exam() -> judge.Exam:
         raise Problem(f"the data are not ready ({wrong[0]}); run: python prepare.py")
     known = read_json(folder / "judge" / "manifest.json")
     if sha256_of(folder / "train" / "tokenizer.json") != known["tokenizer"]["sha256"]:
-        raise Problem(f"{folder / 'train' / 'tokenizer.json'} was changed; delete {folder} and run prepare.py again")
+        raise Problem(f"{folder / 'train' / 'tokenizer.json'} was changed; move {folder} away and run prepare.py again")
     token_bytes = Tokenizer(read_json(folder / "train" / "tokenizer.json")).token_bytes
     if EVAL_BATCH_SIZE < 2:
         raise Problem(f"EVAL_BATCH_SIZE is {EVAL_BATCH_SIZE}; it must be 2 or more: some questions compare two rows")
@@ -881,7 +881,7 @@ def exam() -> judge.Exam:
     for name in wanted:
         rows = open_rows(folder / "judge", f"{name}.bin")
         if sum(int(token_bytes[part[:, 1:]].sum()) for part in blocks(rows)) != known["files"][f"{name}.bin"]["bytes"]:
-            raise Problem(f"{folder / 'judge' / name}.bin does not have the bytes that were recorded: delete {folder} "
+            raise Problem(f"{folder / 'judge' / name}.bin does not have the bytes that were recorded: move {folder} away "
                           "and run prepare.py again")
         count = min(EVAL_TOKENS // (rows.shape[1] - 1), len(rows)) // EVAL_BATCH_SIZE * EVAL_BATCH_SIZE
         if not count:
@@ -911,7 +911,7 @@ def check(s: Settings) -> int:
     for line in wrong:
         say(f"wrong   {line}")
     if wrong:
-        say("to mend it: " + (f"delete {s.folder} and " if s.folder.exists() else "") + "run python prepare.py")
+        say("to mend it: " + (f"move {s.folder} away and " if s.folder.exists() else "") + "run python prepare.py")
         return 1
     say(f"intact  {describe(s)}")
     return 0
