@@ -57,6 +57,7 @@ NULLS = (
     Scene("null, shrinking noise", "null, shrinking noise", Limit(trials=100)),
     Scene("null, growing noise", "null, growing noise", Limit(trials=100)),
     Scene("null, noisier edits", "null, noisier edits", Limit(trials=100)),
+    Scene("null, outliers, 5 trials", "null, outliers", Limit(trials=5)),
 )
 
 

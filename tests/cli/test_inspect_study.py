@@ -69,9 +69,10 @@ def test_a_skipped_trial_is_no_crash(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_log_lists_all_trials_or_the_kept_ones(
     lab: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A line each, oldest first, with the reason of a crash."""
+    """A line each, oldest first, with the reason of a discard and a crash."""
     lines = output(lab, capsys, "log").splitlines()
     assert [line.split()[0] for line in lines] == ["trial", "0", "1", "2", "3", "4"]
+    assert lines[3].endswith("[worse than #1 by 3]")
     assert lines[4].endswith("boom [failed]")
     assert len(output(lab, capsys, "log", "--kept").splitlines()) == 4
     assert output(lab, capsys, "log", "-n", "1").splitlines()[1].split()[0] == "4"
@@ -81,6 +82,8 @@ def test_show_tells_how_a_trial_went(lab: Path, capsys: pytest.CaptureFixture[st
     """Status, reason, run and the end of the log."""
     out = output(lab, capsys, "show", "3")
     assert "crash (failed)" in out
+    assert "discard (worse than #1 by 3)" in output(lab, capsys, "show", "2")
+    assert "keep (better than #0 by 1)" in output(lab, capsys, "show", "1")
     assert "RuntimeError: boom" in out
     assert "Traceback" in out
     assert json.loads(output(lab, capsys, "show", "4", "--json"))["value"] == 8.0
@@ -114,6 +117,8 @@ def test_export_writes_both_forms(
     trials = [json.loads(line) for line in output(lab, capsys, "export").splitlines()]
     assert [trial["status"] for trial in trials] == ["keep", "keep", "discard", "crash", "keep"]
     assert trials[3]["runs"][0]["reason"] == "failed"
+    assert trials[2]["because"] == "worse than #1 by 3"
+    assert (trials[2]["explanation"]["against"], trials[2]["explanation"]["gain"]) == (1, -3.0)
     output(lab, capsys, "export", "--format", "tsv", "-o", str(tmp_path / "out.tsv"))
     assert (tmp_path / "out.tsv").read_text() == (lab / "results.tsv").read_text()
 
