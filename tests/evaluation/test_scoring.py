@@ -367,3 +367,15 @@ def test_numbers_of_the_verdict_go_before_the_runs(scored: Path) -> None:
     text = LEAVES.format(text=json.dumps({"metric": 9, "numbers": {"tokens": 5}}))
     trial = tried(scored, text + "    print('tokens: 999')\n")
     assert trial.runs[0].numbers["tokens"] == 5.0
+
+
+def test_a_score_command_that_says_why_may_fail(tmp_path: Path, mark: str) -> None:
+    """Its reason is kept when it ends with another code than 0; a number is not."""
+    first = LEAVES.format(text='{"metric": 10}')
+    failing = SCORER + "import sys\nsys.exit(0 if b'10' in model else 3)\n"
+    lab = make_lab(tmp_path / "lab", task_toml=SCORE, run_py=RUN, train_py=first, score_py=failing)
+    words = json.dumps({"invalid": "not a model", "feedback": "layers are missing"})
+    invalid, bare = (tried(lab, LEAVES.format(text=text)) for text in (words, '{"metric": 5}'))
+    assert (outcome(invalid), invalid.detail) == (("crash", "invalid", None), "not a model")
+    assert invalid.feedback == "layers are missing"
+    assert outcome(bare) == ("crash", "no_score", None)

@@ -327,10 +327,10 @@ def test_windows_line_ends_and_a_byte_order_mark_are_fine(lab: Path) -> None:
 
 @pytest.mark.parametrize(
     ("value", "problem"),
-    [(None, None), (0.5, None), (1.0, None), (0.25, "below its minimum 0.5"),
+    [(0.5, None), (1.0, None), (0.25, "below its minimum 0.5"),
      (1.5, "above its maximum 1"), (float("nan"), "nan"), (float("inf"), "inf")],
 )  # fmt: skip
-def test_a_bound_says_what_is_wrong(value: float | None, problem: str | None) -> None:
+def test_a_bound_says_what_is_wrong(value: float, problem: str | None) -> None:
     """Outside either limit is a problem with words; a NaN is never within bounds."""
     said = Bound("accuracy", 0.5, 1.0).problem(value)
     assert (said is None) if problem is None else (problem in (said or ""))

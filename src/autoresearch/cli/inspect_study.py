@@ -171,6 +171,8 @@ def _describe(trial: Trial, task: Task, paths: StudyPaths, lines: int) -> str:
         )
         if run.detail:
             shown.append(f"          {run.detail}")
+        shown += [f"          feedback: {line}" for line in run.feedback.splitlines()]
+        shown += [f"          {problem}" for problem in run.unread.values()]
     if trial.runs:
         log = paths.log(trial.number, trial.runs[-1].number)
         shown += [f"log:      {log}", "", *tail(log, lines)]

@@ -52,7 +52,8 @@ class Evaluator:
         """The verdict of the judge or score command on a run; None when its log decides."""
         if self.task.source == "log":
             return None
-        return read_verdict(verdict_file(log), self.task.metric)
+        guards = [bound.name for bound in self.task.guards]
+        return read_verdict(verdict_file(log), self.task.metric, guards)
 
     def passes_checks(self, commit: str, log: Path) -> bool:
         """Whether a commit passes the task's own checks; true when it has none."""

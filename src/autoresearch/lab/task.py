@@ -68,10 +68,19 @@ class Bound:
     min: float | None = None
     max: float | None = None
 
-    def problem(self, value: float | None) -> str | None:
-        """Why a value is out of bounds, or None; a missing number has no problem."""
-        if value is None:
-            return None
+    @property
+    def is_guard(self) -> bool:
+        """Whether it has a limit; without one the number is only recorded."""
+        return self.min is not None or self.max is not None
+
+    @property
+    def allowed(self) -> str:
+        """Its limits in words."""
+        limits = (("at least", self.min), ("at most", self.max))
+        return "allowed is " + " and ".join(f"{w} {v:g}" for w, v in limits if v is not None)
+
+    def problem(self, value: float) -> str | None:
+        """Why a value is out of bounds, or None."""
         if not math.isfinite(value):
             return f"{self.name} is {value}, not a finite number"
         if self.min is not None and value < self.min:
@@ -157,6 +166,11 @@ class Task:
         except (ValueError, RecursionError) as error:  # also for bytes that are not text
             raise TaskError(f"{path} is not valid TOML: {error}.") from error
         return _task(table, folder)
+
+    @property
+    def guards(self) -> tuple[Bound, ...]:
+        """The secondary numbers that have a limit."""
+        return tuple(bound for bound in self.secondary if bound.is_guard)
 
     @property
     def program(self) -> str:

@@ -12,7 +12,13 @@ from typing import Any
 from autoresearch.errors import EndAsked, RunFailed
 from autoresearch.evaluation.evaluator import ALL_SETS, VALIDATION, Evaluator
 from autoresearch.evaluation.jobs import cache_folder
-from autoresearch.evaluation.parsing import out_of_bounds, parse_run, run_of
+from autoresearch.evaluation.parsing import (
+    out_of_bounds,
+    parse_run,
+    run_of,
+    stated_guards,
+    unknown_guard,
+)
 from autoresearch.executors import Executor
 from autoresearch.executors.processes import machine_load
 from autoresearch.files import write_whole
@@ -331,7 +337,7 @@ class Study:
 
     def _decide(self, trial: Trial) -> Trial:
         """measured → decided; or running again, when the strategy requests another run."""
-        decision = self.strategy.decide(trial, self.ledger)
+        decision = self._refused(trial) or self.strategy.decide(trial, self.ledger)
         if decision.status is None:
             if self.ending:
                 raise EndAsked(f"stopped by Ctrl-C; trial {trial.number} goes on next time")
@@ -344,11 +350,27 @@ class Study:
 
     def _guard(self, trial: Trial, decision: Decision) -> Decision:
         """Refuse a better number that breaks a bound of the task or fails its checks."""
-        if problem := out_of_bounds(trial.own[-1], self.task):
+        if problem := self._out_of_bounds(trial):
             return Decision(Status.DISCARD, problem)
         if not self._passes_checks(trial):
             return Decision(Status.CRASH, "checks_failed")
         return decision
+
+    def _refused(self, trial: Trial) -> Decision | None:
+        """The baseline's refusal after a run that gives a guard no number: it could not be held."""
+        run = trial.own[-1]
+        if not trial.is_baseline or run.value is None:
+            return None
+        names = [bound.name for bound in self.task.guards]
+        problem = unknown_guard(run, self.task, names)
+        return Decision(Status.DISCARD, problem) if problem else None
+
+    def _out_of_bounds(self, trial: Trial) -> str | None:
+        """Why a guard forbids a keep: its value in the last run, or none in any of its runs."""
+        baseline = next(iter(self.ledger.kept()), trial)
+        stated = stated_guards(baseline.own, self.task)
+        unknown = (unknown_guard(run, self.task, stated) for run in trial.own)
+        return next(filter(None, unknown), None) or out_of_bounds(trial.own[-1], self.task)
 
     def _passes_checks(self, trial: Trial) -> bool:
         if self.task.checks is None:

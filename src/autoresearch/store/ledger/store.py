@@ -335,11 +335,16 @@ def _trial(row: dict[str, Any], runs: list[Run]) -> Trial:
 
 def _run(row: tuple[Any, ...]) -> Run:
     fields = dict(zip(RUN_COLUMNS, row, strict=True))
-    return Run(**fields | {"numbers": json.loads(fields["numbers"])})
+    said = json.loads(fields["numbers"])
+    in_words = isinstance(said.get("numbers"), dict)  # else there are numbers alone
+    return Run(**fields | (said if in_words else {"numbers": said}))
 
 
 def _run_row(run: Run) -> tuple[Any, ...]:
-    numbers = json.dumps(dict(run.numbers), sort_keys=True)
+    said: dict[str, Any] = dict(run.numbers)
+    if run.unread or run.feedback:
+        said = {"numbers": said, "unread": dict(run.unread), "feedback": run.feedback}
+    numbers = json.dumps(said, sort_keys=True)
     return tuple(numbers if name == "numbers" else getattr(run, name) for name in RUN_COLUMNS)
 
 

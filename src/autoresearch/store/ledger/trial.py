@@ -72,6 +72,10 @@ class Run:
     commit: str = ""  # what ran; empty: the trial's own commit
     purpose: str = SCREEN  # screen, noise, confirm, claim or refresh
     load: float | None = None  # of the machine at its start: processes that want to run
+    unread: Mapping[str, str] = field(
+        default_factory=dict
+    )  # guard -> what it said that is no number
+    feedback: str = ""  # the evaluator's own words; untrusted, cleaned
 
 
 @dataclass(frozen=True)
@@ -161,6 +165,11 @@ class Trial:
     def seconds(self) -> float:
         """Wall clock of all runs together."""
         return sum(run.seconds for run in self.runs)
+
+    @property
+    def feedback(self) -> str:
+        """What the evaluator said about it last; untrusted text of a few clean lines."""
+        return next((run.feedback for run in reversed(self.own) if run.feedback), "")
 
     @property
     def detail(self) -> str:
