@@ -76,8 +76,10 @@ def _spent(ledger: Ledger) -> dict[str, object]:
     """What the proposals cost, and their limits."""
     facts, (usd, tokens) = ledger.facts, ledger.spent()
     most_usd, most_tokens = facts.get("max_usd"), facts.get("max_tokens")
+    unstated = ledger.unstated()
+    not_told = f" ({unstated:.2f} not told: limits of sessions)" if unstated else ""
     return {
-        "dollars": f"{usd:.2f}" + (f" of {float(most_usd):.2f}" if most_usd else ""),
+        "dollars": f"{usd:.2f}{f' of {float(most_usd):.2f}' if most_usd else ''}{not_told}",
         "tokens": f"{tokens}" + (f" of {most_tokens}" if most_tokens else ""),
         "target": facts.get("target") or None,
         "session": facts.get("session") or None,

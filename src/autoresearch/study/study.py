@@ -224,16 +224,24 @@ class Study:
         artefacts.prune(self.paths.trials, wanted)
 
     def _add(
-        self, parent: str, note: str, by: str, cost_usd: float = 0.0, tokens: int = 0
+        self,
+        parent: str,
+        note: str,
+        by: str,
+        cost_usd: float = 0.0,
+        tokens: int = 0,
+        unstated_usd: float = 0.0,
     ) -> Trial:
         words = clean_line(note, NOTE) or "(no note)"
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        return self.ledger.add(Trial(0, parent, words, by, created=now, cost_usd=cost_usd), tokens)
+        trial = Trial(0, parent, words, by, created=now, cost_usd=cost_usd)
+        return self.ledger.add(trial, tokens, unstated_usd)
 
     def _enter(self, made: ProposedEdit) -> Trial:
         """Write an edit into the record: a row, and a commit if something could run."""
         proposal = made.proposal
-        trial = self._add(made.parent, proposal.note, made.by, proposal.cost_usd, proposal.tokens)
+        costs = proposal.cost_usd, proposal.tokens, proposal.unstated_usd
+        trial = self._add(made.parent, proposal.note, made.by, *costs)
         artefacts.write_details(self.paths.trial(trial.number), proposal.details)
         if proposal.fault:
             return self._refuse(trial, proposal.fault)

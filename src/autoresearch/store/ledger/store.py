@@ -28,7 +28,7 @@ from autoresearch.store.ledger.schema import (
     UPGRADES,
     VERSION,
 )
-from autoresearch.store.ledger.trial import NEXT, Run, Spend, State, Status, Trial
+from autoresearch.store.ledger.trial import NEXT, UNSTATED, Run, Spend, State, Status, Trial
 
 
 class Ledger:
@@ -57,7 +57,7 @@ class Ledger:
 
     # ---- writing -------------------------------------------------------------------------------
 
-    def add(self, trial: Trial, tokens: int = 0) -> Trial:
+    def add(self, trial: Trial, tokens: int = 0, unstated_usd: float = 0.0) -> Trial:
         """Write a new trial and what it cost; its number is the next free one."""
         with self._transaction() as changed:
             row = self._db.execute("SELECT coalesce(max(number) + 1, 0) FROM trial").fetchone()
@@ -67,12 +67,14 @@ class Ledger:
             if trial.cost_usd or tokens:
                 cost = Spend(trial.created, trial.proposer, trial.cost_usd, tokens, trial.number)
                 self._insert("spend", SPEND_COLUMNS, _spend_row(cost))
+            self._add_unstated(trial.created, trial.proposer, unstated_usd, trial.number)
         return trial
 
-    def spend(self, cost: Spend) -> None:
+    def spend(self, cost: Spend, unstated_usd: float = 0.0) -> None:
         """Write the cost of a proposal that became no trial."""
         with self._transaction():
             self._insert("spend", SPEND_COLUMNS, _spend_row(cost))
+            self._add_unstated(cost.at, cost.proposer, unstated_usd, None)
 
     def advance(self, trial: Trial, state: State, **changes: Any) -> Trial:
         """Write a trial's next state, and what is known with it."""
@@ -191,8 +193,12 @@ class Ledger:
         columns = ", ".join(SPEND_COLUMNS)
         return tuple(Spend(*row) for row in self._select(f"SELECT {columns} FROM spend"))
 
+    def unstated(self) -> float:
+        """Dollars of `spent` that no session stated: limits of sessions that did not say."""
+        return float(self._select("SELECT total(usd) FROM spend WHERE kind = ?", UNSTATED)[0][0])
+
     def spent(self) -> tuple[float, int]:
-        """Dollars and tokens of all proposals together."""
+        """Dollars and tokens of all proposals together, unstated ones at their limit."""
         usd, tokens = self._select("SELECT total(usd), total(tokens) FROM spend")[0]
         return float(usd), int(tokens)
 
@@ -232,6 +238,11 @@ class Ledger:
         names = ", ".join(f'"{name}"' for name in columns)
         marks = ", ".join("?" * len(columns))
         self._db.execute(f"INSERT INTO {table}({names}) VALUES ({marks})", row)
+
+    def _add_unstated(self, at: str, by: str, usd: float, trial: int | None) -> None:
+        if usd:
+            row = _spend_row(Spend(at, by, usd, 0, trial, UNSTATED))
+            self._insert("spend", SPEND_COLUMNS, row)
 
     def _update(self, trial: Trial, was: State) -> None:
         names = ", ".join(f'"{name}" = ?' for name in TRIAL_COLUMNS)

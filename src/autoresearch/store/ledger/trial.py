@@ -50,6 +50,8 @@ SKIP = "skip"  # the word for a trial that ended before it ran
 STEP = "step"  # the word for a tentative trial
 # Purposes of a run.
 SCREEN, NOISE, CONFIRM, CLAIM, REFRESH = "screen", "noise", "confirm", "claim", "refresh"
+# Kind of a cost that no session stated: its limit is counted. What it did state is a row before it.
+UNSTATED = "unstated"
 FOREIGN = "hub:"  # begins the proposer of a trial that was taken over; an agent of the hub follows
 _FRESH = (CLAIM, CONFIRM)  # purposes of runs on fresh seeds, which selected nothing
 
@@ -87,7 +89,7 @@ class Spend:
     usd: float = 0.0
     tokens: int = 0
     trial: int | None = None  # None when it became no trial
-    kind: str = "trial"  # or why it became none: busy, stop, refusal, empty, late
+    kind: str = "trial"  # or why it became none: busy, stop, refusal, empty, late; or UNSTATED
 
 
 @dataclass(frozen=True)
