@@ -31,6 +31,7 @@ from autoresearch.store.paths import (
     state_folder,
     tags,
 )
+from autoresearch.store.simplicity import FINGERPRINT
 from autoresearch.strategies import Strategy
 from autoresearch.study.collaborators import Collaborators
 from autoresearch.study.study import Study
@@ -81,6 +82,7 @@ def open_study(
         executor = executor or make_executor(task.sandbox, paths.home)
         study = Study(task, git, ledger, paths, executor, strategy, collaborators)
         study.reserve.hold()
+        study.renew_fingerprints()
         if len(ledger):
             study.write_results()  # the last process may have ended just before it did
         yield study
@@ -291,4 +293,5 @@ def _facts(git: Git, task: Task, tag: str, strategy: Strategy, seed: int) -> dic
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
         "python": platform.python_version(),
         "autoresearch": __version__,
+        "fingerprint": FINGERPRINT,
     }

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from autoresearch.errors import EndAsked, RunFailed
+from autoresearch.errors import EndAsked, GitError, RunFailed
 from autoresearch.evaluation.evaluator import ALL_SETS, VALIDATION, Evaluator
 from autoresearch.evaluation.jobs import cache_folder
 from autoresearch.evaluation.parsing import (
@@ -33,7 +33,7 @@ from autoresearch.store.locks import alone
 from autoresearch.store.paths import StudyPaths
 from autoresearch.store.results import results_tsv
 from autoresearch.store.rows import from_trials
-from autoresearch.store.simplicity import fingerprint, size
+from autoresearch.store.simplicity import FINGERPRINT, fingerprint, size
 from autoresearch.strategies import CONFIRMER, Decision, RunRequest, Strategy
 from autoresearch.study.collaborators import Collaborators
 from autoresearch.study.proposing import PARTING, Edit, ProposedEdit, Workspaces
@@ -192,6 +192,18 @@ class Study:
         rows = from_trials(t for t in self.ledger.trials() if t.state is State.APPLIED)
         write_whole(self.paths.results, results_tsv(rows, self.task.metric))
 
+    def renew_fingerprints(self) -> None:
+        """Compute fingerprints of an older version again, from the commits.
+
+        Those of commits that are gone become empty: equal to no other.
+        """
+        if self.ledger.facts.get("fingerprint") == FINGERPRINT:
+            return
+        commits = {trial.number: trial.commit for trial in self.ledger.trials() if trial.commit}
+        known = {commit: self._fingerprint(commit) for commit in set(commits.values())}
+        codes = {number: known[commit] for number, commit in commits.items()}
+        self.ledger.recode(codes, fingerprint=FINGERPRINT)
+
     # ---- from state to state -------------------------------------------------------------------
 
     def _walk(self, trial: Trial) -> Trial:
@@ -288,6 +300,13 @@ class Study:
 
     def _files(self, commit: str) -> dict[str, bytes]:
         return {name: self.read_bytes(commit, name) for name in self.task.editable}
+
+    def _fingerprint(self, commit: str) -> str:
+        """The fingerprint of a commit; empty where it or one of its files is not there."""
+        try:
+            return fingerprint(self._files(commit))
+        except GitError:
+            return ""
 
     def _refuse(self, trial: Trial, reason: str) -> Trial:
         return self.ledger.advance(trial, State.DECIDED, status=Status.CRASH, reason=reason)

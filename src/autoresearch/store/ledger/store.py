@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -113,11 +113,17 @@ class Ledger:
     def remember(self, **facts: str) -> None:
         """Write facts of the study itself: its tag, base commit, task, machine."""
         with self._transaction():
+            self._write_facts(facts)
+
+    def recode(self, codes: Mapping[int, str], **facts: str) -> None:
+        """Replace the fingerprints of trials and write facts, all in one transaction."""
+        with self._transaction(*codes):
             self._db.executemany(
-                "INSERT INTO study VALUES (?, ?) "
-                "ON CONFLICT(key) DO UPDATE SET value = excluded.value",
-                facts.items(),
+                "UPDATE trial SET code = ? WHERE number = ?",
+                [(code, number) for number, code in codes.items()],
             )
+            self._write_facts(facts)
+        self._known = None  # its index of fingerprints is old
 
     # ---- reading -------------------------------------------------------------------------------
 
@@ -238,6 +244,12 @@ class Ledger:
         names = ", ".join(f'"{name}"' for name in columns)
         marks = ", ".join("?" * len(columns))
         self._db.execute(f"INSERT INTO {table}({names}) VALUES ({marks})", row)
+
+    def _write_facts(self, facts: Mapping[str, str]) -> None:
+        self._db.executemany(
+            "INSERT INTO study VALUES (?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
+            facts.items(),
+        )
 
     def _add_unstated(self, at: str, by: str, usd: float, trial: int | None) -> None:
         if usd:
