@@ -205,6 +205,15 @@ def test_a_table_in_the_commit_is_refused_with_the_way_out(lab: Path) -> None:
     assert (lab / "results.tsv").read_text() == "mine\n"
 
 
+@pytest.mark.parametrize("name", ["program.md", "task.toml"])
+def test_instructions_that_are_no_text_stop_a_study_before_it_begins(lab: Path, name: str) -> None:
+    """Each with its byte; nothing was written."""
+    with (lab / name).open("ab") as stream:
+        stream.write(b"# caf\xe9\n")
+    refused(lab, TaskError, rf"{name} is not UTF-8 text: byte \d+ is 0xe9")
+    assert not (lab / ".autoresearch").exists()
+
+
 def older_fingerprints(lab: Path) -> None:
     """Make a study's ledger one whose fingerprints an older version computed."""
     with contextlib.closing(sqlite3.connect(lab / ".autoresearch" / "t" / "ledger.db")) as db, db:

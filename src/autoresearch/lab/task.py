@@ -11,6 +11,7 @@ from typing import Any, Literal, cast, get_args
 
 from autoresearch.errors import TaskError
 from autoresearch.executors import JobLimits
+from autoresearch.files import not_utf8
 from autoresearch.lab.metric import Direction, Metric, readable
 from autoresearch.toml_table import Table
 
@@ -163,7 +164,9 @@ class Task:
             ) from error
         except OSError as error:
             raise TaskError(f"{path} cannot be read: {error.strerror}.") from error
-        except (ValueError, RecursionError) as error:  # also for bytes that are not text
+        except UnicodeDecodeError as error:
+            raise TaskError(f"{not_utf8(path, error)}.") from error
+        except (ValueError, RecursionError) as error:
             raise TaskError(f"{path} is not valid TOML: {error}.") from error
         return _task(table, folder)
 
@@ -174,9 +177,12 @@ class Task:
 
     @property
     def program(self) -> str:
-        """The current text of program.md; empty when there is none."""
+        """The current text of program.md; empty when there is none. TaskError if it is no text."""
         path = self.folder / PROGRAM
-        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        try:
+            return path.read_text(encoding="utf-8-sig") if path.is_file() else ""
+        except UnicodeDecodeError as error:
+            raise TaskError(f"{not_utf8(path, error)}.") from error
 
 
 def _task(table: Table, folder: Path) -> Task:

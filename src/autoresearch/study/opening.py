@@ -58,6 +58,7 @@ def open_study(
     process holds it, TaskError and GitError when lab, task or branch do not fit the study.
     """
     check_git()
+    _ = task.program  # refused now if it is no text, and not by the first brief
     git = Git.discover(task.folder)
     paths = _paths(git, task, tag)
     _check_disks(git, task)

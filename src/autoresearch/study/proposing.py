@@ -7,7 +7,6 @@ the new tip, or dropped if it conflicts.
 
 from __future__ import annotations
 
-import contextlib
 import random
 import threading
 import time
@@ -16,9 +15,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from autoresearch.errors import TaskError
 from autoresearch.evaluation.evaluator import Evaluator
 from autoresearch.evaluation.parsing import tail
-from autoresearch.files import make_empty, read_regular, remove_tree
+from autoresearch.files import make_empty, not_utf8, read_regular, remove_tree
 from autoresearch.lab.task import Task
 from autoresearch.proposers import (
     Brief,
@@ -290,10 +290,13 @@ def _cost(made: Proposal | ProposalFailed) -> tuple[float, int, float]:
 
 
 def read_steering(paths: StudyPaths) -> str:
-    """The text that a person added to the briefs."""
-    with contextlib.suppress(FileNotFoundError):
-        return paths.steering.read_text(encoding="utf-8", errors="replace")
-    return ""
+    """The text that a person added to the briefs; TaskError if it is no text."""
+    try:
+        return paths.steering.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError as error:
+        raise TaskError(f"{not_utf8(paths.steering, error)}.") from error
 
 
 def last_crash(ledger: Ledger, paths: StudyPaths, withheld: int = -1) -> str:

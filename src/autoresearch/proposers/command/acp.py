@@ -258,7 +258,10 @@ class Client:
         path = self.file(params)
         if not path.is_file() or path.stat().st_size > FILE:
             raise ValueError(f"{path} is not a file, or too large")
-        text = path.read_bytes().decode(errors="replace")
+        try:
+            text = path.read_bytes().decode()
+        except UnicodeDecodeError as error:  # with other letters in it, it might be written back
+            raise ValueError(f"{path} is not UTF-8 text: byte {error.start}") from error
         first, most = params.get("line"), params.get("limit")
         if first is None and most is None:
             return {"content": text}
