@@ -43,6 +43,8 @@ SAME = [
     CODE.replace("radius ** 2", "radius**2").replace("radius, names", "radius , names"),
     CODE.replace('("a", "b")', "(\n  'a',  # first\n 'b')"),
     CODE.replace("RATE = 0.5", "RATE = \\\n  0.5"),
+    CODE.replace("RATE = 0.5", "RATE = (\n  0.5\n)"),
+    CODE.replace("return {", "return ({").replace("    }\n", "    })\n"),
     "\ufeff" + CODE,
     CODE.rstrip("\n"),
     "# -*- coding: utf-8 -*-\n" + CODE,
@@ -98,6 +100,13 @@ def test_all_else_counts() -> None:
         ("x = 'a\\\n b'\n", "x = 'a\\\nb'\n"),
         ("if a:\n\tb\n        c\n", "if a:\n\tb\n\tc\n"),
         ("x = 'it\\'s'\n", "x = 'its'\n"),
+        ("x = (1,)\n", "x = 1,\n"),
+        ("x = (yield)\n", "x = yield\n"),
+        ("x = (*a), b\n", "x = *a, b\n"),
+        ("x = (a) + b\n", "x = a + b\n"),
+        ("x = ()\n", "x =\n"),
+        ("f(k=(a for a in b))\n", "f(k=a for a in b)\n"),
+        ("def f((a)): pass\n", "def f(a): pass\n"),
     ],
 )
 def test_what_could_differ_is_not_the_same(one: str, other: str) -> None:

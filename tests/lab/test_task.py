@@ -317,7 +317,7 @@ def test_a_task_that_cannot_be_read_is_our_error(lab: Path, kind: str) -> None:
 def test_what_is_not_toml_is_our_error(lab: Path, text: bytes) -> None:
     """Broken syntax and bytes that are no text are refused with the parser's own words."""
     (lab / "task.toml").write_bytes(text)
-    with pytest.raises(TaskError, match="not valid TOML|not UTF-8 text"):
+    with pytest.raises(TaskError, match=r"not valid TOML|not UTF-8 text"):
         Task.load(lab)
 
 

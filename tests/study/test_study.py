@@ -69,8 +69,8 @@ def test_an_equal_score_is_a_discard(lab: Path) -> None:
 
 
 def test_code_that_was_tried_is_not_run_again(lab: Path) -> None:
-    """Comments, layout and docstrings aside; the earlier trial is named, and nothing is run."""
-    same = edit('"""A thought."""\nSCORE = (\n    9.0  # better?\n)\n', "the same again")
+    """Comments and layout aside; the earlier trial is named, and nothing is run."""
+    same = edit("# A thought.\n\nSCORE = (\n    9.0  # better?\n)\n", "the same again")
     assert play(lab, *scores(9.0, 8.0), same) == [
         ("keep", "", 9.0), ("keep", "", 8.0), ("crash", "duplicate of #1", None)
     ]  # fmt: skip

@@ -18,6 +18,7 @@ from autoresearch.store.artefacts import read_details
 from autoresearch.store.ledger import SCREEN, SKIP, Ledger, Run, Trial
 from autoresearch.store.paths import StudyPaths
 from autoresearch.store.results import jsonl
+from autoresearch.study.canary import Canary
 from autoresearch.study.opening import read_study
 from autoresearch.study.overview import activity_of, changes, overview
 from autoresearch.study.study import restore_files
@@ -67,6 +68,7 @@ def _status_facts(task: Task, ledger: Ledger, paths: StudyPaths) -> dict[str, ob
         "now": seen.now,
         "time used": duration(seen.seconds),
         **_spent(ledger),
+        "canary": canary.words if (canary := Canary.read(ledger.facts.get("canary"))) else None,
         "branch": seen.branch,
         **hub_status(paths),
     }

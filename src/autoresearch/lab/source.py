@@ -33,7 +33,13 @@ _REST = {  # of a string without fields, behind its opening quote
     "'''": re.compile(r"[^'\\]*(?:(?:\\.|'(?!''))[^'\\]*)*'''", re.DOTALL),
 }
 _CODING = re.compile(r"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", re.MULTILINE)
+_OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
+_GIVES = frozenset(["=", "return", "+=", "-=", "*=", "/=", "//=", "%=", "**=", "|=", "&=", "^="])
+_NO_GROUP = frozenset([",", "for", "yield", ":="])  # directly in brackets, which then say more
 _NEWLINE, _INDENT, _DEDENT = "\0n", "\0i", "\0d"  # marks: no token of a text holds a NUL
+
+
+_ENDS = frozenset([_NEWLINE, ")", ",", ";"])
 
 
 class SourceError(ValueError):
@@ -72,18 +78,39 @@ def canonical(content: bytes) -> bytes | None:
     """A Python source without comments and layout; None where its tokens are not beyond doubt.
 
     Equal for sources that differ in comments, blank lines, line ends, the width of an indentation,
-    blanks between tokens, line breaks inside brackets, and the quotes of a plain string.
-    Docstrings, brackets, commas and the spelling of numbers count. It is the same in every
-    version of Python.
+    blanks between tokens, line breaks inside brackets, the quotes of a plain string, and brackets
+    around the whole of what is assigned or returned, which a long line needs. Docstrings, other
+    brackets, commas and the spelling of numbers count. It is the same in every version of Python.
     """
     try:
         text = content.decode("utf-8-sig")
         head = "\n".join(text.splitlines()[:2])
         if any(name.lower() not in ("utf-8", "utf8") for name in _CODING.findall(head)):
             return None
-        return "\0\0".join(_Reader(text).tokens()).encode()
+        return "\0\0".join(_without_groups(list(_Reader(text).tokens()))).encode()
     except (UnicodeError, SourceError):
         return None
+
+
+def _without_groups(tokens: list[str]) -> list[str]:
+    """Tokens without the brackets around the whole of what is assigned or returned."""
+    dropped: set[int] = set()
+    opened: list[tuple[int, set[str]]] = []  # each open bracket, and the tokens directly inside
+    for place, token in enumerate(tokens):
+        if token in _CLOSING and opened:
+            start, inside = opened.pop()
+            before, after = tokens[start - 1], tokens[place + 1 : place + 2]
+            whole = start > 0 and before in _GIVES and after and after[0] in _ENDS
+            plain = inside and not inside & _NO_GROUP and tokens[start + 1] not in ("*", "**")
+            if token == ")" and whole and plain:
+                dropped |= {start, place}
+            if opened:
+                opened[-1][1].add("()")
+        elif token in _OPENING:
+            opened.append((place, set()))
+        elif opened:
+            opened[-1][1].add(token)
+    return [token for place, token in enumerate(tokens) if place not in dropped]
 
 
 def _check_limits(source: str | bytes) -> None:

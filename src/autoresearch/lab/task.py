@@ -148,6 +148,7 @@ class Task:
     limits: JobLimits = field(default_factory=JobLimits)
     access: Access = field(default_factory=Access)
     free_disk: int = FREE_DISK  # bytes; with less free no run is started
+    canary_off: str = ""  # why failing code may change nothing; else a study's start checks it
     sandbox: Policy = "auto"
     agents: Mapping[str, Any] = field(default_factory=dict)  # the tables [agent.NAME], unchecked
 
@@ -202,6 +203,7 @@ def _task(table: Table, folder: Path) -> Task:
     access = _access(table.table("access"))
     variables = table.table("env")
     env = variables.variables() if variables else {}
+    canary_off = _canary(table.table("canary"))
     agents = table.table("agent")
     table.finish()
     assert name and command
@@ -224,6 +226,7 @@ def _task(table: Table, folder: Path) -> Task:
         limits,
         access,
         free_disk,
+        canary_off,
         policy,
         agents.anything() if agents else {},
     )
@@ -303,6 +306,15 @@ def _checks(table: Table | None) -> Checks | None:
     table.finish()
     assert command and timeout
     return Checks(command, timeout)
+
+
+def _canary(table: Table | None) -> str:
+    if table is None:
+        return ""
+    reason = table.text("off", required=True)
+    table.finish()
+    assert reason
+    return reason
 
 
 def _secondary(table: Table | None) -> tuple[Bound, ...]:

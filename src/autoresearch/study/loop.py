@@ -22,7 +22,8 @@ from autoresearch.proposers.retry_policy import Advice, RetryPolicy
 from autoresearch.store.artefacts import read_details
 from autoresearch.store.ledger import UNSTATED, Spend, Trial
 from autoresearch.strategies import CONFIRMER
-from autoresearch.study.study import Study
+from autoresearch.study.canary import Canary
+from autoresearch.study.study import COPIED, Study
 
 AT_ONCE = 5.0  # grace period of a cancelled proposal after an error or an interrupt, in seconds
 BETWEEN = 4  # runs that `between` may make
@@ -144,6 +145,7 @@ class Session:
         self._resume()
         if self.study.ledger.best() is None:
             self.study.baseline()
+            self._report_canary()
         while (why := self._over()) is None:
             try:
                 self._step()
@@ -177,6 +179,17 @@ class Session:
             self.retry_policy.forget()
         elif takes_time(self.proposer) and not trial.is_foreign:
             self._insist(trial)
+
+    def _report_canary(self) -> None:
+        """Report what the canary showed, where that is more than a run that fails."""
+        canary = Canary.read(self.study.ledger.facts.get("canary"))
+        if canary is not None and (canary.outcome != "fails" or canary.idle):
+            self.note(f"Canary: {canary.words}.")
+        if self.study.ledger.facts.get("score") == COPIED:
+            self.note(
+                "The score command copies a number that the run itself wrote: trust level log. "
+                "Let it compute the number from what the run left (docs/trust.md)."
+            )
 
     def _report_missing(self, trial: Trial) -> None:
         """Report each proposer of a list or a mix that cannot propose, once, and why."""

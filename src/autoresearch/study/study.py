@@ -35,6 +35,7 @@ from autoresearch.store.results import results_tsv
 from autoresearch.store.rows import from_trials
 from autoresearch.store.simplicity import FINGERPRINT, fingerprint, size
 from autoresearch.strategies import CONFIRMER, Decision, RunRequest, Strategy
+from autoresearch.study.canary import Canary, fly
 from autoresearch.study.collaborators import Collaborators
 from autoresearch.study.proposing import PARTING, Edit, ProposedEdit, Workspaces
 from autoresearch.study.repeats import Repeats
@@ -45,6 +46,7 @@ BASELINE = "baseline"
 CONFIRMATION_RUNS = 8  # that a confirmation usually takes
 PROPOSE_LIMIT = 3600.0  # seconds until a proposal looks stalled, unless its proposer allows more
 WAIT_LIMIT = 24 * 3600.0  # seconds until a wait for another study or a person looks stalled
+COPIED = "copied"  # a fact of the study: its score command copies a number that the run wrote
 MEASURING = "measuring.lock"  # in the cache folder
 
 
@@ -352,7 +354,7 @@ class Study:
             self._begin(stage, self.task.budget.timeout)
             execution = self.evaluator.run(commit, self.base, log, seed, sets)
         verdict = self.evaluator.verdict(log)
-        run = parse_run(run_of(0, seed, execution, self.task.source), log, self.task, verdict)
+        run = parse_run(run_of(0, seed, execution, self._trust), log, self.task, verdict)
         return Measured(run, verdict.scores if verdict else {})
 
     def _measure(self, trial: Trial) -> Trial:
@@ -360,7 +362,22 @@ class Study:
         run = trial.runs[-1]
         log = self.paths.log(trial.number, run.number)
         found = parse_run(run, log, self.task, self.evaluator.verdict(log))
-        return self.ledger.measure_run(trial, found)
+        if trial.is_baseline:
+            self._examine_score(log, found)
+        return self.ledger.measure_run(trial, replace(found, trust=self._trust))
+
+    @property
+    def _trust(self) -> str:
+        """Who gives the numbers: a score command that copies them believes the log's author."""
+        return "log" if self.ledger.facts.get("score") == COPIED else self.task.source
+
+    def _examine_score(self, log: Path, run: Run) -> None:
+        """Find out, once, whether the score command copies a number that the run wrote."""
+        if self.task.source != "score" or run.value is None or "score" in self.ledger.facts:
+            return
+        with self._alone(None):
+            copied = self.evaluator.copies(log, self.base, run.seed, run.value)
+        self.ledger.remember(score=COPIED if copied else "computed")
 
     def _decide(self, trial: Trial) -> Trial:
         """measured → decided; or running again, when the strategy requests another run."""
@@ -384,13 +401,28 @@ class Study:
         return decision
 
     def _refused(self, trial: Trial) -> Decision | None:
-        """The baseline's refusal after a run that gives a guard no number: it could not be held."""
+        """The baseline's refusal: a guard without a number, or runs that do not use its files."""
         run = trial.own[-1]
-        if not trial.is_baseline or run.value is None:
+        if not trial.is_baseline or run.value is None or self.ledger.best() is not None:
             return None
         names = [bound.name for bound in self.task.guards]
         problem = unknown_guard(run, self.task, names)
+        if problem is None and not (canary := self._canary(trial, run)).stands:
+            problem = canary.words
         return Decision(Status.DISCARD, problem) if problem else None
+
+    def _canary(self, trial: Trial, first: Run) -> Canary:
+        """The canary of the baseline, once for a commit: what it showed is a fact of the study."""
+        known = Canary.read(self.ledger.facts.get("canary"))
+        if known is not None and known.stands and known.commit == trial.commit:
+            return known
+        folder = self.paths.canary
+        with self._alone(trial.number):
+            limit = self.task.budget.timeout * (1 + len(self.task.editable))
+            beat(self.paths.heartbeat, "check", trial.number, limit)
+            canary = fly(self.evaluator, trial.commit, self.base, folder, first)
+        self.ledger.remember(canary=canary.text())
+        return canary
 
     def _out_of_bounds(self, trial: Trial) -> str | None:
         """Why a guard forbids a keep: its value in the last run, or none in any of its runs."""
