@@ -63,7 +63,7 @@ def parse_expression(text: str) -> ast.expr:
 
 
 def _parse(source: str | bytes, mode: str) -> Any:
-    _check_limits(source)
+    check_limits(source)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as those about an invalid escape "\d"
@@ -113,7 +113,7 @@ def _without_groups(tokens: list[str]) -> list[str]:
     return [token for place, token in enumerate(tokens) if place not in dropped]
 
 
-def _check_limits(source: str | bytes) -> None:
+def check_limits(source: str | bytes) -> None:
     """SourceError for a text that would take Python's parser very long."""
     if len(source) > MOST:
         raise SourceError(f"it has {len(source):,} bytes; at most {MOST:,} are parsed")
