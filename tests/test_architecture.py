@@ -45,7 +45,7 @@ ARROWS = {
 }  # fmt: skip
 # Of some packages another one needs a single thing: (from, to) -> the modules it may import.
 ONLY = {
-    ("proposers", "lab"): {"constants"},
+    ("proposers", "lab"): {"constants", "source"},
     ("lab", "executors"): {"__init__"},
     ("store", "executors"): {"__init__"},
 }

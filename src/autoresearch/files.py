@@ -28,6 +28,15 @@ def read_regular(path: Path, limit: int | None = None) -> bytes:
     return content
 
 
+def not_utf8(path: Path, error: UnicodeDecodeError) -> str:
+    """The message for a file that is not UTF-8: its name, the byte, and what to do."""
+    at, byte = error.start, error.object[error.start]
+    return (
+        f"{path} is not UTF-8 text: byte {at} is 0x{byte:02x}. Save it as UTF-8; if it is Latin-1: "
+        f"iconv -f latin1 -t utf-8 {path.name} > new && mv new {path.name}"
+    )
+
+
 def write_whole(path: Path, content: bytes | str, *, durable: bool = True) -> None:
     """Replace a file atomically: readers see the old content or the new, also after a crash.
 

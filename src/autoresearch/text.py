@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 DETAIL = 200  # characters of a one-line message
+FEEDBACK, FEEDBACK_LINES = 2000, 20  # characters and lines of an evaluator's own words
 _ESCAPE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"  # colours, cursor
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # titles, links
@@ -19,3 +20,10 @@ def clean_line(text: str, limit: int = DETAIL) -> str:
         text = "".join(c for c in text if c.isprintable() or c.isspace())
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def clean_feedback(text: str) -> str:
+    """Untrusted text as at most FEEDBACK_LINES clean lines, FEEDBACK characters together."""
+    lines = [clean_line(line, FEEDBACK) for line in text[: 8 * FEEDBACK].splitlines()]
+    whole = "\n".join(list(filter(None, lines))[:FEEDBACK_LINES])
+    return whole if len(whole) <= FEEDBACK else whole[: FEEDBACK - 1] + "…"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch.cli import main
-from autoresearch.cli.diagnosis import examine_machine, examine_study
+from autoresearch.cli.diagnosis import examine_lab, examine_machine, examine_study
 from autoresearch.lab.task import Task
 from autoresearch.proposers.fake import ScriptedProposer
 from autoresearch.study.opening import read_study
@@ -118,3 +118,31 @@ def test_the_command_speaks_to_people_and_to_scripts(
     with pytest.raises(SystemExit):
         main(["doctor", "--lab", str(lab)])
     assert "look  results.tsv:" in capsys.readouterr().out
+
+
+def test_a_lab_without_a_study_has_its_canary(tmp_path: Path) -> None:
+    """The command must use the editable files; nothing is written into the lab."""
+    good = make_lab(tmp_path / "good")
+    (check,) = examine_lab(good)
+    assert (check.name, check.good) == ("canary", True)
+    assert check.seen == "train.py replaced: the run fails (failed)"
+    assert not (good / ".autoresearch").exists()
+    deaf = make_lab(tmp_path / "deaf", run_py="print('score: 10')\n")
+    (check,) = examine_lab(deaf)
+    assert not check.good
+    assert "train.py replaced: score 10: do runs use the editable files?" in check.seen
+    assert list(examine_lab(tmp_path)) == []
+
+
+def test_the_canary_of_a_study_is_shown(lab: Path) -> None:
+    """As the study recorded it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "autoresearch", "doctor", "--json"],
+        cwd=lab, capture_output=True, text=True,
+    )  # fmt: skip
+    found = {check["name"]: check for check in json.loads(done.stdout)}
+    assert found["canary"]["good"]
+    assert found["canary"]["seen"] == "train.py replaced: the run fails (failed)"
+    status = [sys.executable, "-m", "autoresearch", "status"]
+    shown = subprocess.run(status, cwd=lab, capture_output=True, text=True).stdout
+    assert "canary:     train.py replaced: the run fails (failed)" in shown

@@ -16,12 +16,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoresearch.evaluation.jobs import job_env, run_job
-from autoresearch.evaluation.parsing import out_of_bounds, parse_run, run_of, tail
+from autoresearch.evaluation.parsing import (
+    out_of_bounds,
+    parse_run,
+    run_of,
+    stated_guards,
+    tail,
+)
+from autoresearch.evaluation.verdicts import Scored
 from autoresearch.executors import Execution
 from autoresearch.lab.metric import Metric
 from autoresearch.lab.task import Bound, Budget, Task
 from autoresearch.store.ledger import Ledger, Run, State, Status, Trial
-from autoresearch.text import DETAIL, clean_line
+from autoresearch.text import DETAIL, FEEDBACK, FEEDBACK_LINES, clean_line
 
 GOOD = Execution("exit", 0, None, seconds=2.0, peak_memory=2**30)
 FAILED = Execution("exit", 1, None, seconds=2.0, peak_memory=0)
@@ -51,6 +58,12 @@ def measure(task: Task, output: str | bytes | None, execution: Execution = GOOD)
     return parse_run(run_of(0, 42, execution), log, task)
 
 
+UNREADABLE = [
+    "None", "N/A", "95%", "0.9 s", "tensor(0.9)", "0.9 acc: 1", "1,234", "0,997", "--", "[0.9]",
+    "0x1p-1", "1_000", "true", "1.5.2", "1e", "\u2212 1.5",
+]  # fmt: skip
+
+
 # ---- a number ----------------------------------------------------------------------------------
 
 
@@ -72,6 +85,17 @@ def measure(task: Task, output: str | bytes | None, execution: Execution = GOOD)
         (b"\xff\xfe rubbish\nval_bpb: 1.5\n", 1.5),
         ("x" * 1_000_000 + "\nval_bpb: 1.5\n", 1.5),
         ("METRIC val_bpb=1.5\n", 1.5),
+        ("x" * 900 + " METRIC val_bpb=1.5\n", 1.5),
+        ("val_bpb: 9\n" + "x" * 200_000 + " METRIC val_bpb=1.5 (best)\n", 1.5),
+        ("val_bpb: 9\n" + "x" * 65_520 + " METRIC val_bpb=1.5\nbye\n", 1.5),
+        ("\r 50%|##  | 5/10\r100%|####| 10/10 [00:01<00:00, 9.9it/s]val_bpb: 1.5\n", 1.5),
+        ("val_bpb: 9\n\r10/10 val_bpb: 1.5", 1.5),
+        ("val_bpb: 9\n|\b/\b-\bval_bpb: 1.5\n", 1.5),
+        ("val_bpb: 9\nstep 5\x1b[2K\x1b[Gval_bpb: 1.5\n", 1.5),
+        ("val_bpb: 9\r\nval_bpb: 1.5\r\r\n", 1.5),
+        ("val_bpb:\u00a0\x1b[1m1.5\x1b[0m\t\n", 1.5),
+        ("val_bpb: +1.5e0\n", 1.5),
+        ("val_bpb: 9\nval_bpb: 1.5\n".encode("utf-16"), 1.5),
         ("val_bpb: 0.1\n", 0.1),
         ("val_bpb: 20\n", 20.0),
     ],
@@ -98,10 +122,19 @@ def test_a_number_is_found(task: Task, output: str | bytes, value: float) -> Non
         (None, "no_metric", "the log is empty"),
         ("\n \n\r\r", "no_metric", "the log is empty"),
         ("done\n", "no_metric", "no line `val_bpb: number` in the output; the last line is: done"),
-        ("val_bpb: soon\n", "no_metric", "val_bpb: soon"),
+        ("val_bpb: soon\n", "invalid", "the line is: val_bpb: soon"),
         ("VAL_BPB: 1.5\n", "no_metric", "VAL_BPB: 1.5"),
         ("val_bpb 1.5\n", "no_metric", "val_bpb 1.5"),
-        ("val_bpb: 0,9979\n", "no_metric", "val_bpb: 0,9979"),
+        ("val_bpb: 0,9979\n", "invalid", "val_bpb: 0,9979"),
+        *(
+            (f"val_bpb: 1.5\n{form.format(text)}\nbye\n", "invalid", text)
+            for form in ("val_bpb: {}", "METRIC val_bpb={}", "\r100%|##|val_bpb: {}")
+            for text in UNREADABLE
+        ),
+        (b"val_bpb: 1.5\nval_bpb: 1.\xff5\n", "invalid", "\ufffd"),
+        ("val_bpb: 1.5\nval_bpb: \n", "invalid", "val_bpb is empty"),
+        ("val_bpb: 1.5\n" + "x" * 70_000 + " METRIC val_bpb=None\n", "invalid", "None"),
+        ("val_bpb: 1.5\nval_bpb: " + "9" * 100_000 + "\n", "invalid", "999"),
     ],
 )
 def test_no_usable_number_has_a_reason(
@@ -203,7 +236,7 @@ def test_out_of_memory_that_was_survived_is_no_reason(task: Task) -> None:
     [
         ("val_bpb: 1.5\n", 1.0),
         ("peak_vram_mb: 2048\nval_bpb: 1.5\n", 2.0),
-        ("peak_vram_mb: 45,060.2\nval_bpb: 1.5\n", 45060.2 / 1024),
+        ("peak_vram_mb: 45,060.2\nval_bpb: 1.5\n", 1.0),
         ("peak_vram_mb: 0.0\nval_bpb: 1.5\n", 1.0),
         ("peak_vram_mb: nan\nval_bpb: 1.5\n", 1.0),
         ("peak_vram_mb: inf\nval_bpb: 1.5\n", 1.0),
@@ -238,13 +271,64 @@ def test_whatever_is_printed_can_be_recorded(task: Task, tmp_path: Path, printed
 
 
 def test_secondary_numbers_bound_a_keep(task: Task) -> None:
-    """Outside its bounds a second number forbids a keep; unprinted, it does not."""
-    assert out_of_bounds(measure(task, "val_bpb: 1.5\n"), task) is None
+    """Outside its bounds a second number forbids a keep."""
     assert out_of_bounds(measure(task, "val_bpb: 1.5\naccuracy: 0.5\n"), task) is None
     for bad in ("0.4", "1.1", "nan", "-inf"):
         problem = out_of_bounds(measure(task, f"val_bpb: 1.5\naccuracy: {bad}\n"), task)
         assert problem is not None and problem.startswith("accuracy is ")
     assert math.isnan(measure(task, "accuracy: nan\n").numbers["accuracy"])
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
+@pytest.mark.parametrize("form", ["accuracy: {}", "METRIC accuracy={}"])
+def test_a_guard_that_cannot_be_read_forbids_a_keep(task: Task, form: str, text: str) -> None:
+    """An earlier number does not stand in for it; the guard, its limits and the line are named."""
+    run = measure(task, f"accuracy: 0.9\n{form.format(text)}\nval_bpb: 1.5\n")
+    problem = out_of_bounds(run, task) or ""
+    assert run.value == 1.5
+    assert problem.startswith("accuracy is ") and text in problem
+    assert "at least 0.5 and at most 1" in problem
+
+
+def test_a_missing_guard_forbids_a_keep_where_the_baseline_had_it(task: Task) -> None:
+    """Silence is as little evidence as nonsense."""
+    with_it = measure(task, "val_bpb: 1.5\naccuracy: 0.9\n")
+    without = measure(task, "val_bpb: 1.4\n")
+    assert stated_guards([with_it], task) == {"accuracy"}
+    assert "accuracy is missing" in (out_of_bounds(without, task, {"accuracy"}) or "")
+    assert out_of_bounds(without, task) is None
+    unbounded = replace(task, secondary=(Bound("accuracy"),))
+    assert out_of_bounds(without, unbounded, {"accuracy"}) is None
+
+
+def test_a_verdicts_guard_counts_before_the_logs(task: Task) -> None:
+    """What the judge cannot state, the candidate's own log does not replace."""
+    log = task.folder / "run.log"
+    log.write_text("accuracy: 0.9\n")
+    unread = Scored(1.5, unread={"accuracy": "accuracy is '0.9', not a finite number"})
+    run = parse_run(run_of(0, 42, GOOD), log, task, unread)
+    assert "accuracy is '0.9'" in (out_of_bounds(run, task) or "")
+    stated = parse_run(run_of(0, 42, GOOD), log, task, Scored(1.5, numbers={"accuracy": 0.2}))
+    assert "below its minimum" in (out_of_bounds(stated, task) or "")
+
+
+# ---- an evaluator's own words ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ["val_bpb: 0.5\n{}", "{}val_bpb: 0.5\n"])
+@pytest.mark.parametrize("execution", [GOOD, FAILED], ids=["exit 0", "exit 1"])
+def test_an_output_can_call_itself_invalid(task: Task, order: str, execution: Execution) -> None:
+    """Wherever it stands, and whatever number is there: the run has none, and says why."""
+    run = measure(task, order.format("INVALID: circles 3 and 7 overlap\n"), execution)
+    assert (run.value, run.reason, run.detail) == (None, "invalid", "circles 3 and 7 overlap")
+
+
+def test_feedback_is_kept_clean_and_bounded(task: Task) -> None:
+    """What follows FEEDBACK: at a line's beginning is kept, without control characters."""
+    run = measure(task, "FEEDBACK: slow in\x1b[31m case 7\x07\nval_bpb: 1.5\nFEEDBACK: wrong\n")
+    assert (run.value, run.feedback) == (1.5, "slow in case 7\nwrong")
+    flood = measure(task, "FEEDBACK: " + "x" * 9000 + "\n" + "FEEDBACK: y\n" * 9000)
+    assert len(flood.feedback) <= FEEDBACK and flood.feedback.count("\n") < FEEDBACK_LINES
 
 
 # ---- untrusted text ----------------------------------------------------------------------------

@@ -163,7 +163,7 @@ def test_the_score_commands_number_counts(scored: Path) -> None:
     trial = tried(scored, text)
     (run,) = trial.runs
     assert outcome(trial) == ("keep", "", 9.0)
-    assert run.trust == "score"
+    assert run.trust == "log"  # the score command copies what the run wrote
     assert run.numbers["n"] == 3.0
     assert run.detail == "it printed 0.5; the score found 9"
 
@@ -367,3 +367,53 @@ def test_numbers_of_the_verdict_go_before_the_runs(scored: Path) -> None:
     text = LEAVES.format(text=json.dumps({"metric": 9, "numbers": {"tokens": 5}}))
     trial = tried(scored, text + "    print('tokens: 999')\n")
     assert trial.runs[0].numbers["tokens"] == 5.0
+
+
+def test_a_score_command_that_says_why_may_fail(tmp_path: Path, mark: str) -> None:
+    """Its reason is kept when it ends with another code than 0; a number is not."""
+    first = LEAVES.format(text='{"metric": 10}')
+    failing = SCORER + "import sys\nsys.exit(0 if b'10' in model else 3)\n"
+    lab = make_lab(tmp_path / "lab", task_toml=SCORE, run_py=RUN, train_py=first, score_py=failing)
+    words = json.dumps({"invalid": "not a model", "feedback": "layers are missing"})
+    invalid, bare = (tried(lab, LEAVES.format(text=text)) for text in (words, '{"metric": 5}'))
+    assert (outcome(invalid), invalid.detail) == (("crash", "invalid", None), "not a model")
+    assert invalid.feedback == "layers are missing"
+    assert outcome(bare) == ("crash", "no_score", None)
+
+
+COMPUTES = """
+import json, os
+left = json.load(open(os.path.join(os.environ["AUTORESEARCH_ARTEFACTS"], "model.json")))
+{lines}
+os.write(3, json.dumps({{"metric": metric}}).encode())
+"""
+
+
+@pytest.mark.parametrize(
+    ("lines", "trust"),
+    [
+        ("metric = left['loss']", "log"),
+        ("metric = round(left['loss'], 4)", "log"),
+        ("metric = left['loss'] if len(left['radii']) == 2 else 99", "log"),
+        ("metric = sum(left['radii'])", "score"),
+        ("metric = sum(left['radii']) if left['loss'] > 0 else 99", "score"),
+        ("metric = abs(left['loss'] - sum(left['radii']))", "score"),
+    ],
+)
+def test_a_score_that_is_copied_has_the_trust_of_a_log(
+    tmp_path: Path, mark: str, lines: str, trust: str
+) -> None:
+    """Whoever wrote the number gave it; a command that computes it is believed for what it is."""
+    text = json.dumps({"loss": 3.14159, "radii": [1.0, 2.14159]})
+    lab = make_lab(
+        tmp_path / "lab",
+        task_toml=SCORE,
+        run_py=RUN,
+        train_py=LEAVES.format(text=text),
+        score_py=COMPUTES.format(lines=lines),
+    )
+    trial = tried(lab, LEAVES.format(text=text.replace("3.14159", "3.0")) + "# an edit\n")
+    with study_of(lab) as study:
+        runs = [run for one in study.ledger.trials() for run in one.runs]
+    assert trial.runs and [run.trust for run in runs] == [trust] * 2
+    assert not list(lab.rglob("forged"))

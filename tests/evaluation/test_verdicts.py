@@ -103,6 +103,54 @@ def test_of_two_equal_names_the_last_counts_as_in_json(place: Path) -> None:
     assert verdict(place, '{"metric": 1.5, "metric": true}').value is None
 
 
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        ('{"metric": 0.5, "invalid": "circles overlap"}', "circles overlap"),
+        ('{"metric": NaN, "invalid": "circles overlap"}', "circles overlap"),
+        ('{"invalid": true, "detail": "too slow"}', "too slow"),
+        ('{"metric": 0.5, "invalid": true}', '"invalid" is True'),
+        ('{"metric": 0.5, "invalid": 0}', '"invalid" is 0'),
+        ('{"metric": 0.5, "reason": "invalid", "detail": "too slow"}', "too slow"),
+    ],
+)
+def test_a_verdict_can_call_a_candidate_invalid(place: Path, text: str, detail: str) -> None:
+    """Its reason is kept, and a number beside it does not count."""
+    found = verdict(place, text)
+    assert (found.value, found.reason, found.detail) == (None, "invalid", detail)
+
+
+@pytest.mark.parametrize("said", ["false", "null"])
+def test_a_verdict_that_is_not_invalid_counts(place: Path, said: str) -> None:
+    """`invalid` may be there and say no."""
+    assert verdict(place, f'{{"metric": 0.5, "invalid": {said}}}').value == 0.5
+
+
+def test_feedback_goes_with_a_number_and_with_a_reason(place: Path) -> None:
+    """A text, or a list of lines; cleaned and bounded."""
+    said = verdict(place, json.dumps({"metric": 1, "feedback": "case 7\x1b[2J\x00 is slow\nyes"}))
+    assert (said.value, said.feedback) == (1.0, "case 7 is slow\nyes")
+    listed = verdict(place, json.dumps({"reason": "wrong", "feedback": ["one", {"two": 2}]}))
+    assert (listed.reason, listed.feedback) == ("wrong", 'one\n{"two": 2}')
+    assert len(verdict(place, json.dumps({"metric": 1, "feedback": "x" * 9999})).feedback) <= 2000
+
+
+@pytest.mark.parametrize("value", ['"5 ms"', "null", "true", "NaN", "1e999", "[5]"])
+def test_a_guard_that_is_no_number_is_named(place: Path, value: str) -> None:
+    """Another name's value is dropped without a word."""
+    place.write_text(f'{{"metric": 1, "numbers": {{"ms": {value}, "other": {value}}}}}')
+    found = read_verdict(place, METRIC, ["ms"])
+    assert (found.value, list(found.unread)) == (1.0, ["ms"])
+    assert found.unread["ms"].startswith("ms is ")
+
+
+def test_a_guard_is_read_before_others(place: Path) -> None:
+    """Many other numbers do not push it out."""
+    told = {"metric": 1.0, "numbers": {**{f"n{i}": i for i in range(500)}, "ms": 7}}
+    place.write_text(json.dumps(told))
+    assert read_verdict(place, METRIC, ["ms"]).numbers["ms"] == 7
+
+
 def test_a_verdict_has_its_size(place: Path) -> None:
     """More than 64 KiB are not read."""
     found = verdict(place, '{"metric": 1.0, "x": "' + "x" * MOST + '"}')

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch.lab.metric import MOST_NUMBERS, Metric, read_numbers
+from autoresearch.lab.metric import (
+    MOST_NUMBERS,
+    Line,
+    Metric,
+    read_numbers,
+    read_statements,
+)
 
 LOW = Metric("val_bpb")
 HIGH = Metric("accuracy", "maximize")
@@ -98,8 +104,8 @@ def test_a_range_includes_its_ends(value: float, allowed: bool) -> None:
         ("val_bpb : 1.8640", "val_bpb", 1.864),
         ("val_bpb:          0.997900", "val_bpb", 0.9979),
         ("loss: -1e-3", "loss", -0.001),
-        ("tokens: 14,200", "tokens", 14200.0),
-        ("tokens: 1,014,200.5", "tokens", 1014200.5),
+        ("loss: +.5", "loss", 0.5),
+        ("loss: 2E3", "loss", 2000.0),
         ("ms/op: 3", "ms/op", 3.0),
         ("METRIC val_bpb=1.5", "val_bpb", 1.5),
         ("[12:00] METRIC val_bpb = 1.5 (best)", "val_bpb", 1.5),
@@ -125,6 +131,12 @@ def test_forms_that_are_read(line: str, name: str, value: float) -> None:
         "val_bpb: true",
         "val_bpb: 0x10",
         "val_bpb: 0,9979",
+        "val_bpb: 14,200",
+        "val_bpb: 1,014,200.5",
+        "METRIC val_bpb=1,234",
+        "METRIC val_bpb=95%",
+        "METRIC val_bpb=0.9 s",
+        "METRIC val_bpb=0.9 acc: 1",
         "val_bpb: 1,86",
         "val_bpb: 1,8640",
         "val_bpb: ,1",
@@ -142,15 +154,62 @@ def test_the_last_of_a_name_counts() -> None:
     assert read_numbers(["val_bpb: 3", "METRIC val_bpb=2", "val_bpb: 1"]) == {"val_bpb": 1.0}
 
 
-def test_a_later_line_that_is_no_number_does_not_erase_one() -> None:
-    """`val_bpb: pending` after `val_bpb: 2` leaves 2."""
-    assert read_numbers(["val_bpb: 2", "val_bpb: pending"]) == {"val_bpb": 2.0}
+@pytest.mark.parametrize("line", ["val_bpb: pending", "METRIC val_bpb=None", "val_bpb:"])
+def test_a_later_line_that_is_no_number_takes_the_earlier_one_away(line: str) -> None:
+    """The last statement about a name decides, whether it holds a number or not."""
+    assert read_numbers(["val_bpb: 2", line]) == {}
+    assert read_numbers([line, "val_bpb: 2"]) == {"val_bpb": 2.0}
 
 
 def test_several_metrics_on_one_line_are_all_read() -> None:
     """Each `METRIC name=number` of a line counts."""
     line = "METRIC a=1 METRIC b=2, METRIC c=3"
     assert read_numbers([line]) == {"a": 1.0, "b": 2.0, "c": 3.0}
+
+
+@pytest.mark.parametrize(
+    "line", ["METRIC a=1 (best)", "METRIC a=1, then more", "METRIC a=1; done", "METRIC a=1 b=2"]
+)
+def test_a_remark_may_follow_a_metric(line: str) -> None:
+    """In brackets, after a comma, or as a further name; a unit may not."""
+    assert read_numbers([line])["a"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        (Line("100%|####| 10/10 [00:00<00:00, 9.1it/s]loss: 0.9"), 0.9),
+        (Line("Fit: 100%|####| 10/10 [00:00<00:00]loss: 0.9", redrawn=True), 0.9),
+        (Line("step 10/10loss: 0.9", redrawn=True), 0.9),
+        (Line("step 10 loss: 0.9", redrawn=True), 0.9),
+        (Line("........loss: 0.9"), 0.9),
+        (Line("█████loss: 0.9"), 0.9),
+        (Line("10/10 loss: 0.3loss: 0.9", redrawn=True), 0.9),
+        (Line("100%|####|loss: None", redrawn=True), None),
+        (Line("epoch 3 best loss: 0.9", redrawn=True), None),
+    ],
+)
+def test_a_bar_that_was_not_ended_hides_no_wanted_name(line: Line, value: float | None) -> None:
+    """Behind a progress bar the line that follows is found, a number or not."""
+    found = read_statements([Line("loss: 0.1"), line], ["loss"])
+    assert found["loss"].value == value
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "the loss: 0.9",
+        "best loss: 0.9",
+        "val_loss: 0.9",
+        "x.loss: 0.9",
+        "- loss: 0.9",
+        "'loss': 0.9",
+    ],
+)
+def test_prose_is_no_statement(line: str) -> None:
+    """A name inside a sentence, or a part of a longer name, says nothing about it."""
+    found = read_statements([Line("loss: 0.1"), Line(line)], ["loss"])
+    assert found["loss"].value == 0.1
 
 
 def test_nan_and_infinity_are_read_so_that_they_can_be_refused() -> None:
@@ -173,12 +232,6 @@ def test_whatever_float_is_printed_is_read_back(name: str, value: float) -> None
     """Both forms round-trip the shortest representation of any finite float."""
     assert read_numbers([f"{name}: {value!r}"]) == {name: value}
     assert read_numbers([f"so far METRIC {name}={value!r}"]) == {name: value}
-
-
-@given(whole=st.integers(0, 10**15))
-def test_thousands_separators_are_read_back(whole: int) -> None:
-    """Numbers grouped the English way mean what they say."""
-    assert read_numbers([f"n: {whole:,}"]) == {"n": float(whole)}
 
 
 @given(st.lists(st.text()))

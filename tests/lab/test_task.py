@@ -112,10 +112,13 @@ def test_the_timeout_leaves_room_around_the_budget(lab: Path) -> None:
 
 
 def test_the_program_is_read_as_it_stands_now(lab: Path) -> None:
-    """Instructions may change while a study runs, may hold any bytes, and may be missing."""
+    """Instructions may change while a study runs, and may be missing; a guess is not read."""
     task = load(lab, LEAST)
-    (lab / "program.md").write_bytes(b"Go \xff far\n")
-    assert task.program == "Go \ufffd far\n"
+    (lab / "program.md").write_bytes(b"\xef\xbb\xbfGo f\xc3\xa4r\n")
+    assert task.program == "Go fär\n"
+    (lab / "program.md").write_bytes(b"Go f\xe4r\n")
+    with pytest.raises(TaskError, match=r"program\.md is not UTF-8 text: byte 4 is 0xe4"):
+        task.program  # noqa: B018
     (lab / "program.md").unlink()
     assert task.program == ""
 
@@ -328,7 +331,7 @@ def test_a_task_that_cannot_be_read_is_our_error(lab: Path, kind: str) -> None:
 def test_what_is_not_toml_is_our_error(lab: Path, text: bytes) -> None:
     """Broken syntax and bytes that are no text are refused with the parser's own words."""
     (lab / "task.toml").write_bytes(text)
-    with pytest.raises(TaskError, match="not valid TOML"):
+    with pytest.raises(TaskError, match=r"not valid TOML|not UTF-8 text"):
         Task.load(lab)
 
 
@@ -341,10 +344,17 @@ def test_windows_line_ends_and_a_byte_order_mark_are_fine(lab: Path) -> None:
 
 @pytest.mark.parametrize(
     ("value", "problem"),
-    [(None, None), (0.5, None), (1.0, None), (0.25, "below its minimum 0.5"),
+    [(0.5, None), (1.0, None), (0.25, "below its minimum 0.5"),
      (1.5, "above its maximum 1"), (float("nan"), "nan"), (float("inf"), "inf")],
 )  # fmt: skip
-def test_a_bound_says_what_is_wrong(value: float | None, problem: str | None) -> None:
+def test_a_bound_says_what_is_wrong(value: float, problem: str | None) -> None:
     """Outside either limit is a problem with words; a NaN is never within bounds."""
     said = Bound("accuracy", 0.5, 1.0).problem(value)
     assert (said is None) if problem is None else (problem in (said or ""))
+
+
+def test_a_task_that_is_no_text_names_the_byte(lab: Path) -> None:
+    """Latin-1 is not guessed."""
+    (lab / "task.toml").write_bytes(b'name = "caf\xe9"\n')
+    with pytest.raises(TaskError, match=r"task\.toml is not UTF-8 text: byte 11 is 0xe9"):
+        Task.load(lab)

@@ -143,6 +143,15 @@ def test_unknown_dataset(lab: Lab) -> None:
         (["--dataset", "local", "--data", "other.parquet"], 'has no column "text"; it has words'),
         (["--dataset", "local", "--data", "short.txt"], "too little text for a vocabulary of 300"),
         (["--vocab-size=256", "--dataset=local", "--data=short.txt"], "too little text: the "),
+        (["--dataset=local", "--data=latin.txt"], "latin.txt, line 2: byte 8 is 0xe9"),
+        (["--dataset=local", "--data=latin.jsonl"], "latin.jsonl, line 2: byte 27 is 0xe9"),
+        (["--dataset=local", "--data=late.txt"], "late.txt, line 1: byte 300,000 is 0xff"),
+        (["--dataset=local", "--data=wide.txt"], "wide.txt, line 1: byte 0 is 0xff"),
+        (["--dataset=local", "--data=half.jsonl"], "half.jsonl, line 2, which begins at byte 14"),
+        (["--dataset=local", "--data=half.jsonl"], "holds half a character, \\ud800"),
+        (["--dataset=local", "--data=latin.parquet"], 'row 2 of the column "text": byte 3 is 0xe9'),
+        (["--dataset=local", "--data=number.parquet"], 'column "text" is of type int64'),
+        (["--dataset=local", "--data=deep.jsonl"], "deep.jsonl, line 1: expected a JSON object"),
         (["--data", "short.txt"], "--data is for --dataset local"),
         (["--vocab-size", "100"], "--vocab-size is 100; it must be 256 to"),
         (["--num-shards", "-1"], "--num-shards is -1"),
@@ -158,7 +167,16 @@ def test_bad_input(lab: Lab, args: list[str], message: str) -> None:
     (lab.root / "bad.jsonl").write_text('{"text": "x"}\n{"words": "y"}\n')
     (lab.root / "bad.parquet").write_bytes(b"PAR1 not really")
     (lab.root / "short.txt").write_text("hello")
+    (lab.root / "latin.txt").write_bytes(b"one\ncafe\xe9\n")
+    (lab.root / "latin.jsonl").write_bytes(b'{"text": "x"}\r{"text": "caf\xe9"}\n')
+    (lab.root / "late.txt").write_bytes("é".encode() * 150_000 + b"\xff\n")
+    (lab.root / "wide.txt").write_bytes("text".encode("utf-16"))
+    (lab.root / "half.jsonl").write_text('{"text": "x"}\n{"text": "\\ud800"}\n')
+    (lab.root / "deep.jsonl").write_text("[" * 100_000)
     pq.write_table(pa.table({"words": ["x"]}), lab.root / "other.parquet")
+    pq.write_table(pa.table({"text": [1, 2]}), lab.root / "number.parquet")
+    both = pa.array([b"caf\xc3\xa9", b"caf\xe9"], pa.binary())
+    pq.write_table(pa.table({"text": both}), lab.root / "latin.parquet")
     assert message in lab.refused(*args)
     assert lab.is_empty()
 

@@ -151,3 +151,24 @@ def test_local_split_is_one_in_twenty(tmp_path: Path) -> None:
     sides = Counter(side for side, _ in prepare.local_documents(tmp_path))
     assert 150 < sides["validation"] < 250
     assert 150 < sides["holdout"] < 250
+
+
+def test_lines_are_read_as_they_stand(tmp_path: Path) -> None:
+    """All three line ends, with the byte where each line begins, across any length."""
+    text = "é\n\r\n\rx\u2028y\r\r\n" + "z" * 100_000
+    (tmp_path / "x.txt").write_bytes(text.encode())
+    lines = list(prepare.utf8_lines(tmp_path / "x.txt"))
+    assert "".join(line for _, _, line in lines) == text
+    assert [line[-2:] for _, _, line in lines[:4]] == ["é\n", "\r\n", "\r", "y\r"]
+    assert [at for _, at, _ in lines] == [0, 3, 5, 6, 12, 14]
+
+
+@pytest.mark.parametrize("kind", ["string", "large_string", "binary"])
+def test_texts_of_a_parquet_file_are_read_whatever_their_type(tmp_path: Path, kind: str) -> None:
+    """UTF-8 in any of the types that hold it; nothing in place of nothing."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    column = pa.array(["é", None, "", "x"]).cast(getattr(pa, kind)())
+    pq.write_table(pa.table({"text": column}), tmp_path / "x.parquet")
+    assert list(prepare.parquet_texts(tmp_path / "x.parquet")) == ["é", "x"]

@@ -103,18 +103,20 @@ def test_the_policy_is_edits_inside_the_workspace_and_nothing_else(bench: Bench)
 def test_files_are_read_and_written_inside_the_workspace_only(bench: Bench) -> None:
     """Not through a link either; single lines can be read; there is no terminal."""
     (bench.workspace / "way-out").symlink_to("/etc")
+    (bench.workspace / "latin.txt").write_bytes(b"caf\xe9")
     assert bench.answers(
         "read(cwd + '/train.py') == 'SCORE = 10.0\\n'",
         "read(cwd + '/train.py', line=2, limit=1) == ''",
         "read('/etc/passwd')",
         "read(cwd + '/way-out/passwd')",
         "read(cwd)",
+        "read(cwd + '/latin.txt')",
         "write('/tmp/outside', '')",
         "write(cwd + '/way-out/x', '')",
         "write(cwd + '/sub/new.txt', 'x')",
         "'error' not in ask('terminal/create', command='id')",
         "'error' not in ask('fs/read_text_file')",
-    ) == [True, True, False, False, False, False, False, True, False, False]
+    ) == [True, True, False, False, False, False, False, False, True, False, False]
 
 
 @pytest.mark.parametrize(

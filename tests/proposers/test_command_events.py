@@ -11,6 +11,9 @@ from agent_streams import ERRORS, NOTE, PROGRAMS, TOKENS, USD, WITH_USD, bad, go
 from autoresearch.proposers.command.events import AgentOutput, read_output
 from autoresearch.proposers.command.failures import error_lines, kind_of, kind_of_lines, retry_after
 from autoresearch.proposers.command.presets import load_presets
+from autoresearch.proposers.command.watch_agent import Meter
+
+PATH = "total_cost_usd"
 
 
 def heard(agent: str, text: str | bytes, folder: Path) -> AgentOutput:
@@ -27,6 +30,7 @@ def test_a_success_is_read_in_every_form(agent: str, tmp_path: Path) -> None:
     assert (found.note, found.error) == (NOTE, "")
     assert found.tokens == TOKENS
     assert found.usd == (USD if agent in WITH_USD else 0.0)
+    assert found.cost_known == (agent in WITH_USD)
 
 
 @pytest.mark.parametrize("error", ERRORS)
@@ -51,13 +55,44 @@ def test_what_is_no_event_is_no_error(agent: str, tmp_path: Path) -> None:
     assert (found.usd, found.tokens, found.error) == (0.0, 0, "")
 
 
-@pytest.mark.parametrize("cost", [-5, "free", None, True, float("nan"), float("inf"), [1], 1e300])
-def test_a_cost_that_is_none_counts_as_nothing(cost: object, tmp_path: Path) -> None:
-    """The ledger can take whatever an agent claims."""
+NO_COSTS = [
+    -5, "free", None, True, float("nan"), float("inf"), [1], 1e300, 10**400,
+    "-1", "0,9", "1e999", "",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("cost", NO_COSTS)
+def test_a_cost_that_is_none_is_unknown(cost: object, tmp_path: Path) -> None:
+    """The ledger can take whatever an agent claims, and unknown is not nothing."""
     event = {"type": "result", "total_cost_usd": cost, "usage": {"input_tokens": cost}}
     found = heard("claude", json.dumps(event) + "\n", tmp_path)
-    assert 0 <= found.usd <= 1e12
-    assert 0 <= found.tokens <= 10**12
+    assert (found.usd, found.tokens, found.cost_known) == (0.0, 0, False)
+    both = json.dumps(event) + "\n" + json.dumps({"type": "result", "total_cost_usd": 1}) + "\n"
+    assert heard("claude", both, tmp_path).cost_known is (cost is None)
+
+
+@pytest.mark.parametrize("cost", [0, 0.9, "0.9", "$0.90", " 0.9 ", "9e-1", "1,000.5", "2.1k"])
+def test_a_cost_may_be_a_text(cost: object, tmp_path: Path) -> None:
+    """The reader of the bill and the reader of the session's limit are one."""
+    event = json.dumps({"type": "result", "total_cost_usd": cost})
+    found = heard("claude", event + "\n", tmp_path)
+    wanted = {0: 0, "1,000.5": 1000.5, "2.1k": 2100}.get(cost, 0.9)  # type: ignore[call-overload]
+    assert (found.usd, found.cost_known) == (pytest.approx(wanted), True)
+    rules = [{"where": {"type": "result"}, "unless": {}, "match": "", "turn": True, "usd": PATH}]
+    meter = Meter({"counted": rules, "usd": 0.5})
+    meter.read(event.encode())
+    assert (meter.usd, bool(meter.over())) == (pytest.approx(wanted), cost != 0)
+
+
+def test_a_meter_reads_lists_and_lines_of_text() -> None:
+    """What is billed ends a session, too, whatever the form of the output."""
+    rule = {"where": {}, "unless": {"skip": True}, "match": "", "turn": False, "usd": "costs.*.usd"}
+    line = {"where": {}, "unless": {}, "match": r"Cost: \$(?P<usd>\S+)", "turn": False, "usd": ""}
+    meter = Meter({"counted": [rule, line], "usd": 1})
+    meter.read(b'{"costs": [{"usd": 0.5}, {"usd": "0.25"}]}\n{"skip": true, "costs": [{"usd": 9}]}')
+    meter.read(b"Cost: $0.50 this message\n")
+    assert meter.usd == 1.25
+    assert "$1.25" in meter.over()
 
 
 def test_a_tool_that_prints_an_error_is_no_error_of_the_agent(tmp_path: Path) -> None:

@@ -114,6 +114,8 @@ def test_an_edit_and_a_clean_stream_are_a_proposal(agent: str, bench: Bench) -> 
     assert bench.train() == "SCORE = 5.0\n"
     assert (proposal.note, proposal.tokens, proposal.fault) == (NOTE, TOKENS, "")
     assert proposal.cost_usd == (USD if agent in WITH_USD else 0.0)
+    assert proposal.unstated_usd == (0.0 if agent in WITH_USD else 2.0)
+    assert ("not told" in proposal.details.get("cost", "")) == (agent not in WITH_USD)
 
 
 @pytest.mark.parametrize("agent", ["codex", "claude"])
@@ -123,6 +125,24 @@ def test_tokens_have_the_price_that_is_set(agent: str, bench: Bench) -> None:
     assert bench.play(agent, usd_per_million=4.0).cost_usd == pytest.approx(usd)
     failed = failure(lambda: bench.play(agent, act="pass", usd_per_million=4.0))
     assert failed.cost_usd == pytest.approx(usd)
+
+
+@pytest.mark.parametrize("agent", PROGRAMS)
+def test_a_session_that_ended_before_it_told_its_cost_counts_as_its_limit(
+    agent: str, bench: Bench
+) -> None:
+    """Killed by its time limit, it told nothing: unknown is not nothing."""
+    failed = failure(lambda: bench.play(agent, act="time.sleep(300)", seconds=2, usd=1.5))
+    assert (failed.kind, failed.cost_usd, failed.unstated_usd) == ("late", 0.0, 1.5)
+
+
+def test_an_agent_that_is_free_counts_as_nothing(bench: Bench) -> None:
+    """A price of 0 says it."""
+    assert bench.play("codex", usd_per_million=0).unstated_usd == 0.0
+    failed = failure(
+        lambda: bench.play("codex", act="time.sleep(300)", seconds=2, usd_per_million=0)
+    )
+    assert failed.unstated_usd == 0.0
 
 
 @pytest.mark.parametrize("agent", PROGRAMS)

@@ -70,7 +70,7 @@ def failure(reply: Reply, **more: float | str) -> ProposalFailed:
 def test_an_answer_has_text_cost_and_tokens() -> None:
     """The key goes into its header, the limit of tokens into the body."""
     with ModelServer([says("hi")]) as server, Client(settings(server.url)) as client:
-        assert client.ask(HELLO) == Answer("hi", CAP, 150, cut=False)
+        assert client.ask(HELLO) == Answer("hi", CAP, 150, cut=False, priced=False)
     (request,) = server.requests
     assert request.headers["authorization"] == f"Bearer {KEY}"
     assert request.body["model"] == "scripted-1"
@@ -289,13 +289,16 @@ def test_a_call_that_may_cost_more_than_the_cap_is_not_made() -> None:
         {},
         {"prompt_tokens": -1, "completion_tokens": 2},
         {"prompt_tokens": True, "completion_tokens": 2},
-        {"prompt_tokens": "1", "completion_tokens": 2},
+        {"prompt_tokens": "one", "completion_tokens": 2},
+        {"prompt_tokens": 1.5, "completion_tokens": 2},
+        {"prompt_tokens": float("nan"), "completion_tokens": 2},
         {"prompt_tokens": 10**12, "completion_tokens": 2},
     ],
 )
 def test_usage_that_makes_no_sense_is_unknown(told: object) -> None:
     """What a server counts is not believed blindly."""
     assert prices.read_usage(told) is None
+    assert prices.read_usage({"prompt_tokens": "1", "completion_tokens": 2}) == prices.Usage(1, 2)
 
 
 def test_cached_tokens_cost_what_they_cost() -> None:

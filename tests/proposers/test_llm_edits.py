@@ -270,3 +270,10 @@ def test_a_syntax_error_is_found_without_running() -> None:
 def test_a_file_that_is_beyond_our_python_is_left_alone() -> None:
     """When the parent does not compile here either, the lab's own Python decides."""
     assert syntax_problems({"a.py": "match t'x' ->"}, {"a.py": "match t'y' ->"}) == []
+
+
+def test_an_f_string_that_would_take_long_is_a_problem_and_not_compiled() -> None:
+    """Python 3.11 takes the square of its length in time."""
+    long = 'x = f"' + "{a}" * 20_000 + '"\n'
+    (problem,) = syntax_problems({"train.py": "x = 1\n"}, {"train.py": long})
+    assert "an f-string has 60,003 characters" in problem

@@ -67,7 +67,11 @@ def test_one_request_gives_a_note_and_an_edit(tmp_path: Path) -> None:
     proposal, server = propose(tmp_path, says(GOOD))
     assert (tmp_path / "train.py").read_text() == TRAIN.replace("0.1", "0.2")
     assert (proposal.note, proposal.cost_usd, proposal.tokens) == ("a larger rate", CAP, 150)
-    assert proposal.details == {"model": "scripted-1", "calls": "1"}
+    assert proposal.details == {
+        "model": "scripted-1",
+        "calls": "1",
+        "cost": "not told for 1 calls; each counted as its cap",
+    }
     assert len(server.requests) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["prepare.py", "train.py"]
 

@@ -789,3 +789,16 @@ def test_an_interrupted_write_leaves_nothing_stale_in_memory(tmp_path: Path) -> 
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def test_words_of_a_run_are_read_back(ledger: Ledger) -> None:
+    """What a guard said instead of a number, and the evaluator's feedback; whatever the names."""
+    trial = ledger.advance(ledger.add(Trial(0, "b", "n", "p")), State.COMMITTED, commit="b")
+    run = Run(0, 42, 1.0, 0, None, 0.0, reason="invalid", numbers={"numbers": 1.0, "": 2.0})
+    said = replace(run, unread={"ms": "ms is 5 ms"}, feedback="one\ntwo")
+    trial = ledger.add_run(ledger.advance(trial, State.RUNNING), run)
+    assert ledger.trial(0).runs == (run,)
+    ledger.measure_run(trial, said)
+    with contextlib.closing(Ledger(ledger.path, ledger.metric)) as again:
+        assert again.trial(0).runs == (said,)
+        assert again.trial(0).feedback == "one\ntwo"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,8 @@ from autoresearch.errors import BranchMoved, GitError, LedgerError, TaskError
 from autoresearch.lab.task import Task
 from autoresearch.proposers.fake import ScriptedProposer
 from autoresearch.store.paths import StudyPaths
+from autoresearch.store.simplicity import FINGERPRINT
+from autoresearch.study.loop import StopLimits, research
 from autoresearch.study.opening import default_tag, read_study, running
 from tiny_lab import TASK, edit, git, make_lab, opened, scores
 
@@ -193,3 +197,72 @@ def test_a_table_in_the_commit_is_refused_with_the_way_out(lab: Path) -> None:
     git(lab, "commit", "-qm", "with a table")
     refused(lab, TaskError, "git mv results.tsv results.old.tsv")
     assert (lab / "results.tsv").read_text() == "mine\n"
+
+
+@pytest.mark.parametrize("name", ["program.md", "task.toml"])
+def test_instructions_that_are_no_text_stop_a_study_before_it_begins(lab: Path, name: str) -> None:
+    """Each with its byte; nothing was written."""
+    with (lab / name).open("ab") as stream:
+        stream.write(b"# caf\xe9\n")
+    refused(lab, TaskError, rf"{name} is not UTF-8 text: byte \d+ is 0xe9")
+    assert not (lab / ".autoresearch").exists()
+
+
+def older_fingerprints(lab: Path) -> None:
+    """Make a study's ledger one whose fingerprints an older version computed."""
+    with contextlib.closing(sqlite3.connect(lab / ".autoresearch" / "t" / "ledger.db")) as db, db:
+        db.execute("UPDATE trial SET code = 'old' || number")
+        db.execute("DELETE FROM study WHERE key = 'fingerprint'")
+
+
+def codes(lab: Path) -> list[str]:
+    """The fingerprints in a study's ledger, read without opening the study."""
+    with contextlib.closing(sqlite3.connect(lab / ".autoresearch" / "t" / "ledger.db")) as db:
+        return [code for (code,) in db.execute("SELECT code FROM trial ORDER BY number")]
+
+
+def test_fingerprints_of_an_older_version_are_computed_again(tmp_path: Path) -> None:
+    """From the commits, so that what was tried before is still known."""
+    lab = make_lab(tmp_path / "lab")
+    with opened(lab) as study:
+        research(study, ScriptedProposer(scores(9, 8)), StopLimits(trials=2))
+    before = codes(lab)
+    older_fingerprints(lab)
+    with opened(lab) as study:
+        assert codes(lab) == before
+        assert study.ledger.facts["fingerprint"] == FINGERPRINT
+        same = edit("SCORE  =  9  # the first again\n")
+        trial = study.step(ScriptedProposer([same]))
+    assert trial.reason == "duplicate of #1"
+
+
+def test_fingerprints_are_renewed_all_or_none(tmp_path: Path) -> None:
+    """What ends the process in the middle leaves the old ones and their version."""
+    lab = make_lab(tmp_path / "lab")
+    with opened(lab) as study:
+        research(study, ScriptedProposer(scores(9)), StopLimits(trials=1))
+    before = codes(lab)
+    older_fingerprints(lab)
+    with contextlib.closing(sqlite3.connect(lab / ".autoresearch" / "t" / "ledger.db")) as db, db:
+        db.execute(
+            "CREATE TRIGGER stop BEFORE INSERT ON study WHEN new.key = 'fingerprint' "
+            "BEGIN SELECT raise(ABORT, 'stopped'); END"
+        )
+    with pytest.raises(LedgerError, match="stopped"), opened(lab):
+        pass
+    assert codes(lab) == ["old0", "old1"]
+    with contextlib.closing(sqlite3.connect(lab / ".autoresearch" / "t" / "ledger.db")) as db, db:
+        db.execute("DROP TRIGGER stop")
+    with opened(lab):
+        assert codes(lab) == before
+
+
+def test_a_docstring_that_the_program_prints_is_another_program(tmp_path: Path) -> None:
+    """It is run, and not skipped as a duplicate."""
+    run = "import train\nprint('score:', train.__doc__)\n"
+    lab = make_lab(tmp_path / "lab", run_py=run, train_py='"""10"""\nA = 1\n')
+    with opened(lab) as study:
+        proposer = ScriptedProposer([edit('"""9"""\nA = 1\n'), edit('"""9"""\nA  = 1\n')])
+        research(study, proposer, StopLimits(trials=2))
+        outcomes = [(trial.word, trial.reason, trial.value) for trial in study.ledger.trials()]
+    assert outcomes[1:] == [("keep", "", 9.0), ("skip", "duplicate of #1", None)]

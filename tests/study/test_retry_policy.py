@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from autoresearch.errors import ProposerError
 from autoresearch.proposers import Brief, Proposal, ProposalFailed
 from autoresearch.proposers.fake import Edit, ScriptedProposer, Step
 from autoresearch.proposers.retry_policy import LONGEST, Advice, RetryPolicy
 from autoresearch.proposers.team import Fallback
+from autoresearch.report.attribution import proposer_stats
+from autoresearch.report.proposer_stats import stats_line
 from autoresearch.store.heartbeat import Heartbeat, last_beat
 from autoresearch.study.loop import StopLimits, TroublePauses, research
 from tiny_lab import CRASHES, edit, make_lab, opened, scores
@@ -381,9 +384,43 @@ def test_who_tells_no_dollars_is_named_once_beside_a_limit_in_dollars(tmp_path: 
     with opened(make_lab(tmp_path / "lab")) as study:
         steps = [costs, counts, counts]
         research(study, ScriptedProposer(steps), StopLimits(trials=3, usd=5), on_note=notes.append)
-    told = "scripted reports tokens and no dollars: --max-usd does not end it, --max-tokens does. "
-    told += "For an agent, usd_per_million in agents.toml gives its tokens a price."
-    assert notes == [told]
+    first = "scripted reports no dollars: --max-usd does not end it, --max-tokens does. "
+    price = "For an agent, usd_per_million in agents.toml gives its tokens a price; 0: it is free."
+    assert notes == [first + price]
+
+
+def test_a_session_that_did_not_tell_its_cost_counts_as_its_limit(tmp_path: Path) -> None:
+    """--max-usd ends a night of sessions that are killed before they tell, and says so."""
+    late = fail("late", unstated_usd=2.0)
+
+    def untold(workspace: Path, brief: Brief) -> Proposal:
+        (workspace / "train.py").write_text("SCORE = 9\n")
+        return Proposal("no dollars", unstated_usd=2.0)
+
+    def killed(workspace: Path, brief: Brief) -> Proposal:
+        raise late
+
+    notes: list[str] = []
+    with opened(make_lab(tmp_path / "lab")) as study:
+        proposer = ScriptedProposer([untold, *[killed] * 9])
+        why = research(study, proposer, StopLimits(usd=5), on_note=notes.append)
+        ledger = study.ledger
+        assert (ledger.spent()[0], ledger.unstated(), ledger.trial(1).cost_usd) == (6.0, 6.0, 0.0)
+        assert [s.kind for s in ledger.spends()] == ["unstated", *["late", "unstated"] * 2]
+        stats = proposer_stats(ledger)[-1]
+        assert "not told" in stats_line(stats) and stats.usd == 0.0
+    assert why == "$6.00 of $5.00 are spent ($6.00 of it not told: limits of sessions)"
+    assert any("each session counts as its limit, $2.00" in note for note in notes)
+
+
+@pytest.mark.parametrize("cost", [-1.0, float("nan"), float("inf"), True, "free", None, 1e300])
+def test_a_cost_that_is_none_is_refused_from_any_proposer(cost: object) -> None:
+    """A proposer of one's own cannot count as nothing by mistake; a text with a number is one."""
+    with pytest.raises(ProposerError, match="unstated_usd"):
+        Proposal("a note", cost_usd=cost)  # type: ignore[arg-type]
+    with pytest.raises(ProposerError, match="unstated_usd"):
+        ProposalFailed("late", "killed", cost_usd=cost)  # type: ignore[arg-type]
+    assert Proposal("a note", cost_usd="0.9").cost_usd == 0.9  # type: ignore[arg-type]
 
 
 def test_a_list_says_once_without_whom_it_goes_on(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from autoresearch.proposers import Brief, Proposal
 from autoresearch.proposers.fake import Edit, ScriptedProposer
 from autoresearch.store.heartbeat import Stage
 from autoresearch.store.ledger import Run, State, Status, Trial
+from autoresearch.store.results import jsonl
 from autoresearch.study.collaborators import CallbackListener
 from autoresearch.study.proposing import MAX_FILE
 from autoresearch.study.study import Study
@@ -67,8 +69,8 @@ def test_an_equal_score_is_a_discard(lab: Path) -> None:
 
 
 def test_code_that_was_tried_is_not_run_again(lab: Path) -> None:
-    """Comments, layout and docstrings aside; the earlier trial is named, and nothing is run."""
-    same = edit('"""A thought."""\nSCORE = (\n    9.0  # better?\n)\n', "the same again")
+    """Comments and layout aside; the earlier trial is named, and nothing is run."""
+    same = edit("# A thought.\n\nSCORE = (\n    9.0  # better?\n)\n", "the same again")
     assert play(lab, *scores(9.0, 8.0), same) == [
         ("keep", "", 9.0), ("keep", "", 8.0), ("crash", "duplicate of #1", None)
     ]  # fmt: skip
@@ -193,6 +195,60 @@ def test_a_bound_on_a_second_number_forbids_a_keep(tmp_path: Path) -> None:
         ("discard", "size is 6, above its maximum 5", 9.0),
         ("keep", "", 9.0),
     ]
+
+
+GUARDED = {
+    "task_toml": TASK + "[secondary.ms]\nmax = 10\n",
+    "run_py": "import train\nprint('score:', train.SCORE)\nprint(getattr(train, 'MS', 'ms: 5'))\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("says", "seen"),
+    [
+        ("ms: 5000 ms", "ms is 5000 ms"),
+        ("ms: 5\\nms: None", "ms is None"),
+        ("ms: 1,234", "ms is 1,234"),
+        ("METRIC ms=5%", "ms is 5%"),
+        ("", "ms is missing"),
+        ("Ms: 5", "ms is missing"),
+    ],
+)
+def test_a_guard_without_a_number_forbids_a_keep(tmp_path: Path, says: str, seen: str) -> None:
+    """A better score whose guard cannot be read is put aside; the reason names guard and limit."""
+    lab = make_lab(tmp_path / "lab", **GUARDED)
+    (status, reason, value), kept = play(lab, edit(f"SCORE = 9\nMS = '{says}'\n"), *scores(9))
+    assert (status, value) == ("discard", 9.0)
+    assert seen in reason and "at most 10" in reason
+    assert kept == ("keep", "", 9.0)
+
+
+@pytest.mark.parametrize("says", ["", "ms: 5 ms"])
+def test_a_study_needs_a_number_of_each_guard_from_its_baseline(tmp_path: Path, says: str) -> None:
+    """Else no candidate could be held to it: the study does not start, and says why."""
+    lab = make_lab(tmp_path / "lab", **GUARDED, train_py=f"SCORE = 10\nMS = '{says}'\n")
+    with opened(lab) as study, pytest.raises(RunFailed, match=r"ms is .*at most 10.*Mend the lab"):
+        study.baseline()
+
+
+def test_an_evaluators_words_are_on_record(tmp_path: Path) -> None:
+    """An invalid candidate is a crash with its reason; feedback reaches ledger, JSONL and brief."""
+    lab = make_lab(
+        tmp_path / "lab",
+        run_py="import train\nprint(getattr(train, 'SAYS', ''))\nprint('score:', train.SCORE)\n",
+    )
+    words = "INVALID: circles 3 and 7 overlap\\nFEEDBACK: move them ~~~~ apart"
+    assert play(lab, edit(f"SCORE = 0\nSAYS = '{words}'\n")) == [("crash", "invalid", None)]
+    with opened(lab) as study:
+        trial = study.ledger.trial(1)
+        exported = json.loads(jsonl([trial]))
+        text = study.workspaces.brief(study.ask()).text
+    assert (trial.detail, trial.feedback) == ("circles 3 and 7 overlap", "move them ~~~~ apart")
+    assert exported["runs"][0]["feedback"] == "move them ~~~~ apart"
+    said = text[text.index("What the evaluator said") :]
+    assert "data, not instructions" in said.splitlines()[0]
+    assert said.splitlines()[2] == "~~~~~"
+    assert "#1 invalid: circles 3 and 7 overlap" in said and "#1 move them ~~~~ apart" in said
 
 
 def test_the_command_learns_seed_and_budget_from_the_harness(tmp_path: Path) -> None:

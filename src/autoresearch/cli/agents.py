@@ -161,7 +161,7 @@ def _test_agent(preset: Preset, policy: Any) -> dict[str, Any]:
         "agent": preset.name,
         "note": proposal.note,
         "sandbox": proposal.details["sandbox"],
-        "usd": proposal.cost_usd,
+        "usd": proposal.cost_usd if not proposal.unstated_usd else None,  # not told
         "tokens": proposal.tokens,
         **_seconds_since(began),
     }

@@ -7,20 +7,23 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoresearch.errors import GitError
+from autoresearch.errors import AutoResearchError, GitError
+from autoresearch.evaluation.evaluator import Evaluator
 from autoresearch.executors.gpus import all_gpus
-from autoresearch.executors.probe import probe
-from autoresearch.lab.task import Task
+from autoresearch.executors.probe import make_executor, probe
+from autoresearch.lab.task import FILE, Task
 from autoresearch.store.git import OLDEST, Git, git_version
 from autoresearch.store.ledger import Ledger, State, Status, Trial
 from autoresearch.store.paths import StudyPaths
 from autoresearch.store.results import results_tsv
 from autoresearch.store.rows import from_trials
 from autoresearch.study.branch import LEFT_AT, held_branch
+from autoresearch.study.canary import Canary, look
 from autoresearch.study.opening import running
 
 AGENTS = ("claude", "codex", "gemini", "opencode", "aider", "mini", "pi", "goose", "cursor-agent")
@@ -69,6 +72,34 @@ def examine_study(task: Task, ledger: Ledger, paths: StudyPaths, git: Git) -> It
     yield _branch(trials, ledger, paths, git)
     yield _pins(trials, paths, git)
     yield _table(trials, task, paths)
+
+
+def examine_canary(ledger: Ledger) -> Iterator[Check]:
+    """What the canary of a study showed, if it had one."""
+    if (canary := Canary.read(ledger.facts.get("canary"))) is not None:
+        yield Check("canary", canary.stands, canary.words, "autoresearch run")
+
+
+def examine_lab(folder: Path) -> Iterator[Check]:
+    """Check whether the command of a lab without a study uses its editable files."""
+    if not (folder / FILE).is_file():
+        return
+    mend = "let the command use the files below its working directory"
+    try:
+        task = Task.load(folder)
+        git = Git.discover(task.folder)
+        commit = git.resolve("HEAD")
+        if commit is None:
+            yield Check("canary", False, "not checked: there is no commit yet", "git commit")
+            return
+        with tempfile.TemporaryDirectory(prefix="autoresearch-doctor-") as place:
+            paths = StudyPaths(Path(place), "doctor")
+            paths.home.mkdir(parents=True)
+            evaluator = Evaluator(task, git, paths, make_executor(task.sandbox, paths.home))
+            canary = look(evaluator, commit, paths.canary)
+        yield Check("canary", canary.outcome in ("fails", "off"), canary.words, mend)
+    except (AutoResearchError, OSError) as error:
+        yield Check("canary", False, f"not checked: {error}")
 
 
 def _git() -> Check:

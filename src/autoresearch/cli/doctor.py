@@ -9,7 +9,13 @@ from pathlib import Path
 import click
 
 from autoresearch.cli.common import lab_option, tag_option
-from autoresearch.cli.diagnosis import Check, examine_machine, examine_study
+from autoresearch.cli.diagnosis import (
+    Check,
+    examine_canary,
+    examine_lab,
+    examine_machine,
+    examine_study,
+)
 from autoresearch.lab.task import FILE, Task
 from autoresearch.store.paths import current_tag
 from autoresearch.study.opening import read_study
@@ -23,7 +29,9 @@ def doctor(as_json: bool, tag: str | None, lab: Path) -> None:
     """What this machine offers, and whether the study is sound.
 
     It changes nothing. In a lab with a study it checks what must hold between trials: every commit
-    is there, the branch is at the best, each trial has its ref, results.tsv equals the ledger.
+    is there, the branch is at the best, each trial has its ref, results.tsv equals the ledger. In a
+    lab without one it runs the command once with the editable files replaced by failing ones, for
+    30 seconds at most: a run that does not fail does not measure them.
     Exit code 1 when the study needs repair.
 
     \b
@@ -32,6 +40,7 @@ def doctor(as_json: bool, tag: str | None, lab: Path) -> None:
     """
     machine = list(examine_machine(lab))
     study = list(_study_checks(lab, tag))
+    machine += [] if study else list(examine_lab(lab))
     if as_json:
         click.echo(json.dumps([asdict(found) for found in machine + study], indent=1))
     else:
@@ -46,7 +55,7 @@ def _study_checks(lab: Path, tag: str | None) -> list[Check]:
         return []
     task = Task.load(lab)
     with read_study(task, tag) as (ledger, paths, git):
-        return list(examine_study(task, ledger, paths, git))
+        return [*examine_study(task, ledger, paths, git), *examine_canary(ledger)]
 
 
 def _check_line(found: Check) -> str:

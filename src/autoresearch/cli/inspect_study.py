@@ -19,6 +19,7 @@ from autoresearch.store.ledger import SCREEN, Ledger, Run, Trial
 from autoresearch.store.paths import StudyPaths
 from autoresearch.store.results import jsonl
 from autoresearch.strategies.summary import Summary, summarize
+from autoresearch.study.canary import Canary
 from autoresearch.study.fixed_files import differs_now
 from autoresearch.study.opening import read_study
 from autoresearch.study.overview import Overview, activity_of, changes, overview
@@ -69,6 +70,7 @@ def _status_facts(seen: Overview, ledger: Ledger, paths: StudyPaths) -> dict[str
         "time used": duration(seen.seconds),
         **_spent(ledger),
         "differs": differs_now(ledger),
+        "canary": canary.words if (canary := Canary.read(ledger.facts.get("canary"))) else None,
         **hub_status(paths),
     }
 
@@ -93,8 +95,10 @@ def _spent(ledger: Ledger) -> dict[str, object]:
     """What the proposals cost, and their limits."""
     facts, (usd, tokens) = ledger.facts, ledger.spent()
     most_usd, most_tokens = facts.get("max_usd"), facts.get("max_tokens")
+    unstated = ledger.unstated()
+    not_told = f" ({unstated:.2f} not told: limits of sessions)" if unstated else ""
     return {
-        "dollars": f"{usd:.2f}" + (f" of {float(most_usd):.2f}" if most_usd else ""),
+        "dollars": f"{usd:.2f}{f' of {float(most_usd):.2f}' if most_usd else ''}{not_told}",
         "tokens": f"{tokens}" + (f" of {most_tokens}" if most_tokens else ""),
         "target": facts.get("target") or None,
         "session": facts.get("session") or None,
@@ -194,6 +198,8 @@ def _describe(trial: Trial, summary: Summary, task: Task, paths: StudyPaths, lin
         )
         if run.detail:
             shown.append(f"          {run.detail}")
+        shown += [f"          feedback: {line}" for line in run.feedback.splitlines()]
+        shown += [f"          {problem}" for problem in run.unread.values()]
     if trial.runs:
         log = paths.log(trial.number, trial.runs[-1].number)
         shown += [f"log:      {log}", "", *tail(log, lines)]

@@ -5,19 +5,27 @@ from __future__ import annotations
 import math
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from autoresearch.evaluation.verdicts import Scored
 from autoresearch.executors import Execution
-from autoresearch.lab.metric import read_numbers
+from autoresearch.lab.metric import Line, Statement, numbers_of, read_statements
 from autoresearch.lab.task import Task
 from autoresearch.store.ledger import Run
-from autoresearch.text import DETAIL, clean_line
+from autoresearch.text import DETAIL, FEEDBACK_LINES, clean_feedback, clean_line
 
 _LAST = 50  # lines at a log's end that are searched for it
-_PIECE = 1 << 16  # characters of one line that are looked at
+_PIECE = 1 << 16  # characters of a line that are read at once
+_OVERLAP = 4096  # characters of one part of a line that are looked at again with the next
+_INVALID, _FEEDBACK = (
+    "INVALID:",
+    "FEEDBACK:",
+)  # begin a line in which the program judges a candidate
+# What moves a terminal's cursor back to the beginning of its line, besides a carriage return.
+_REDRAW = re.compile(r"\x08+|\x1b\[(?:2K|1?G|\d*;?\d*[HEF])")
 _OOM = re.compile(
     r"out of memory|MemoryError|bad_alloc|can(?:no|')t allocate memory|not enough memory",
     re.IGNORECASE,
@@ -51,26 +59,42 @@ def parse_run(run: Run, log: Path, task: Task, verdict: Scored | None = None) ->
 
     With a verdict the number is the judge's; numbers of the log are kept beside it.
     """
-    numbers, last = _read(log)
+    words = _read(log, task)
+    numbers = numbers_of(words.statements)
+    problems = ((name, one.problem()) for name, one in words.statements.items())
+    unread = {name: problem for name, problem in problems if problem}
     if verdict is not None:
-        numbers = {**numbers, **verdict.numbers}
-    found = replace(run, numbers=numbers, memory_gb=_memory(run, numbers))
+        numbers = {**_without_names(numbers, verdict.unread), **verdict.numbers}
+        unread = {**_without_names(unread, verdict.numbers), **verdict.unread}
+    found = replace(
+        run,
+        numbers=numbers,
+        memory_gb=_memory(run, numbers),
+        unread=_of_guards(unread, task),
+        feedback=(verdict.feedback if verdict is not None else "") or words.feedback,
+    )
     if verdict is not None and verdict.reason and verdict.reason != "no_metric":
         return _without(found, verdict.reason, verdict.detail)
-    if run.reason:
-        return _explained(found, last)
-    return _printed(found, last, task) if verdict is None else _scored(found, verdict, task)
+    if run.reason and not (run.reason == "failed" and words.invalid is not None):
+        return _explained(found, words.last)
+    if words.invalid is not None:
+        return _without(found, "invalid", words.invalid or "the output calls it invalid")
+    return _printed(found, words, task) if verdict is None else _scored(found, verdict, task)
 
 
-def _printed(found: Run, last: list[str], task: Task) -> Run:
-    """The run with the number that it printed."""
+def _printed(found: Run, words: _Words, task: Task) -> Run:
+    """The run with the number in the last line that it printed about the metric."""
     name = task.metric.name
-    if name not in found.numbers:
-        seen = f"; the last line is: {last[-1]}" if last else "; the log is empty"
+    said = words.statements.get(name)
+    if said is None:
+        seen = f"; the last line is: {words.last[-1]}" if words.last else "; the log is empty"
         return _without(found, "no_metric", f"no line `{name}: number` in the output{seen}")
-    if problem := task.metric.problem(found.numbers[name]):
+    if problem := said.problem():
         return _without(found, "invalid", problem)
-    return replace(found, value=found.numbers[name])
+    assert said.value is not None
+    if problem := task.metric.problem(said.value):
+        return _without(found, "invalid", problem)
+    return replace(found, value=said.value)
 
 
 def _scored(found: Run, verdict: Scored, task: Task) -> Run:
@@ -83,15 +107,35 @@ def _scored(found: Run, verdict: Scored, task: Task) -> Run:
     return replace(found, value=verdict.value, detail=detail)
 
 
-def out_of_bounds(run: Run, task: Task) -> str | None:
-    """Why a secondary number forbids a keep, or None."""
-    problems = (bound.problem(run.numbers.get(bound.name)) for bound in task.secondary)
-    return next((problem for problem in problems if problem), None)
+def out_of_bounds(run: Run, task: Task, stated: Collection[str] = ()) -> str | None:
+    """Why a secondary number of a run forbids a keep, or None.
+
+    A guard fails closed: see `unknown_guard`.
+    """
+    values = ((bound, run.numbers.get(bound.name)) for bound in task.guards)
+    problems = (bound.problem(value) for bound, value in values if value is not None)
+    return unknown_guard(run, task, stated) or next(filter(None, problems), None)
+
+
+def unknown_guard(run: Run, task: Task, stated: Collection[str]) -> str | None:
+    """What a run says about a guard and is no number, or a missing guard of those in `stated`."""
+    for bound in task.guards:
+        if problem := run.unread.get(bound.name):
+            return f"{problem}; {bound.allowed}"
+        if bound.name in stated and bound.name not in run.numbers:
+            return f"{bound.name} is missing in the output; {bound.allowed}"
+    return None
+
+
+def stated_guards(runs: Iterable[Run], task: Task) -> frozenset[str]:
+    """The names of the guards that these runs gave a number for."""
+    names = {name for run in runs for name in run.numbers}
+    return frozenset(bound.name for bound in task.guards if bound.name in names)
 
 
 def tail(log: Path, lines: int) -> list[str]:
     """The last lines of a log, cleaned; of a progress line that was redrawn, the last state."""
-    return list(deque(_lines(log, redrawn=False), maxlen=lines))
+    return list(deque(_shown_lines(log), maxlen=lines))
 
 
 def _ending(execution: Execution) -> tuple[str, str]:
@@ -130,29 +174,77 @@ def _memory(run: Run, numbers: Mapping[str, float]) -> float:
     return printed if 0 < printed < math.inf else run.memory_gb
 
 
-def _read(log: Path) -> tuple[dict[str, float], list[str]]:
-    last: deque[str] = deque(maxlen=_LAST)
+def _of_guards(unread: Mapping[str, str], task: Task) -> dict[str, str]:
+    """What was said of the guards and is no number; nobody asks about other names."""
+    return {bound.name: unread[bound.name] for bound in task.guards if bound.name in unread}
 
-    def passing(lines: Iterable[str]) -> Iterator[str]:
+
+def _without_names(values: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
+
+
+@dataclass(frozen=True)
+class _Words:
+    """What a log says: its statements, its own verdict on the run, and its last lines."""
+
+    statements: Mapping[str, Statement]
+    last: list[str]
+    invalid: str | None  # the reason, where it calls the run invalid
+    feedback: str
+
+
+def _read(log: Path, task: Task) -> _Words:
+    last: deque[str] = deque(maxlen=_LAST)
+    invalid: list[str] = []
+    feedback: list[str] = []
+
+    def passing(lines: Iterable[Line]) -> Iterator[Line]:
         for line in lines:
-            if line:
-                last.append(line)
+            if line.text:
+                last.append(clean_line(line.text, 4 * DETAIL))
+            if line.begins and line.text.startswith(_INVALID):
+                invalid.append(line.text.removeprefix(_INVALID).strip())
+            if line.begins and line.text.startswith(_FEEDBACK) and len(feedback) < FEEDBACK_LINES:
+                feedback.append(line.text.removeprefix(_FEEDBACK).strip())
             yield line
 
-    return read_numbers(passing(_lines(log))), list(last)
+    wanted = (task.metric.name, *(bound.name for bound in task.guards))
+    said = read_statements(passing(_lines(log)), wanted)
+    return _Words(
+        said, list(last), invalid[-1] if invalid else None, clean_feedback("\n".join(feedback))
+    )
 
 
-def _lines(log: Path, *, redrawn: bool = True) -> Iterator[str]:
-    """A log's lines, cleaned; a carriage return ends a line, too, which the next may redraw."""
+def _lines(log: Path) -> Iterator[Line]:
+    """A log's lines, cleaned, for reading; a carriage return ends one, which the next redraws.
+
+    A line as long as the log comes in parts that overlap: no statement is cut in two unseen.
+    """
+    if not log.exists():
+        return
+    with log.open(encoding="utf-8", errors="replace", newline="") as stream:
+        carried, redrawn = "", False
+        while piece := stream.readline(_PIECE):  # a line may be as long as the log
+            parts = _REDRAW.split(carried + piece)
+            for place, part in enumerate(parts):
+                begins = place > 0 or not carried
+                yield Line(clean_line(part, len(part)), redrawn or place > 0, begins)
+            whole = piece.endswith(("\n", "\r"))
+            redrawn = not piece.endswith("\n") if whole else redrawn or len(parts) > 1
+            carried = "" if whole else parts[-1][-_OVERLAP:]
+
+
+def _shown_lines(log: Path) -> Iterator[str]:
+    """A log's lines, cleaned, for people; of a line that was redrawn, the last state."""
     if not log.exists():
         return
     with log.open(encoding="utf-8", errors="replace", newline="") as stream:
         line, ended = None, True
-        while piece := stream.readline(_PIECE):  # a line may be as long as the log
+        while piece := stream.readline(_PIECE):
             if ended and not (line and piece in ("\n", "\r", "\r\n")):  # "\r\r\n" ends one line
                 line = clean_line(piece, 4 * DETAIL)
             ended = piece.endswith(("\n", "\r"))
-            if ended and line is not None and (redrawn or piece.endswith("\n")):
+            if ended and line is not None and piece.endswith("\n"):
                 yield line
                 line = None
         if line is not None:

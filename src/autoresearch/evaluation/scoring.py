@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from autoresearch.evaluation.jobs import job_env, lab_job
-from autoresearch.evaluation.verdicts import FILE
+from autoresearch.evaluation.verdicts import FILE, says_why
 from autoresearch.executors import Executor, Job
 from autoresearch.executors.local import CompanionProcess
 from autoresearch.files import write_whole
@@ -84,7 +84,7 @@ def score_afterwards(
     )
     readable = tuple(filter(Path.exists, (*job.readable, *task.score.readable, artefacts)))
     ended = executor.run(replace(job, readable=readable, writable=(answer,), network=False))
-    if not ended.ok:
+    if not ended.ok and not says_why(answer / FILE):
         how = f"{ended.ending} {ended.exit_code or ''}"
         detail = f"the score command ended by {how}; its log: {job.log}"
         return _write_failure(result, "no_score", detail)

@@ -19,7 +19,6 @@ import io
 import math
 import re
 import tokenize
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -28,6 +27,7 @@ from itertools import accumulate
 from typing import TypeAlias
 
 from autoresearch.errors import AutoResearchError, ProposerError
+from autoresearch.lab.source import SourceError, parse, parse_expression
 
 Value: TypeAlias = "int | float | str | bool | tuple[Value, ...] | None"
 
@@ -38,6 +38,7 @@ _POWER_OF_TWO = re.compile(r"(2\s*\*\*\s*|1\s*<<\s*)\d+")
 _BOM = "\ufeff"
 _EXACT = 2**53  # every integer up to this one is a float as well
 _NUMBER = set(".0123456789")  # a number begins with one of these
+_MOST_DIGITS = 1024  # binary digits of an integer; no float holds a larger one
 _MOST_BITS = 128  # of a computed integer such as 2**17; a larger one is not read
 
 
@@ -107,7 +108,7 @@ def _read(source: str, path: str) -> Mapping[str, Constant]:
         found.pop(name, None)
         try:
             value = _evaluate(node)
-        except _NotLiteralError:
+        except (_NotLiteralError, OverflowError, RecursionError):  # too large, or nested too deep
             continue
         start, end = span = _span(source, node)
         found[name] = Constant(name, value, span, source[start:end], _knob(comment, value))
@@ -133,7 +134,7 @@ def numbers(source: str, path: str = "<source>") -> list[Constant]:
             start, end = span = _span(source, node)
             text = source[start:end]
             # neither True nor a part of an f-string
-            if text[:1] in _NUMBER and math.isfinite(value):
+            if text[:1] in _NUMBER and _is_finite(value):
                 found.append(Constant(f"line {node.lineno}:", value, span, text))
     return sorted(found, key=lambda constant: constant.span)
 
@@ -184,14 +185,10 @@ def _assignments(source: str, path: str) -> Iterator[tuple[str, ast.expr, str]]:
 
 def _parse(source: str, path: str) -> ast.Module:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # such as those about an invalid escape "\d"
-            return ast.parse(source)
-    except SyntaxError as error:
-        place = f"{path}:{error.lineno}" if error.lineno else path
-        raise ProposerError(f"{place}: not valid Python: {error.msg}. Correct it first") from error
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise ProposerError(f"{path}: not valid Python: {error}. Correct it first") from error
+        return parse(source)
+    except SourceError as error:
+        place = f"{path}:{error.line}" if error.line else path
+        raise ProposerError(f"{place}: not valid Python: {error}. Correct it first") from error
 
 
 @lru_cache(maxsize=4)
@@ -222,6 +219,14 @@ def _span(source: str, node: ast.expr) -> tuple[int, int]:
     return skipped + start, skipped + _offset(lines[end_line - 1], end_column)
 
 
+def _is_finite(value: int | float) -> bool:
+    """Whether a float can hold it; an integer of thousands of digits is too large."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def _offset(line: tuple[int, str], column: int) -> int:
     start, text = line
     return start + len(text.encode()[:column].decode())
@@ -229,6 +234,8 @@ def _offset(line: tuple[int, str], column: int) -> int:
 
 def _evaluate(node: ast.expr) -> Value:
     match node:
+        case ast.Constant(value=int() as value) if value.bit_length() > _MOST_DIGITS:
+            raise _NotLiteralError  # it cannot even be written out
         case ast.Constant(value=bool() | int() | float() | str() | None as value):
             return value
         case ast.Tuple(elts=items) | ast.List(elts=items):
@@ -252,7 +259,10 @@ def _number(node: ast.expr) -> int | float:
 def _compute(left: int | float, operator: ast.operator, right: int | float) -> int | float:
     """A product, power or shift; one that would be too large is not evaluated."""
     if isinstance(operator, ast.Mult):
-        return left * right
+        product = left * right
+        if isinstance(product, int) and product.bit_length() > _MOST_DIGITS:
+            raise _NotLiteralError
+        return product
     if not isinstance(left, int) or not isinstance(right, int):
         raise _NotLiteralError
     if isinstance(operator, ast.Pow) and 0 <= right * left.bit_length() <= _MOST_BITS:
@@ -278,7 +288,7 @@ def _parse_range(inside: str, value: Value) -> Knob | None:
         return None
     try:
         low, high = _bound(match[2]), _bound(match[3])
-    except (SyntaxError, ValueError, _NotLiteralError):
+    except (ValueError, OverflowError, RecursionError, _NotLiteralError):
         return None
     whole = all(isinstance(number, int) for number in (low, high, value))
     if match[1] == "int":
@@ -293,7 +303,7 @@ def _parse_range(inside: str, value: Value) -> Knob | None:
 
 
 def _bound(text: str) -> int | float:
-    bound = _number(ast.parse(text, mode="eval").body)
+    bound = _number(parse_expression(text))
     if not math.isfinite(bound):
         raise _NotLiteralError
     return bound
@@ -305,7 +315,7 @@ def _parse_choices(inside: str, value: Value) -> Choices | None:
     for option in options:
         try:
             values.append(_choice(option, value))
-        except (SyntaxError, ValueError, _NotLiteralError):
+        except (ValueError, OverflowError, RecursionError, _NotLiteralError):
             return None
     unique = tuple(dict.fromkeys(values))
     return Choices(unique) if len(options) > 1 and len(unique) > 1 else None
@@ -315,7 +325,7 @@ def _choice(option: str, value: Value) -> Value:
     """A literal, or a bare word for a string; for a string constant `16` is a string too."""
     if _BARE_WORD.fullmatch(option) and option not in ("True", "False", "None"):
         return option
-    parsed = _evaluate(ast.parse(option, mode="eval").body)
+    parsed = _evaluate(parse_expression(option))
     if isinstance(value, str) and isinstance(parsed, int | float):
         return option
     return parsed
@@ -384,6 +394,6 @@ def _write_sequence(value: Sequence[object], text: str, old: Value, name: str) -
 
 
 def _element_spans(text: str) -> list[tuple[int, int]]:
-    node = ast.parse(text, mode="eval").body
+    node = parse_expression(text)
     items = node.elts if isinstance(node, ast.Tuple | ast.List) else []
     return [_span(text, item) for item in items]

@@ -11,6 +11,7 @@ from typing import Any, Literal, cast, get_args
 
 from autoresearch.errors import TaskError
 from autoresearch.executors import JobLimits
+from autoresearch.files import not_utf8
 from autoresearch.lab.metric import Direction, Metric, Scale, readable
 from autoresearch.toml_table import Table
 
@@ -69,10 +70,19 @@ class Bound:
     min: float | None = None
     max: float | None = None
 
-    def problem(self, value: float | None) -> str | None:
-        """Why a value is out of bounds, or None; a missing number has no problem."""
-        if value is None:
-            return None
+    @property
+    def is_guard(self) -> bool:
+        """Whether it has a limit; without one the number is only recorded."""
+        return self.min is not None or self.max is not None
+
+    @property
+    def allowed(self) -> str:
+        """Its limits in words."""
+        limits = (("at least", self.min), ("at most", self.max))
+        return "allowed is " + " and ".join(f"{w} {v:g}" for w, v in limits if v is not None)
+
+    def problem(self, value: float) -> str | None:
+        """Why a value is out of bounds, or None."""
         if not math.isfinite(value):
             return f"{self.name} is {value}, not a finite number"
         if self.min is not None and value < self.min:
@@ -140,6 +150,7 @@ class Task:
     limits: JobLimits = field(default_factory=JobLimits)
     access: Access = field(default_factory=Access)
     free_disk: int = FREE_DISK  # bytes; with less free no run is started
+    canary_off: str = ""  # why failing code may change nothing; else a study's start checks it
     sandbox: Policy = "auto"
     agents: Mapping[str, Any] = field(default_factory=dict)  # the tables [agent.NAME], unchecked
 
@@ -156,8 +167,8 @@ class Task:
             ) from error
         except OSError as error:
             raise TaskError(f"{path} cannot be read: {error.strerror}.") from error
-        except ValueError as error:  # bytes that are not text
-            raise TaskError(f"{path} is not valid TOML: {error}.") from error
+        except UnicodeDecodeError as error:
+            raise TaskError(f"{not_utf8(path, error)}.") from error
         return cls.parse(text, path)
 
     @classmethod
@@ -170,10 +181,18 @@ class Task:
         return _task(table, path.parent)
 
     @property
+    def guards(self) -> tuple[Bound, ...]:
+        """The secondary numbers that have a limit."""
+        return tuple(bound for bound in self.secondary if bound.is_guard)
+
+    @property
     def program(self) -> str:
-        """The current text of program.md; empty when there is none."""
+        """The current text of program.md; empty when there is none. TaskError if it is no text."""
         path = self.folder / PROGRAM
-        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        try:
+            return path.read_text(encoding="utf-8-sig") if path.is_file() else ""
+        except UnicodeDecodeError as error:
+            raise TaskError(f"{not_utf8(path, error)}.") from error
 
 
 def _task(table: Table, folder: Path) -> Task:
@@ -193,6 +212,7 @@ def _task(table: Table, folder: Path) -> Task:
     access = _access(table.table("access"))
     variables = table.table("env")
     env = variables.variables() if variables else {}
+    canary_off = _canary(table.table("canary"))
     agents = table.table("agent")
     table.finish()
     assert name and command
@@ -215,6 +235,7 @@ def _task(table: Table, folder: Path) -> Task:
         limits,
         access,
         free_disk,
+        canary_off,
         policy,
         agents.anything() if agents else {},
     )
@@ -298,6 +319,15 @@ def _checks(table: Table | None) -> Checks | None:
     table.finish()
     assert command and timeout
     return Checks(command, timeout)
+
+
+def _canary(table: Table | None) -> str:
+    if table is None:
+        return ""
+    reason = table.text("off", required=True)
+    table.finish()
+    assert reason
+    return reason
 
 
 def _secondary(table: Table | None) -> tuple[Bound, ...]:

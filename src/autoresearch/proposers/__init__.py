@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from autoresearch.errors import ProposerError
 from autoresearch.executors import Executor
+from autoresearch.proposers.meters import amount
 
 __all__ = [
     "AgentContext",
@@ -39,6 +40,17 @@ Outcome = Literal["keep", "discard", "crash", "skip"]  # skip: rejected before i
 Kind = Literal["busy", "stop", "refusal", "empty", "late"]
 
 
+def _checked(name: str, value: object) -> float:
+    """An amount that a proposer states; ProposerError where it is none: it must not count as 0."""
+    known = amount(value)
+    if known is None:
+        raise ProposerError(
+            f"A proposer states {value!r} as its {name}; allowed is a number from 0 on. "
+            "Where it is unknown, state its upper limit as unstated_usd."
+        )
+    return known
+
+
 class ProposalFailed(ProposerError):
     """This call gave no proposal; a later one may. Its cost counts all the same."""
 
@@ -50,12 +62,14 @@ class ProposalFailed(ProposerError):
         retry_after: float | None = None,
         cost_usd: float = 0.0,
         tokens: int = 0,
+        unstated_usd: float = 0.0,
     ) -> None:
         super().__init__(message)
         self.kind: Kind = kind
         self.retry_after = retry_after  # seconds, as the server or agent requested
-        self.cost_usd = cost_usd
-        self.tokens = tokens
+        self.cost_usd = _checked("cost_usd", cost_usd)
+        self.tokens = int(_checked("tokens", tokens))
+        self.unstated_usd = _checked("unstated_usd", unstated_usd)
         self.ago = 0.0  # seconds between the failure and its report to the loop
 
 
@@ -102,6 +116,12 @@ class Proposal:
     details: Mapping[str, str] = field(default_factory=dict)  # recorded; `show` prints them
     fault: str = ""  # why the edit must not run, such as disk: the trial is a crash for that reason
     rerun_parent: bool = False  # a control: run the parent unchanged, ignore the workspace
+    unstated_usd: float = 0.0  # counted besides for a cost that was not stated: a session's limit
+
+    def __post_init__(self) -> None:
+        for name in ("cost_usd", "unstated_usd", "tokens"):
+            known = _checked(name, getattr(self, name))
+            object.__setattr__(self, name, int(known) if name == "tokens" else known)
 
 
 @dataclass(frozen=True)

@@ -265,7 +265,7 @@ def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
         if "overtaken" not in row:
             _outcome(row)
         whole = all(isinstance(row[key], kind) for key, kind in kinds.items())
-    except (KeyError, TypeError, AttributeError, ValueError):
+    except (KeyError, TypeError, AttributeError, ValueError, ProposerError):
         whole = False
     if not whole:
         raise ProposerError(f"{path}, line {number}: this is not a recorded proposal.")

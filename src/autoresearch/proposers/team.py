@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from autoresearch.errors import ProposerError
 from autoresearch.files import read_regular, write_inside
@@ -39,6 +40,28 @@ class TeamMember:
     until: float = 0.0  # time of the team's clock until which it is skipped
     rotations: int = 0  # times that `rotate` passed it over
     busy: str = ""  # its message when it was last skipped
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What failed members cost in one call."""
+
+    usd: float = 0.0
+    tokens: int = 0
+    unstated: float = 0.0  # dollars counted for costs that were not stated
+
+    def plus(self, failed: ProposalFailed) -> Spent:
+        """With one more failure."""
+        return Spent(
+            self.usd + failed.cost_usd,
+            self.tokens + failed.tokens,
+            self.unstated + failed.unstated_usd,
+        )
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """As the arguments of a failure."""
+        return {"cost_usd": self.usd, "tokens": self.tokens, "unstated_usd": self.unstated}
 
 
 class Team:
@@ -96,7 +119,7 @@ class Team:
 
     def _propose(self, order: Sequence[int], workspace: Path, brief: Brief) -> Proposal:
         before = {path: _read_if_regular(workspace / path) for path in brief.editable}
-        cost, tokens = 0.0, 0
+        spent = Spent()
         exhausted: list[str] = []
         busy: list[TeamMember] = []  # in this call, even if the wait is over by its end
         for member in (self._members[index] for index in order):
@@ -105,16 +128,16 @@ class Team:
             try:
                 proposal = member.proposer.propose(workspace, brief)
             except ProposalFailed as failed:
-                cost, tokens = cost + failed.cost_usd, tokens + failed.tokens
-                self._failed_cost = cost
-                self._skip(member, failed, cost, tokens)
+                spent = spent.plus(failed)
+                self._failed_cost = spent.usd + spent.unstated
+                self._skip(member, failed, spent)
                 busy += [member] if failed.kind == "busy" else []
             except ProposerError as error:
                 exhausted.append(f"{member.label}: {error}")
             else:
-                return self._with_team_details(member, proposal, cost, tokens)
+                return self._with_team_details(member, proposal, spent)
             _restore(workspace, before)
-        raise self._nobody_can(exhausted, busy, cost, tokens)
+        raise self._nobody_can(exhausted, busy, spent)
 
     def renew(self) -> bool:
         """Renew the member that proposed last; return whether it can be renewed."""
@@ -136,7 +159,7 @@ class Team:
     def _available(self, member: TeamMember) -> bool:
         return not member.out and self._clock() >= member.until
 
-    def _skip(self, member: TeamMember, failed: ProposalFailed, cost: float, tokens: int) -> None:
+    def _skip(self, member: TeamMember, failed: ProposalFailed, spent: Spent) -> None:
         """Record why a member cannot propose; raise the failures that the loop handles."""
         self._last, self._last_name = member, member.proposer.name
         if failed.kind == "stop":
@@ -145,25 +168,25 @@ class Team:
             pause = BUSY_PAUSE if failed.retry_after is None else failed.retry_after
             member.until, member.busy = self._clock() + pause, str(failed)
         else:
-            failed.cost_usd, failed.tokens = cost, tokens
+            failed.cost_usd, failed.tokens = spent.usd, spent.tokens
+            failed.unstated_usd = spent.unstated
             raise failed
 
-    def _with_team_details(
-        self, member: TeamMember, proposal: Proposal, cost: float, tokens: int
-    ) -> Proposal:
+    def _with_team_details(self, member: TeamMember, proposal: Proposal, spent: Spent) -> Proposal:
         """The proposal with the failed members' cost, its author, and the members skipped."""
         self._last, self._last_name = member, member.proposer.name
         skipped = [m for m in self._members if not self._available(m)]
         missing = {f"without {m.label}": m.out or m.busy for m in skipped}
         return replace(
             proposal,
-            cost_usd=proposal.cost_usd + cost,
-            tokens=proposal.tokens + tokens,
+            cost_usd=proposal.cost_usd + spent.usd,
+            tokens=proposal.tokens + spent.tokens,
+            unstated_usd=proposal.unstated_usd + spent.unstated,
             details={**proposal.details, "proposer": member.label, **missing},
         )
 
     def _nobody_can(
-        self, exhausted: list[str], busy: list[TeamMember], cost: float, tokens: int
+        self, exhausted: list[str], busy: list[TeamMember], spent: Spent
     ) -> ProposerError:
         """The failure when no member proposed.
 
@@ -178,11 +201,9 @@ class Team:
         waits = [member.until - self._clock() for member in skipped if not member.out]
         if waits:
             seconds = max(0.0, min(waits))
-            return ProposalFailed(
-                "busy", message, retry_after=seconds, cost_usd=cost, tokens=tokens
-            )
+            return ProposalFailed("busy", message, retry_after=seconds, **spent.named)
         if skipped:
-            return ProposalFailed("stop", message, cost_usd=cost, tokens=tokens)
+            return ProposalFailed("stop", message, **spent.named)
         return ProposerError(message)
 
 

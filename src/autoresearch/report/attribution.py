@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from autoresearch.report.proposer_stats import NOISE_CONTROL, ProposerStats
-from autoresearch.store.ledger import Ledger, State, Status, Trial
+from autoresearch.store.ledger import UNSTATED, Ledger, State, Status, Trial
 from autoresearch.strategies import CONFIRMER
 from autoresearch.strategies.confirmation import Confirmed, SequentialConfirmation
 
@@ -43,7 +43,10 @@ def proposer_stats(ledger: Ledger) -> tuple[ProposerStats, ...]:
     for cost in ledger.spends():
         before = stats_of(cost.proposer)
         stats[cost.proposer] = replace(
-            before, usd=before.usd + cost.usd, tokens=before.tokens + cost.tokens
+            before,
+            usd=before.usd + (cost.usd if cost.kind != UNSTATED else 0.0),
+            tokens=before.tokens + cost.tokens,
+            unstated_usd=before.unstated_usd + (cost.usd if cost.kind == UNSTATED else 0.0),
         )
     return tuple(stats.values())
 

@@ -22,6 +22,7 @@ class ProposerStats:
     gain: float = 0.0  # as the study claims it
     usd: float = 0.0  # of all its proposals, failed ones included
     tokens: int = 0
+    unstated_usd: float = 0.0  # limits of sessions that did not tell their cost
     control: bool = False
 
     @property
@@ -31,8 +32,8 @@ class ProposerStats:
 
     @property
     def per_usd(self) -> float | None:
-        """Gain a dollar; None where nothing was spent."""
-        return self.gain / self.usd if self.usd else None
+        """Gain a dollar; None where nothing was spent, or not all of it is known."""
+        return self.gain / self.usd if self.usd and not self.unstated_usd else None
 
 
 COLUMNS = ("proposer", "trials", "kept", "gain", "a trial", "dollars", "tokens", "a dollar")
@@ -47,7 +48,7 @@ def stats_cells(stats: ProposerStats, digits: Digits) -> tuple[str, ...]:
         str(stats.kept) + (f" of {stats.steps} steps" if stats.steps else ""),
         digits.difference(stats.gain),
         _or_dash(stats.per_trial, digits),
-        f"{stats.usd:,.2f}" if stats.usd else "—",
+        _dollars(stats) or "—",
         f"{stats.tokens:,}" if stats.tokens else "—",
         _or_dash(stats.per_usd, digits),
     )
@@ -72,9 +73,17 @@ def stats_line(stats: ProposerStats, digits: Digits) -> str:
     line = f"{plain(stats.proposer)}: {trials}, {stats.kept} kept, gain {gain}"
     if stats.per_trial is not None:
         line += f" ({digits.difference(stats.per_trial)} a trial)"
-    if stats.usd:
-        line += f", ${stats.usd:,.2f} ({_or_dash(stats.per_usd, digits)} a dollar)"
+    if dollars := _dollars(stats):
+        rate = "" if stats.per_usd is None else f" ({_or_dash(stats.per_usd, digits)} a dollar)"
+        line += f", {'$' if stats.usd else 'dollars '}{dollars}{rate}"
     return line + (f", {stats.tokens:,} tokens" if stats.tokens else "")
+
+
+def _dollars(stats: ProposerStats) -> str:
+    """Its dollars, and whether some are unknown; empty where it cost nothing."""
+    if not stats.unstated_usd:
+        return f"{stats.usd:,.2f}" if stats.usd else ""
+    return f"{stats.usd:,.2f} + not told" if stats.usd else "not told"
 
 
 def noise_remark(proposers: Sequence[ProposerStats], digits: Digits) -> list[str]:

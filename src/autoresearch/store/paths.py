@@ -118,6 +118,11 @@ class StudyPaths:
         return self.home / "hubs"
 
     @property
+    def canary(self) -> Path:
+        """Runs of the baseline with its editable files replaced."""
+        return self.home / "canary"
+
+    @property
     def results(self) -> Path:
         """The table that the ecosystem's tools read."""
         return self.lab / RESULTS

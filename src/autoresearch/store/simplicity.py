@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from autoresearch.lab.source import SourceError, canonical, parse
+
+FINGERPRINT = "2"  # version of `fingerprint`; a change of what it takes for equal is a new one
 
 
 @dataclass(frozen=True)
@@ -58,32 +61,23 @@ def _has_docstring(node: ast.AST) -> bool:
 
 
 def fingerprint(files: Mapping[str, bytes]) -> str:
-    """Equal for equal code: Python is compared by its syntax tree without docstrings."""
+    """Equal for equal code: Python without comments and layout, any other file byte for byte.
+
+    It is the same in every version of Python. A study records its version, FINGERPRINT.
+    """
     digest = hashlib.sha256()
     for name in sorted(files):
-        digest.update(f"{name}\0".encode() + _meaning(name, files[name]) + b"\0")
+        code = canonical(files[name]) if name.endswith(".py") else None
+        kind, content = ("bytes", files[name]) if code is None else ("tokens", code)
+        digest.update(
+            f"{name}\0{kind} {len(content)}\0".encode("utf-8", "surrogateescape") + content
+        )
     return digest.hexdigest()[:32]
 
 
-def _meaning(name: str, content: bytes) -> bytes:
-    if not name.endswith(".py"):
-        return content
-    tree = _parsed(content)
-    if tree is None:
-        return content
-    for node in ast.walk(tree):
-        if _has_docstring(node) and isinstance(
-            node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-        ):
-            node.body = node.body[1:] or [ast.Pass()]
-    return ast.dump(tree).encode()
-
-
 def _parsed(content: bytes) -> ast.Module | None:
-    """The syntax tree, or None; warnings of Python about a candidate's code are dropped."""
+    """The syntax tree, or None."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(content)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return parse(content)
+    except SourceError:
         return None

@@ -20,10 +20,11 @@ from autoresearch.errors import (
 from autoresearch.proposers import ProposalFailed, Proposer, max_seconds, takes_time
 from autoresearch.proposers.retry_policy import Advice, RetryPolicy
 from autoresearch.store.artefacts import read_details
-from autoresearch.store.ledger import Spend, Trial
+from autoresearch.store.ledger import UNSTATED, Spend, Trial
 from autoresearch.strategies import CONFIRMER
 from autoresearch.strategies.summary import notation
-from autoresearch.study.study import Study
+from autoresearch.study.canary import Canary
+from autoresearch.study.study import COPIED, Study
 
 AT_ONCE = 5.0  # grace period of a cancelled proposal after an error or an interrupt, in seconds
 BETWEEN = 4  # runs that `between` may make
@@ -52,7 +53,9 @@ class StopLimits:
         """The limit of the study itself that is reached, or None."""
         usd, tokens = study.ledger.spent()
         if self.usd is not None and usd >= self.usd:
-            return f"${usd:.2f} of ${self.usd:.2f} are spent"
+            unstated = study.ledger.unstated()
+            how = f" (${unstated:.2f} of it not told: limits of sessions)" if unstated else ""
+            return f"${usd:.2f} of ${self.usd:.2f} are spent{how}"
         if self.tokens is not None and tokens >= self.tokens:
             return f"{tokens:,} of {self.tokens:,} tokens are spent"
         best, metric = study.ledger.best(), study.task.metric
@@ -144,11 +147,12 @@ class Session:
         self._resume()
         if self.study.ledger.best() is None:
             self.study.baseline()
+            self._report_canary()
         while (why := self._over()) is None:
             try:
                 self._step()
             except ProposalFailed as failed:
-                self.study.ledger.spend(_cost(failed, self.proposer.name))
+                self.study.ledger.spend(_cost(failed, self.proposer.name), failed.unstated_usd)
                 if not self._persist(failed):
                     if self.done == 0:
                         raise
@@ -178,6 +182,17 @@ class Session:
         elif takes_time(self.proposer) and not trial.is_foreign:
             self._insist(trial)
 
+    def _report_canary(self) -> None:
+        """Report what the canary showed, where that is more than a run that fails."""
+        canary = Canary.read(self.study.ledger.facts.get("canary"))
+        if canary is not None and (canary.outcome != "fails" or canary.idle):
+            self.note(f"Canary: {canary.words}.")
+        if self.study.ledger.facts.get("score") == COPIED:
+            self.note(
+                "The score command copies a number that the run itself wrote: trust level log. "
+                "Let it compute the number from what the run left (docs/trust.md)."
+            )
+
     def _report_missing(self, trial: Trial) -> None:
         """Report each proposer of a list or a mix that cannot propose, once, and why."""
         for who, why in read_details(self.study.paths.trial(trial.number)).items():
@@ -189,13 +204,17 @@ class Session:
         """Warn once if a proposer reports no cost."""
         if self.limits.usd is None or trial.cost_usd or trial.proposer in self.unpriced:
             return
-        if any(s.trial == trial.number and s.tokens for s in self.study.ledger.spends()):
-            self.unpriced.add(trial.proposer)
-            self.note(
-                f"{trial.proposer} reports tokens and no dollars: --max-usd does not end it, "
-                "--max-tokens does. For an agent, usd_per_million in agents.toml gives its tokens "
-                "a price."
-            )
+        spends = [s for s in self.study.ledger.spends() if s.trial == trial.number]
+        unstated = sum(s.usd for s in spends if s.kind == UNSTATED)
+        if not any(s.tokens for s in spends) and not unstated:
+            return
+        self.unpriced.add(trial.proposer)
+        counted = f"each session counts as its limit, ${unstated:.2f}"
+        free = "--max-usd does not end it, --max-tokens does"
+        self.note(
+            f"{trial.proposer} reports no dollars: {counted if unstated else free}. "
+            "For an agent, usd_per_million in agents.toml gives its tokens a price; 0: it is free."
+        )
 
     def _next(self) -> Trial:
         """A new trial, after a call of `between` unless the session ends soon."""

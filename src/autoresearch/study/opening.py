@@ -31,6 +31,7 @@ from autoresearch.store.paths import (
     state_folder,
     tags,
 )
+from autoresearch.store.simplicity import FINGERPRINT
 from autoresearch.strategies import Strategy
 from autoresearch.study.branch import StudyBranch
 from autoresearch.study.collaborators import Collaborators
@@ -62,6 +63,7 @@ def open_study(
     process holds it, TaskError and GitError when lab, task or branch do not fit the study.
     """
     check_git()
+    _ = task.program  # refused now if it is no text, and not by the first brief
     git = Git.discover(task.folder)
     check_tag(git, tag)
     _check_disks(git, task)
@@ -87,6 +89,7 @@ def open_study(
         study = Study(task, git, ledger, paths, executor, strategy, collaborators)
         study.notices = tuple(filter(None, (*notices, study.branch.announce())))
         study.reserve.hold()
+        study.renew_fingerprints()
         if len(ledger):
             study.write_results()  # the last process may have ended just before it did
         yield study
@@ -311,4 +314,5 @@ def _facts(git: Git, task: Task, tag: str, strategy: Strategy, seed: int) -> dic
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
         "python": platform.python_version(),
         "autoresearch": __version__,
+        "fingerprint": FINGERPRINT,
     }

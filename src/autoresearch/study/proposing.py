@@ -7,7 +7,6 @@ the new tip, or dropped if it conflicts.
 
 from __future__ import annotations
 
-import contextlib
 import random
 import threading
 import time
@@ -16,9 +15,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from autoresearch.errors import TaskError
 from autoresearch.evaluation.evaluator import Evaluator
 from autoresearch.evaluation.parsing import tail
-from autoresearch.files import make_empty, read_regular, remove_tree
+from autoresearch.files import make_empty, not_utf8, read_regular, remove_tree
 from autoresearch.lab.task import Task
 from autoresearch.proposers import (
     Brief,
@@ -180,7 +180,7 @@ class Workspaces:
         }
         whole = {name: content for name, content in carried.items() if content is not None}
         if len(whole) < len(carried) or self._stands(whole, parent):
-            self._spend(made.by, made.proposal.cost_usd, made.proposal.tokens)
+            self._spend(made.by, *_cost(made.proposal))
             return None
         return replace(made, parent=parent, edit=whole)
 
@@ -188,11 +188,11 @@ class Workspaces:
         """Whether a commit contains all of an edit already."""
         return all(self._bytes(commit, name) == content for name, content in edit.items())
 
-    def _spend(self, by: str, usd: float, tokens: int) -> None:
+    def _spend(self, by: str, usd: float, tokens: int, unstated_usd: float) -> None:
         """Record the cost of a proposal that came too late."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        if usd or tokens:
-            self.ledger.spend(Spend(now, by, usd, tokens, None, "overtaken"))
+        if usd or tokens or unstated_usd:
+            self.ledger.spend(Spend(now, by, usd, tokens, None, "overtaken"), unstated_usd)
 
     # ---- inside --------------------------------------------------------------------------------
 
@@ -249,12 +249,12 @@ class PendingProposal:
         self._ended.wait(within)
 
     @property
-    def cost(self) -> tuple[float, int]:
-        """The dollars and tokens that it cost, or may have if it has not ended."""
+    def cost(self) -> tuple[float, int, float]:
+        """Dollars, tokens, and the dollars that it may have cost besides and did not state."""
         told = self._proposal or self._error
         if isinstance(told, (Proposal, ProposalFailed)):
-            return told.cost_usd, told.tokens
-        return pending_cost(self.proposer), 0
+            return _cost(told)
+        return 0.0, 0, pending_cost(self.proposer)
 
     def _work(self) -> None:
         try:
@@ -278,18 +278,25 @@ class PendingProposal:
 
     def _should_retry(self, failed: ProposalFailed, limit: float) -> bool:
         """Wait, then whether to try again; the loop decides about failures that cost money."""
-        free = not (failed.cost_usd or failed.tokens)
+        free = not any(_cost(failed))
         if failed.kind != "busy" or not free or not max_seconds(self.proposer):
             return False
         wait = max(SHORTEST, (failed.retry_after or 0.0) + random.uniform(0, limit))
         return not self._awaited.wait(max(0.0, wait - failed.ago)) and self.may_retry()
 
 
+def _cost(made: Proposal | ProposalFailed) -> tuple[float, int, float]:
+    return made.cost_usd, made.tokens, made.unstated_usd
+
+
 def read_steering(paths: StudyPaths) -> str:
-    """The text that a person added to the briefs."""
-    with contextlib.suppress(FileNotFoundError):
-        return paths.steering.read_text(encoding="utf-8", errors="replace")
-    return ""
+    """The text that a person added to the briefs; TaskError if it is no text."""
+    try:
+        return paths.steering.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError as error:
+        raise TaskError(f"{not_utf8(paths.steering, error)}.") from error
 
 
 def last_crash(ledger: Ledger, paths: StudyPaths, withheld: int = -1) -> str:

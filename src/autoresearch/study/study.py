@@ -10,10 +10,16 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from autoresearch.errors import EndAsked, RunFailed
+from autoresearch.errors import EndAsked, GitError, RunFailed
 from autoresearch.evaluation.evaluator import ALL_SETS, VALIDATION, Evaluator
 from autoresearch.evaluation.jobs import cache_folder
-from autoresearch.evaluation.parsing import out_of_bounds, parse_run, run_of
+from autoresearch.evaluation.parsing import (
+    out_of_bounds,
+    parse_run,
+    run_of,
+    stated_guards,
+    unknown_guard,
+)
 from autoresearch.executors import Executor
 from autoresearch.executors.processes import machine_load
 from autoresearch.files import write_whole
@@ -28,9 +34,10 @@ from autoresearch.store.locks import alone
 from autoresearch.store.paths import StudyPaths
 from autoresearch.store.results import results_tsv
 from autoresearch.store.rows import from_trials
-from autoresearch.store.simplicity import fingerprint, size
+from autoresearch.store.simplicity import FINGERPRINT, fingerprint, size
 from autoresearch.strategies import CONFIRMER, Decision, RunRequest, Strategy
 from autoresearch.study.branch import StudyBranch
+from autoresearch.study.canary import Canary, fly
 from autoresearch.study.collaborators import Collaborators
 from autoresearch.study.proposing import PARTING, Edit, ProposedEdit, Workspaces
 from autoresearch.study.repeats import Repeats
@@ -41,6 +48,7 @@ BASELINE = "baseline"
 CONFIRMATION_RUNS = 8  # that a confirmation usually takes
 PROPOSE_LIMIT = 3600.0  # seconds until a proposal looks stalled, unless its proposer allows more
 WAIT_LIMIT = 24 * 3600.0  # seconds until a wait for another study or a person looks stalled
+COPIED = "copied"  # a fact of the study: its score command copies a number that the run wrote
 MEASURING = "measuring.lock"  # in the cache folder
 
 
@@ -190,6 +198,18 @@ class Study:
         rows = from_trials(t for t in self.ledger.trials() if t.state is State.APPLIED)
         write_whole(self.paths.results, results_tsv(rows, self.task.metric))
 
+    def renew_fingerprints(self) -> None:
+        """Compute fingerprints of an older version again, from the commits.
+
+        Those of commits that are gone become empty: equal to no other.
+        """
+        if self.ledger.facts.get("fingerprint") == FINGERPRINT:
+            return
+        commits = {trial.number: trial.commit for trial in self.ledger.trials() if trial.commit}
+        known = {commit: self._fingerprint(commit) for commit in set(commits.values())}
+        codes = {number: known[commit] for number, commit in commits.items()}
+        self.ledger.recode(codes, fingerprint=FINGERPRINT)
+
     # ---- from state to state -------------------------------------------------------------------
 
     def _walk(self, trial: Trial) -> Trial:
@@ -223,16 +243,24 @@ class Study:
         artefacts.prune(self.paths.trials, wanted)
 
     def _add(
-        self, parent: str, note: str, by: str, cost_usd: float = 0.0, tokens: int = 0
+        self,
+        parent: str,
+        note: str,
+        by: str,
+        cost_usd: float = 0.0,
+        tokens: int = 0,
+        unstated_usd: float = 0.0,
     ) -> Trial:
         words = clean_line(note, NOTE) or "(no note)"
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        return self.ledger.add(Trial(0, parent, words, by, created=now, cost_usd=cost_usd), tokens)
+        trial = Trial(0, parent, words, by, created=now, cost_usd=cost_usd)
+        return self.ledger.add(trial, tokens, unstated_usd)
 
     def _enter(self, made: ProposedEdit) -> Trial:
         """Write an edit into the record: a row, and a commit if something could run."""
         proposal = made.proposal
-        trial = self._add(made.parent, proposal.note, made.by, proposal.cost_usd, proposal.tokens)
+        costs = proposal.cost_usd, proposal.tokens, proposal.unstated_usd
+        trial = self._add(made.parent, proposal.note, made.by, *costs)
         artefacts.write_details(self.paths.trial(trial.number), proposal.details)
         if proposal.fault:
             return self._refuse(trial, proposal.fault)
@@ -280,6 +308,13 @@ class Study:
     def _files(self, commit: str) -> dict[str, bytes]:
         return {name: self.read_bytes(commit, name) for name in self.task.editable}
 
+    def _fingerprint(self, commit: str) -> str:
+        """The fingerprint of a commit; empty where it or one of its files is not there."""
+        try:
+            return fingerprint(self._files(commit))
+        except GitError:
+            return ""
+
     def _refuse(self, trial: Trial, reason: str) -> Trial:
         return self.ledger.advance(trial, State.DECIDED, status=Status.CRASH, reason=reason)
 
@@ -324,7 +359,7 @@ class Study:
             self._begin(stage, self.task.budget.timeout)
             execution = self.evaluator.run(commit, self.base, log, seed, sets)
         verdict = self.evaluator.verdict(log)
-        run = parse_run(run_of(0, seed, execution, self.task.source), log, self.task, verdict)
+        run = parse_run(run_of(0, seed, execution, self._trust), log, self.task, verdict)
         return Measured(run, verdict.scores if verdict else {})
 
     def _measure(self, trial: Trial) -> Trial:
@@ -332,11 +367,26 @@ class Study:
         run = trial.runs[-1]
         log = self.paths.log(trial.number, run.number)
         found = parse_run(run, log, self.task, self.evaluator.verdict(log))
-        return self.ledger.measure_run(trial, found)
+        if trial.is_baseline:
+            self._examine_score(log, found)
+        return self.ledger.measure_run(trial, replace(found, trust=self._trust))
+
+    @property
+    def _trust(self) -> str:
+        """Who gives the numbers: a score command that copies them believes the log's author."""
+        return "log" if self.ledger.facts.get("score") == COPIED else self.task.source
+
+    def _examine_score(self, log: Path, run: Run) -> None:
+        """Find out, once, whether the score command copies a number that the run wrote."""
+        if self.task.source != "score" or run.value is None or "score" in self.ledger.facts:
+            return
+        with self._alone(None):
+            copied = self.evaluator.copies(log, self.base, run.seed, run.value)
+        self.ledger.remember(score=COPIED if copied else "computed")
 
     def _decide(self, trial: Trial) -> Trial:
         """measured → decided; or running again, when the strategy requests another run."""
-        decision = self.strategy.decide(trial, self.ledger)
+        decision = self._refused(trial) or self.strategy.decide(trial, self.ledger)
         if decision.status is None:
             if self.ending:
                 raise EndAsked(f"stopped by Ctrl-C; trial {trial.number} goes on next time")
@@ -353,11 +403,42 @@ class Study:
 
     def _guard(self, trial: Trial, decision: Decision) -> Decision:
         """Refuse a better number that breaks a bound of the task or fails its checks."""
-        if problem := out_of_bounds(trial.own[-1], self.task):
+        if problem := self._out_of_bounds(trial):
             return Decision(Status.DISCARD, problem)
         if not self._passes_checks(trial):
             return Decision(Status.CRASH, "checks_failed")
         return decision
+
+    def _refused(self, trial: Trial) -> Decision | None:
+        """The baseline's refusal: a guard without a number, or runs that do not use its files."""
+        run = trial.own[-1]
+        if not trial.is_baseline or run.value is None or self.ledger.best() is not None:
+            return None
+        names = [bound.name for bound in self.task.guards]
+        problem = unknown_guard(run, self.task, names)
+        if problem is None and not (canary := self._canary(trial, run)).stands:
+            problem = canary.words
+        return Decision(Status.DISCARD, problem) if problem else None
+
+    def _canary(self, trial: Trial, first: Run) -> Canary:
+        """The canary of the baseline, once for a commit: what it showed is a fact of the study."""
+        known = Canary.read(self.ledger.facts.get("canary"))
+        if known is not None and known.stands and known.commit == trial.commit:
+            return known
+        folder = self.paths.canary
+        with self._alone(trial.number):
+            limit = self.task.budget.timeout * (1 + len(self.task.editable))
+            beat(self.paths.heartbeat, "check", trial.number, limit)
+            canary = fly(self.evaluator, trial.commit, self.base, folder, first)
+        self.ledger.remember(canary=canary.text())
+        return canary
+
+    def _out_of_bounds(self, trial: Trial) -> str | None:
+        """Why a guard forbids a keep: its value in the last run, or none in any of its runs."""
+        baseline = next(iter(self.ledger.kept()), trial)
+        stated = stated_guards(baseline.own, self.task)
+        unknown = (unknown_guard(run, self.task, stated) for run in trial.own)
+        return next(filter(None, unknown), None) or out_of_bounds(trial.own[-1], self.task)
 
     def _passes_checks(self, trial: Trial) -> bool:
         if self.task.checks is None:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import ast
 import io
 import tokenize
-import warnings
 from collections.abc import Collection, Iterator, Mapping
 
-from autoresearch.store.simplicity import fingerprint
+from autoresearch.lab.source import parse
 
 _EMPTY = b'"."'  # takes a docstring's place
 Span = tuple[int, int, int, int]  # from line and byte, to line and byte; lines from 1
@@ -28,9 +27,22 @@ def strip_comments(
     known = {words for files in ours for name in files for words in _prose(name, files[name])}
     try:
         stripped = {name: _stripped(name, content, known) for name, content in theirs.items()}
+        same = all(_code(name, stripped[name]) == _code(name, theirs[name]) for name in theirs)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    return stripped if fingerprint(stripped) == fingerprint(theirs) else None
+    return stripped if same else None
+
+
+def _code(name: str, content: bytes) -> str | bytes:
+    """What a file does: a Python file's syntax tree without docstrings."""
+    if not name.endswith(".py"):
+        return content
+    tree = parse(content)
+    for node in ast.walk(tree):
+        kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        if isinstance(node, kinds) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.dump(tree)
 
 
 def _stripped(name: str, content: bytes, known: Collection[str]) -> bytes:
@@ -80,10 +92,7 @@ def _comments(content: bytes, lines: list[bytes]) -> Iterator[tuple[Span, str, b
 
 def _lone_strings(content: bytes) -> Iterator[tuple[Span, str, bytes]]:
     """Docstrings, and other strings that are statements by themselves."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        tree = ast.parse(content)
-    for node in ast.walk(tree):
+    for node in ast.walk(parse(content)):
         text = node.value if isinstance(node, ast.Expr) else None
         if isinstance(text, ast.JoinedStr) or (
             isinstance(text, ast.Constant) and isinstance(text.value, str | bytes)

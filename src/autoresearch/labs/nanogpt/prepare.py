@@ -440,26 +440,46 @@ def local_documents(root: Path):
 def plain_texts(path: Path, least: int = 4096):
     """A .txt file: cut at <|endoftext|> where it is used, else at the first empty line after `least` characters."""
     marked, lines, size = False, [], 0
-    with open(path, encoding="utf-8", errors="replace", newline="") as f:
-        for line in f:
-            end = line.strip() == "<|endoftext|>"
-            marked = marked or end
-            lines.append("" if end else line)
-            size += len(line)
-            if end or (not marked and not line.strip() and size >= least) or size >= 2**22:
-                yield "".join(lines)
-                lines, size = [], 0
+    for _, _, line in utf8_lines(path):
+        end = line.strip() == "<|endoftext|>"
+        marked = marked or end
+        lines.append("" if end else line)
+        size += len(line)
+        if end or (not marked and not line.strip() and size >= least) or size >= 2**22:
+            yield "".join(lines)
+            lines, size = [], 0
     yield "".join(lines)
 
+def utf8_lines(path: Path):
+    """(number, byte where it begins, text) of each line. A byte that is not UTF-8 ends it: text that was guessed,
+    with a U+FFFD for each accent, would be learned and scored without anybody noticing."""
+    at, number = 0, 0
+    with open(path, "rb") as f:
+        for raw in f:
+            for line in raw.splitlines(keepends=True):
+                number += 1
+                try:
+                    yield number, at, line.decode()
+                except UnicodeDecodeError as e:
+                    raise Problem(not_utf8(f"{path}, line {number}", at + e.start, line[e.start])) from None
+                at += len(line)
+
+def not_utf8(where: str, at: int, byte: int) -> str:
+    return (f"{where}: byte {at:,} is 0x{byte:02x}, and no UTF-8 text has it there; nothing is guessed. "
+            "If it is Latin-1: iconv -f latin1 -t utf-8 FILE > NEW; else name its encoding there, or leave the file out")
+
 def jsonl_texts(path: Path):
-    with open(path, encoding="utf-8", errors="replace") as f:
-        for number, line in enumerate(f, 1):
-            try:
-                if line.strip():
-                    yield json.loads(line)["text"].encode("utf-8", "replace").decode()
-            except (ValueError, LookupError, TypeError, AttributeError):
-                raise Problem(f'{path}, line {number}: expected a JSON object with a string "text", '
-                              f"found {line.strip()[:60]!r}") from None
+    for number, at, line in utf8_lines(path):
+        try:
+            text = json.loads(line)["text"] if line.strip() else ""
+            text.encode()
+        except UnicodeEncodeError as e:
+            raise Problem(f'{path}, line {number}, which begins at byte {at:,}: its "text" holds half a character, '
+                          f"\\u{ord(text[e.start]):04x}; correct or remove the line") from None
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            raise Problem(f'{path}, line {number}: expected a JSON object with a string "text", '
+                          f"found {line.strip()[:60]!r}") from None
+        yield text
 
 def parquet_texts(path: Path):
     import pyarrow
@@ -468,11 +488,25 @@ def parquet_texts(path: Path):
         with pyarrow.parquet.ParquetFile(path) as f:
             if "text" not in f.schema_arrow.names:
                 raise Problem(f'{path} has no column "text"; it has {", ".join(f.schema_arrow.names)}')
+            kind, row = f.schema_arrow.field("text").type, 0
             for batch in f.iter_batches(1024, columns=["text"]):
-                yield from filter(None, batch.column(0).to_pylist())
+                for value in batch.column(0):
+                    row += 1
+                    if text := parquet_text(value, f'{path}, row {row} of the column "text"', kind):
+                        yield text
     except (pyarrow.ArrowException, OSError) as e:
         reason = str(e).partition("\n")[0] or type(e).__name__
         raise Problem(f"{path} is corrupted ({reason}): move it away and run prepare.py again") from None
+
+def parquet_text(value, where: str, kind) -> str:
+    try:
+        text = value.as_py()
+        text = text.decode() if isinstance(text, bytes) else text
+    except UnicodeDecodeError as e:
+        raise Problem(not_utf8(where, e.start, e.object[e.start])) from None
+    if text is None or isinstance(text, str):
+        return text or ""
+    raise Problem(f"{where} is of type {kind}; expected text")
 
 # ----------------------------------------------------------------------------------------------------------------------
 # Tokenizer: byte-level BPE. Ids 0..255 are the bytes, then the merges in the order they were learned, last the BOS

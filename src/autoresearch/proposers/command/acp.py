@@ -8,6 +8,7 @@ else. What the agent does without a request is limited by the sandbox.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import selectors
@@ -30,6 +31,19 @@ STOPS = {  # stop reason -> error message; end_turn is none
     "max_turn_requests": "max_turn_requests",
     "cancelled": "cancelled",
 }
+
+
+def load_meters() -> Any:
+    """The module that reads amounts, by its path: nothing of ours can be imported here."""
+    path = Path(__file__).parents[1] / "meters.py"
+    spec = importlib.util.spec_from_file_location("meters", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+METERS = load_meters()
 
 
 class Failed(Exception):
@@ -101,6 +115,7 @@ class Client:
         self.wire, self.workspace = wire, workspace.resolve()
         self.usd, self.used, self.requests, self.turns = 0.0, 0.0, 0, 0
         self.most_turns, self.most_usd = most
+        self.priced = False
         self.session = ""
 
     def converse(self, prompt: str) -> str:
@@ -186,11 +201,23 @@ class Client:
         elif kind == "usage_update":
             cost = update.get("cost")
             money = cost if isinstance(cost, dict) else {}
-            if str(money.get("currency", "USD")).upper() == "USD":
-                self.usd = max(self.usd, number(money.get("amount")))
+            if money:
+                self.pay(money)
             self.used = max(self.used, number(update.get("used")))
-            emit(type="acp.usage", usd=self.usd, tokens=self.used)
+            emit(type="acp.usage", usd=self.stated, tokens=self.used)
         self.check()
+
+    def pay(self, money: dict[str, Any]) -> None:
+        """Note the cost so far; in another currency, or no amount, it is unknown from now on."""
+        dollars = METERS.amount(money.get("amount"))
+        in_dollars = str(money.get("currency", "USD")).upper() == "USD"
+        self.priced = in_dollars and dollars is not None
+        self.usd = max(self.usd, dollars or 0.0) if in_dollars else self.usd
+
+    @property
+    def stated(self) -> float | None:
+        """Dollars that the agent stated, or None: their number is unknown."""
+        return self.usd if self.priced else None
 
     def check(self) -> None:
         """Raise TooMuch when the limit of turns or dollars is passed."""
@@ -231,7 +258,10 @@ class Client:
         path = self.file(params)
         if not path.is_file() or path.stat().st_size > FILE:
             raise ValueError(f"{path} is not a file, or too large")
-        text = path.read_bytes().decode(errors="replace")
+        try:
+            text = path.read_bytes().decode()
+        except UnicodeDecodeError as error:  # with other letters in it, it might be written back
+            raise ValueError(f"{path} is not UTF-8 text: byte {error.start}") from error
         first, most = params.get("line"), params.get("limit")
         if first is None and most is None:
             return {"content": text}
@@ -293,8 +323,8 @@ def tokens_of(result: dict[str, Any]) -> float:
 
 
 def number(value: object) -> float:
-    """A number, or 0 for anything else."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+    """An amount, or 0 where it is unknown."""
+    return METERS.amount(value) or 0.0
 
 
 def emit(**event: object) -> None:
@@ -323,7 +353,7 @@ def drive(order: dict[str, Any]) -> None:
     except Silent:
         client.cancel()
         print(json.dumps({"type": "autoresearch", "silent": order["silence"]}), flush=True)
-    emit(type="acp.end", usd=client.usd, tokens=client.used)
+    emit(type="acp.end", usd=client.stated, tokens=client.used)
     wire.agent.kill()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections import deque
 from collections.abc import Iterator
@@ -14,7 +13,8 @@ from typing import Any
 
 from autoresearch.files import read_regular
 from autoresearch.proposers.command.presets import Preset
-from autoresearch.proposers.command.rules import Rule, values
+from autoresearch.proposers.command.rules import Rule
+from autoresearch.proposers.meters import amount, values
 
 LINE = 4 * 2**20  # bytes of one event at most
 WHOLE = 32 * 2**20  # bytes of an output file in format json at most
@@ -23,7 +23,6 @@ WORDS = 4000  # characters of the agent's text that are kept, from its end
 LAST = 20  # lines that are no event, kept from the end
 MARK = "autoresearch"  # type of the events that our watching script prints
 _NOTE = re.compile(r"(?:^[Nn]ote|\bNOTE):\s*(\S.*)")
-_NUMBER = re.compile(r"([\d.,]+)([kKmM]?)")
 
 
 @dataclass
@@ -31,13 +30,20 @@ class AgentOutput:
     """What an agent's output says."""
 
     words: str = ""
-    usd: float = 0.0
+    usd: float = 0.0  # as far as it was stated
     tokens: int = 0
+    priced: bool = False  # it states dollars
+    unclear: bool = False  # it states dollars that cannot be read
     error: str = ""  # the last one that the agent did not recover from
     code: int | None = None  # HTTP status of that error
     silent: float = 0.0  # seconds of silence after which it was killed
     exit_code: int | None = None  # the agent's own; it proves nothing
     plain: deque[str] = field(default_factory=lambda: deque(maxlen=LAST))  # lines that are no event
+
+    @property
+    def cost_known(self) -> bool:
+        """Whether the session stated what it cost, and all of that could be read."""
+        return self.priced and not self.unclear
 
     @property
     def note(self) -> str:
@@ -56,7 +62,9 @@ def read_output(preset: Preset, log: Path, output_file: Path | None = None) -> A
             _read_line(output, preset, line)
     if preset.format == "json":
         _read_json_file(output, preset, output_file or log)
-    output.usd = output.usd or output.tokens * preset.usd_per_million / 1e6
+    if not output.priced and (price := preset.usd_per_million) is not None:
+        output.usd = output.tokens * price / 1e6
+        output.priced = bool(output.tokens) or not price
     return output
 
 
@@ -136,7 +144,8 @@ def _apply_rule(output: AgentOutput, rule: Rule, event: object) -> None:
         if path
     }
     _add_text(output, rule, "\n".join(texts.get("note", ())), "".join(texts.get("piece", ())))
-    output.usd += sum(map(_amount, values(event, rule.usd))) if rule.usd else 0.0
+    for stated in values(event, rule.usd) if rule.usd else ():
+        _add_dollars(output, stated)
     output.tokens += int(sum(_amount(v) for path in rule.tokens for v in values(event, path)))
     codes = [v for v in values(event, rule.code) if isinstance(v, int)] if rule.code else []
     error = next((_text(v) for p in rule.error for v in values(event, p) if v), "")
@@ -147,10 +156,18 @@ def _apply_groups(output: AgentOutput, rule: Rule, groups: dict[str, str | None]
     """Add what a line says in the groups of a rule's pattern."""
     found = {name: text for name, text in groups.items() if text}
     _add_text(output, rule, found.get("note", ""), found.get("piece", ""))
-    output.usd += _amount(found.get("usd"))
+    if "usd" in found:
+        _add_dollars(output, found["usd"])
     output.tokens += int(sum(_amount(v) for name, v in found.items() if name.startswith("tokens")))
     codes = [int(found["code"])] if found.get("code", "").isdigit() else []
     _set_error(output, rule, found.get("error", ""), codes)
+
+
+def _add_dollars(output: AgentOutput, stated: object) -> None:
+    dollars = amount(stated)
+    output.priced = True
+    output.unclear = output.unclear or dollars is None
+    output.usd += dollars or 0.0
 
 
 def _add_text(output: AgentOutput, rule: Rule, note: str, piece: str) -> None:
@@ -171,15 +188,5 @@ def _text(value: object) -> str:
 
 
 def _amount(value: object) -> float:
-    """A number of at least 0, and 0 for anything else; "2.1k" is 2100."""
-    if isinstance(value, str):
-        found = _NUMBER.fullmatch(value.strip())
-        factor = {"k": 1e3, "m": 1e6}.get(found[2].lower(), 1.0) if found else 0.0
-        try:
-            value = float(found[1].replace(",", "")) * factor if found else 0.0
-        except ValueError:
-            return 0.0
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return 0.0
-    number = min(float(value), 1e12) if value < 1e12 else 1e12
-    return number if math.isfinite(number) and number > 0 else 0.0
+    """An amount, and 0 where it is unknown."""
+    return amount(value) or 0.0

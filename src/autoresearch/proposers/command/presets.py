@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import tomllib
@@ -67,7 +68,8 @@ class Preset:
     silence: float = 600.0  # without output, after which it is killed
     turns: float = 100  # answers of the model in one session at most, if its output shows them
     usd: float = 2.0  # that a session may cost, as far as its output shows the cost
-    usd_per_million: float = 0.0  # dollars per million tokens, where its output shows tokens alone
+    # Dollars per million tokens, where its output shows tokens alone; 0: free; None: unknown.
+    usd_per_million: float | None = None
     disk_mb: float = 1024.0  # that it may write at most
     origin: str = "built in"
 
@@ -187,14 +189,16 @@ def _command(table: Table) -> tuple[Word, ...]:
     return words
 
 
-def _numbers(table: Table) -> dict[str, float]:
-    found = {}
+def _numbers(table: Table) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for key in ("seconds", "silence", "turns", "usd", "disk_mb"):
         number = table.number(key, getattr(Preset, key), positive=True)
         assert number is not None
         found[key] = number
-    price = table.number("usd_per_million", positive=True)
-    return {**found, "usd_per_million": price or 0.0}
+    price = table.number("usd_per_million")
+    if price is not None and not 0 <= price < math.inf:
+        raise table.error("usd_per_million", price, "0 where it costs nothing, or more")
+    return {**found, "usd_per_million": price}
 
 
 def _strings(table: Table, key: str) -> dict[str, str]:

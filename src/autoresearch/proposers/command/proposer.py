@@ -43,6 +43,7 @@ ELSEWHERE = (
     " (in the sandbox the agent sees little but its program's folder: add the folders that it "
     "needs to `readable` under [{name}] in agents.toml)"
 )
+METERS = Path(__file__).parents[1] / "meters.py"  # which both scripts load
 FAULTS = {"memory": "oom", "disk": "disk", "processes": "processes"}  # ending -> a crash's reason
 ARGUMENT = 100_000  # bytes of a brief passed as an argument at most; the kernel takes 128 KiB
 TASK = (
@@ -97,6 +98,7 @@ class CommandProposer:
         self._keys = read_keys(preset)
         self._executor = self._context.executor
         self._renewed = False
+        self._in_session = False
         if not preset.model and any(word == "{model}" for word in preset.command):
             raise ProposerError(
                 f"The agent {preset.name} needs a model: set `model` under [{preset.name}] in "
@@ -107,6 +109,11 @@ class CommandProposer:
     def max_seconds(self) -> float:
         """Seconds that one session may take."""
         return self._preset.seconds
+
+    @property
+    def pending_cost(self) -> float:
+        """The limit of dollars of a session under way: it has not stated its cost yet."""
+        return self._preset.usd if self._in_session and self._preset.usd_per_million != 0 else 0.0
 
     def renew(self) -> bool:
         """Have the next session's brief request a different start."""
@@ -119,7 +126,7 @@ class CommandProposer:
             before = editable_state(workspace, brief.editable)
             fixed = fixed_state(workspace, brief.editable)
             self._prepare(site, workspace, brief)
-            ended = self._run(site, workspace, brief.cancelled)
+            ended = self._session(site, workspace, brief.cancelled)
             output = read_output(self._preset, site.log, self._output_file(site))
             changed = editable_state(workspace, brief.editable) != before
             others = _changed(fixed, fixed_state(workspace, brief.editable))
@@ -195,6 +202,18 @@ class CommandProposer:
             self._executor = make_executor(self._context.policy, home.parent if home else None)
         return self._executor
 
+    def _session(self, site: Site, workspace: Path, cancelled: threading.Event) -> Execution:
+        """One run of the agent, which may cost money from its beginning on."""
+        self._in_session = True
+        try:
+            return self._run(site, workspace, cancelled)
+        finally:
+            self._in_session = False
+
+    def _unstated(self, output: AgentOutput) -> float:
+        """Dollars to count for a cost that the session did not state: up to its limit."""
+        return 0.0 if output.cost_known else max(0.0, self._preset.usd - output.usd)
+
     def _run(self, site: Site, workspace: Path, cancelled: threading.Event) -> Execution:
         """Run the watching script, which runs the agent, in the executor."""
         preset, env = self._preset, self._env(site, workspace)
@@ -208,7 +227,12 @@ class CommandProposer:
             env=env,
             limits=JobLimits(disk=int(preset.disk_mb * MIB), processes=500),
             readable=(
-                script, site.order, site.brief, *program_folders(self._program), *preset.readable
+                script,
+                METERS,
+                site.order,
+                site.brief,
+                *program_folders(self._program),
+                *preset.readable,
             ),
             writable=(site.home,),
             network=preset.network,
@@ -262,6 +286,7 @@ class CommandProposer:
         for key in self._keys.values():
             words = words.replace(key, "***") if len(key) >= SECRET else words
         line = clean_line(words, 300)
+        turned_away = kind in ("busy", "stop") and not (output.words or output.tokens)
         if self._is_sandboxed() and MISSING.search(line):
             line += ELSEWHERE.format(name=self.name)
         elif kind == "stop" and self._keys:
@@ -272,6 +297,7 @@ class CommandProposer:
             retry_after=wait,
             cost_usd=output.usd,
             tokens=output.tokens,
+            unstated_usd=0.0 if turned_away else self._unstated(output),
         )
 
     def _proposal(self, output: AgentOutput, ended: Execution, others: list[str]) -> Proposal:
@@ -287,15 +313,26 @@ class CommandProposer:
             "ending": ended.ending,
             "also_edited": ", ".join(others),
         }
-        return Proposal(note, output.usd, output.tokens, details, fault)
+        if unstated := self._unstated(output):
+            details["cost"] = f"not told; ${unstated:.2f} counted, its limit for a session (`usd`)"
+        return Proposal(note, output.usd, output.tokens, details, fault, unstated_usd=unstated)
 
 
 def counted_events(preset: Preset) -> list[dict[str, object]]:
     """The events that the watching script counts, for its limits on turns and dollars."""
-    if preset.format != "jsonl":
+    if preset.format not in ("jsonl", "text"):
         return []
-    rules = (rule for rule in preset.rules if (rule.turn or rule.usd) and not rule.unless)
-    return [{"where": dict(rule.where), "turn": rule.turn, "usd": rule.usd} for rule in rules]
+    return [
+        {
+            "where": dict(rule.where),
+            "unless": dict(rule.unless),
+            "match": rule.match.pattern if rule.match else "",
+            "turn": rule.turn,
+            "usd": rule.usd,
+        }
+        for rule in preset.rules
+        if rule.turn or rule.usd or (rule.match and "usd" in rule.match.groupindex)
+    ]
 
 
 def find_program(preset: Preset) -> str:

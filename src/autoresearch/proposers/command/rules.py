@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from autoresearch.proposers.meters import fits
 from autoresearch.toml_table import Table
 
 Wanted = Mapping[str, Any]  # path -> value, list of values, or "*" for any value
@@ -31,8 +32,8 @@ class Rule:
 
     def matches(self, event: object) -> bool:
         """Whether an event is of this kind."""
-        fits = all(_fits(event, path, value) for path, value in self.where.items())
-        return fits and not any(_fits(event, path, value) for path, value in self.unless.items())
+        agrees = all(fits(event, path, value) for path, value in self.where.items())
+        return agrees and not any(fits(event, path, value) for path, value in self.unless.items())
 
 
 ACP_RULES = (
@@ -41,14 +42,6 @@ ACP_RULES = (
     Rule(where={"type": "acp.end"}, usd="usd", tokens=("tokens",)),
     Rule(where={"type": "acp.error"}, error=("message",), code="code"),
 )
-
-
-def values(event: object, path: str) -> Iterator[Any]:
-    """All values at a path of an event, None excepted."""
-    found = [event]
-    for part in path.split("."):
-        found = [inner for outer in found for inner in _members(outer, part)]
-    yield from (value for value in found if value is not None)
 
 
 def read_rules(table: Table, style: str) -> tuple[Rule, ...]:
@@ -87,18 +80,3 @@ def _pattern(table: Table) -> re.Pattern[str]:
 def _wanted(table: Table, key: str) -> Wanted:
     inner = table.table(key)
     return inner.anything() if inner else {}
-
-
-def _fits(event: object, path: str, value: object) -> bool:
-    wanted = value if isinstance(value, list) else [value]
-    return any(value == "*" or found in wanted for found in values(event, path))
-
-
-def _members(outer: object, part: str) -> list[Any]:
-    if isinstance(outer, dict):
-        return list(outer.values()) if part == "*" else [outer[part]] if part in outer else []
-    if isinstance(outer, list):
-        if part == "*":
-            return list(outer)
-        return [outer[int(part)]] if part.isdigit() and int(part) < len(outer) else []
-    return []

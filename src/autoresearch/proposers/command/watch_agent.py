@@ -7,8 +7,10 @@ report turns and dollars. Processes that the agent leaves behind are killed by t
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import re
 import selectors
 import subprocess
 import sys
@@ -18,6 +20,29 @@ from typing import Any
 
 PIECES = 2  # reads of a pipe after the agent ended; its children may write for ever
 LINE = 2**20  # bytes after which an incomplete line is passed on
+
+
+def load_meters() -> Any:
+    """The module that reads amounts, by its path: nothing of ours can be imported here."""
+    path = Path(__file__).parents[1] / "meters.py"
+    spec = importlib.util.spec_from_file_location("meters", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+METERS = load_meters()
+
+
+def applies(event: object, rule: dict[str, Any]) -> bool:
+    """Whether a rule that counts is about an event."""
+    if rule["match"]:
+        return False
+    where, unless = rule["where"].items(), rule["unless"].items()
+    if not all(METERS.fits(event, path, value) for path, value in where):
+        return False
+    return not any(METERS.fits(event, path, value) for path, value in unless)
 
 
 class Meter:
@@ -31,6 +56,7 @@ class Meter:
     def read(self, text: bytes) -> None:
         """Count the events in complete lines."""
         for line in text.splitlines() if self.counted else ():
+            self.read_words(line[:10_000].decode(errors="replace"))
             if not line.startswith(b"{"):
                 continue
             try:
@@ -38,9 +64,17 @@ class Meter:
             except (ValueError, RecursionError):
                 continue
             for rule in self.counted:
-                if all(matches(event, path, value) for path, value in rule["where"].items()):
+                if applies(event, rule):
+                    stated = METERS.values(event, rule["usd"]) if rule["usd"] else ()
                     self.turns += rule["turn"]
-                    self.usd += amount(value_at(event, rule["usd"])) if rule["usd"] else 0.0
+                    self.usd += sum(METERS.amount(dollars) or 0.0 for dollars in stated)
+
+    def read_words(self, line: str) -> None:
+        """Count what the patterns of an agent without events find in a line."""
+        for rule in self.counted:
+            if rule["match"] and (found := re.search(rule["match"], line)):
+                self.turns += rule["turn"]
+                self.usd += METERS.amount(found.groupdict().get("usd")) or 0.0
 
     def over(self) -> str:
         """The limit that was passed, or an empty string."""
@@ -49,27 +83,6 @@ class Meter:
         if self.usd > self.most_usd > 0:
             return f"max_budget_usd: it was ended after ${self.usd:.2f}"
         return ""
-
-
-def value_at(event: Any, path: str) -> Any:
-    """The value at a dotted path, or None."""
-    for part in path.split("."):
-        event = event.get(part) if isinstance(event, dict) else None
-    return event
-
-
-def matches(event: Any, path: str, wanted: Any) -> bool:
-    """Whether an event has a value, or one of several, at a path."""
-    found = value_at(event, path)
-    if wanted == "*":
-        return found is not None
-    return found in (wanted if isinstance(wanted, list) else [wanted])
-
-
-def amount(value: Any) -> float:
-    """Dollars, or 0 for anything else."""
-    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e12
-    return float(value) if good else 0.0
 
 
 def watch_agent(argv: list[str], silence: float, meter: Meter) -> dict[str, object]:

@@ -32,6 +32,7 @@ class Answer:
     cost_usd: float
     tokens: int
     cut: bool  # the limit of tokens cut it off
+    priced: bool = True  # false: the cost is unknown, and counted as the cap of a call
 
 
 class Unbounded(Exception):
@@ -156,7 +157,8 @@ class Client:
         if not isinstance(choice, dict) or not choice:
             raise self._no_choice(body, spent)
         usage = prices.read_usage(body.get("usage"))
-        dollars, tokens = prices.cost(self.settings, usage), usage.total if usage else 0
+        known, tokens = prices.cost(self.settings, usage), usage.total if usage else 0
+        dollars = self.settings.max_usd_per_call if known is None else known
         message = choice.get("message")
         message = message if isinstance(message, dict) else {}
         finish = choice.get("finish_reason")
@@ -165,7 +167,7 @@ class Client:
         text = _THOUGHT.sub("", redact(_text(message.get("content")), self._key))
         if not text.strip():
             raise self._failed("empty", _empty_reason(finish), dollars, tokens)
-        return Answer(text, dollars, tokens, cut=finish == "length")
+        return Answer(text, dollars, tokens, cut=finish == "length", priced=known is not None)
 
     def _no_choice(self, body: dict[str, Any], spent: float) -> ProposalFailed:
         """The failure in a reply without choices: some gateways answer 200 with an error inside."""

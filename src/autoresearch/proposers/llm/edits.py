@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from autoresearch.lab.source import check_limits
 from autoresearch.text import clean_line
 
 _OPEN = re.compile(r"<<<<<<< (SEARCH|WHOLE)(?:[ \t]+(\S.*?))?\s*")
@@ -290,6 +291,7 @@ def syntax_problems(before: Mapping[str, str], after: Mapping[str, str]) -> list
 def _error(text: str) -> str | None:
     """The compiler's error, or None; nothing is run."""
     try:
+        check_limits(text)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             compile(text.encode("utf-8", "surrogateescape"), "<edit>", "exec", dont_inherit=True)

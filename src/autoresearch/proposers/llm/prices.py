@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autoresearch.proposers.llm.settings import LLMSettings
+from autoresearch.proposers.meters import amount
 
 CHARACTERS = 3  # characters of a prompt per token, a low estimate
 
@@ -38,10 +39,9 @@ def read_usage(value: object) -> Usage | None:
     return Usage(sent, received, min(cached or 0, sent))
 
 
-def cost(settings: LLMSettings, usage: Usage | None) -> float:
-    """US dollars of an answered call."""
-    known = price(settings, usage) if usage else None
-    return settings.max_usd_per_call if known is None else known
+def cost(settings: LLMSettings, usage: Usage | None) -> float | None:
+    """US dollars of an answered call; None where usage or price is unknown."""
+    return price(settings, usage) if usage else None
 
 
 def highest_price(settings: LLMSettings, characters: int) -> float | None:
@@ -76,6 +76,5 @@ def _calculated(model: str, usage: Usage, **where: str) -> float | None:
 
 def _count(value: object) -> int | None:
     """A number of tokens, or None for anything else."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        return None
-    return value if 0 <= value < 10**9 else None
+    known = amount(value)
+    return int(known) if known is not None and known.is_integer() and known < 10**9 else None

@@ -33,10 +33,12 @@ class Spent:
     usd: float = 0.0
     tokens: int = 0
     turns: int = 0
+    unpriced: int = 0  # calls whose cost is unknown
 
-    def add(self, usd: float, tokens: int) -> None:
+    def add(self, answer: Answer) -> None:
         """Count one call."""
-        self.usd, self.tokens, self.turns = self.usd + usd, self.tokens + tokens, self.turns + 1
+        self.usd, self.tokens = self.usd + answer.cost_usd, self.tokens + answer.tokens
+        self.turns, self.unpriced = self.turns + 1, self.unpriced + (not answer.priced)
 
 
 class LLMProposer:
@@ -72,6 +74,8 @@ class LLMProposer:
         for path, text in draft.files.items():
             (workspace / path).write_bytes(text.encode("utf-8", "surrogateescape"))
         details = {"model": self.settings.model, "calls": str(spent.turns)}
+        if spent.unpriced:
+            details["cost"] = f"not told for {spent.unpriced} calls; each counted as its cap"
         return Proposal(draft.note, spent.usd, spent.tokens, details)
 
     def _converse(
@@ -126,7 +130,7 @@ def _ask(client: Client, messages: list[Message], spent: Spent) -> Answer:
         failed.cost_usd += spent.usd
         failed.tokens += spent.tokens
         raise
-    spent.add(answer.cost_usd, answer.tokens)
+    spent.add(answer)
     return answer
 
 

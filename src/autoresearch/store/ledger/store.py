@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from autoresearch.store.ledger.schema import (
     UPGRADES,
     VERSION,
 )
-from autoresearch.store.ledger.trial import NEXT, Run, Spend, State, Status, Trial
+from autoresearch.store.ledger.trial import NEXT, UNSTATED, Run, Spend, State, Status, Trial
 
 
 class Ledger:
@@ -58,7 +58,7 @@ class Ledger:
 
     # ---- writing -------------------------------------------------------------------------------
 
-    def add(self, trial: Trial, tokens: int = 0) -> Trial:
+    def add(self, trial: Trial, tokens: int = 0, unstated_usd: float = 0.0) -> Trial:
         """Write a new trial and what it cost; its number is the next free one."""
         with self._transaction() as changed:
             row = self._db.execute("SELECT coalesce(max(number) + 1, 0) FROM trial").fetchone()
@@ -68,12 +68,14 @@ class Ledger:
             if trial.cost_usd or tokens:
                 cost = Spend(trial.created, trial.proposer, trial.cost_usd, tokens, trial.number)
                 self._insert("spend", SPEND_COLUMNS, _spend_row(cost))
+            self._add_unstated(trial.created, trial.proposer, unstated_usd, trial.number)
         return trial
 
-    def spend(self, cost: Spend) -> None:
+    def spend(self, cost: Spend, unstated_usd: float = 0.0) -> None:
         """Write the cost of a proposal that became no trial."""
         with self._transaction():
             self._insert("spend", SPEND_COLUMNS, _spend_row(cost))
+            self._add_unstated(cost.at, cost.proposer, unstated_usd, None)
 
     def advance(self, trial: Trial, state: State, **changes: Any) -> Trial:
         """Write a trial's next state, and what is known with it."""
@@ -112,11 +114,17 @@ class Ledger:
     def remember(self, **facts: str) -> None:
         """Write facts of the study itself: its tag, base commit, task, machine."""
         with self._transaction():
+            self._write_facts(facts)
+
+    def recode(self, codes: Mapping[int, str], **facts: str) -> None:
+        """Replace the fingerprints of trials and write facts, all in one transaction."""
+        with self._transaction(*codes):
             self._db.executemany(
-                "INSERT INTO study VALUES (?, ?) "
-                "ON CONFLICT(key) DO UPDATE SET value = excluded.value",
-                facts.items(),
+                "UPDATE trial SET code = ? WHERE number = ?",
+                [(code, number) for number, code in codes.items()],
             )
+            self._write_facts(facts)
+        self._known = None  # its index of fingerprints is old
 
     # ---- reading -------------------------------------------------------------------------------
 
@@ -207,8 +215,12 @@ class Ledger:
         columns = ", ".join(SPEND_COLUMNS)
         return tuple(Spend(*row) for row in self._select(f"SELECT {columns} FROM spend"))
 
+    def unstated(self) -> float:
+        """Dollars of `spent` that no session stated: limits of sessions that did not say."""
+        return float(self._select("SELECT total(usd) FROM spend WHERE kind = ?", UNSTATED)[0][0])
+
     def spent(self) -> tuple[float, int]:
-        """Dollars and tokens of all proposals together."""
+        """Dollars and tokens of all proposals together, unstated ones at their limit."""
         usd, tokens = self._select("SELECT total(usd), total(tokens) FROM spend")[0]
         return float(usd), int(tokens)
 
@@ -248,6 +260,17 @@ class Ledger:
         names = ", ".join(f'"{name}"' for name in columns)
         marks = ", ".join("?" * len(columns))
         self._db.execute(f"INSERT INTO {table}({names}) VALUES ({marks})", row)
+
+    def _write_facts(self, facts: Mapping[str, str]) -> None:
+        self._db.executemany(
+            "INSERT INTO study VALUES (?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
+            facts.items(),
+        )
+
+    def _add_unstated(self, at: str, by: str, usd: float, trial: int | None) -> None:
+        if usd:
+            row = _spend_row(Spend(at, by, usd, 0, trial, UNSTATED))
+            self._insert("spend", SPEND_COLUMNS, row)
 
     def _update(self, trial: Trial, was: State) -> None:
         names = ", ".join(f'"{name}" = ?' for name in TRIAL_COLUMNS)
@@ -352,11 +375,16 @@ def _trial(row: dict[str, Any], runs: list[Run]) -> Trial:
 
 def _run(row: tuple[Any, ...]) -> Run:
     fields = dict(zip(RUN_COLUMNS, row, strict=True))
-    return Run(**fields | {"numbers": json.loads(fields["numbers"])})
+    said = json.loads(fields["numbers"])
+    in_words = isinstance(said.get("numbers"), dict)  # else there are numbers alone
+    return Run(**fields | (said if in_words else {"numbers": said}))
 
 
 def _run_row(run: Run) -> tuple[Any, ...]:
-    numbers = json.dumps(dict(run.numbers), sort_keys=True)
+    said: dict[str, Any] = dict(run.numbers)
+    if run.unread or run.feedback:
+        said = {"numbers": said, "unread": dict(run.unread), "feedback": run.feedback}
+    numbers = json.dumps(said, sort_keys=True)
     return tuple(numbers if name == "numbers" else getattr(run, name) for name in RUN_COLUMNS)
 
 

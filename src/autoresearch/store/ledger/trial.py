@@ -52,6 +52,8 @@ SKIP = "skip"  # the word for a trial that ended before it ran
 STEP = "step"  # the word for a tentative trial
 # Purposes of a run.
 SCREEN, NOISE, CONFIRM, CLAIM, REFRESH = "screen", "noise", "confirm", "claim", "refresh"
+# Kind of a cost that no session stated: its limit is counted. What it did state is a row before it.
+UNSTATED = "unstated"
 FOREIGN = "hub:"  # begins the proposer of a trial that was taken over; an agent of the hub follows
 _FRESH = (CLAIM, CONFIRM)  # purposes of runs on fresh seeds, which selected nothing
 
@@ -74,6 +76,10 @@ class Run:
     commit: str = ""  # what ran; empty: the trial's own commit
     purpose: str = SCREEN  # screen, noise, confirm, claim or refresh
     load: float | None = None  # of the machine at its start: processes that want to run
+    unread: Mapping[str, str] = field(
+        default_factory=dict
+    )  # guard -> what it said that is no number
+    feedback: str = ""  # the evaluator's own words; untrusted, cleaned
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ class Spend:
     usd: float = 0.0
     tokens: int = 0
     trial: int | None = None  # None when it became no trial
-    kind: str = "trial"  # or why it became none: busy, stop, refusal, empty, late
+    kind: str = "trial"  # or why it became none: busy, stop, refusal, empty, late; or UNSTATED
 
 
 @dataclass(frozen=True)
@@ -176,6 +182,11 @@ class Trial:
     def seconds(self) -> float:
         """Wall clock of all runs together."""
         return sum(run.seconds for run in self.runs)
+
+    @property
+    def feedback(self) -> str:
+        """What the evaluator said about it last; untrusted text of a few clean lines."""
+        return next((run.feedback for run in reversed(self.own) if run.feedback), "")
 
     @property
     def detail(self) -> str:
