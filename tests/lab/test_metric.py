@@ -240,3 +240,12 @@ def test_any_text_at_all_can_be_read(lines: list[str]) -> None:
     for name, value in read_numbers(lines).items():
         assert name
         assert isinstance(value, float)
+
+
+@pytest.mark.parametrize("piece", ["loss: 1 ", "METRIC loss=1 ", "]loss: 1 ", "a: "])
+def test_a_long_line_of_statements_takes_the_time_of_its_length(piece: str) -> None:
+    """A megabyte of them, behind a bar or not, copies no part of the line more than once."""
+    end = "METRIC loss=2" if "METRIC" in piece else "]loss: 2"
+    for redrawn in (True, False):
+        line = Line(piece * (1_000_000 // len(piece)) + end, redrawn)
+        assert read_statements([line], ["loss"])["loss"].value == 2.0

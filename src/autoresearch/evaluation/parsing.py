@@ -200,8 +200,8 @@ def _read(log: Path, task: Task) -> _Words:
 
     def passing(lines: Iterable[Line]) -> Iterator[Line]:
         for line in lines:
-            if line.text:
-                last.append(clean_line(line.text, 4 * DETAIL))
+            if line.text and line.begins:
+                last.append(clean_line(line.text[: 8 * DETAIL], 4 * DETAIL))
             if line.begins and line.text.startswith(_INVALID):
                 invalid.append(line.text.removeprefix(_INVALID).strip())
             if line.begins and line.text.startswith(_FEEDBACK) and len(feedback) < FEEDBACK_LINES:

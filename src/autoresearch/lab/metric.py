@@ -100,7 +100,7 @@ class Line:
 
 def read_statements(lines: Iterable[Line], wanted: Iterable[str] = ()) -> dict[str, Statement]:
     """The last statement about each name; names that are wanted are found behind a bar, too."""
-    behind = _names_inside(tuple(wanted))
+    behind = _Inside.of(tuple(wanted))
     found: dict[str, Statement] = {}
     for line in lines:
         for statement in _statements(line, behind):
@@ -130,40 +130,59 @@ def readable(name: str) -> bool:
     return re.fullmatch(_NAME, name) is not None
 
 
-def _statements(line: Line, behind: re.Pattern[str] | None) -> Iterator[Statement]:
+def _statements(line: Line, behind: _Inside | None) -> Iterator[Statement]:
     """The statements of a line, first to last."""
     text = line.text
     if "METRIC" in text and (found := list(_METRIC.finditer(text))):
         for match in found:
             whole = match[2] if _AFTER.match(text, match.end()) else f"{match[2]}{_rest(match)}"
-            yield _statement(match[1], whole, text[match.start() :])
+            yield _statement(match[1], whole, _from(text, match.start()))
         return
     alone = _COLON.fullmatch(text) if line.begins else None
     if alone:
-        yield _statement(alone[1], alone[2], text)
+        yield _statement(alone[1], _from(alone[2].strip(), 0), _from(text, 0))
     if behind is not None and ":" in text:
         yield from _behind_bar(line, behind, text.index(":") + 1 if alone else 0)
 
 
-def _behind_bar(line: Line, behind: re.Pattern[str], start: int) -> Iterator[Statement]:
+def _behind_bar(line: Line, behind: _Inside, start: int) -> Iterator[Statement]:
     """The statements that stand behind a progress bar which was not ended."""
-    for match in behind.finditer(line.text, start):
+    last: dict[str, re.Match[str]] = {}
+    pattern = behind.redrawn if line.redrawn else behind.glued
+    for match in pattern.finditer(line.text, start):
+        last[match["name"]] = match  # an earlier one would be replaced by it
+    for match in last.values():
         before = line.text[: match.start()].rstrip()
-        said, text = line.text[match.start() :], line.text[match.end() :]
-        if match["glued"] is not None:
-            yield _statement(match["name"], text, said)
-        elif line.redrawn:  # `best error: 0.1` of a bar is perhaps of another quantity
-            unclear = before[-1:].isalpha()
-            yield _statement(match["name"], f"{before[-20:]} {said}" if unclear else text, said)
+        said, text = _from(line.text, match.start()), _from(line.text, match.end())
+        if match["glued"] is None and before[-1:].isalpha():
+            text = (
+                f"{before[-20:]} {said}"  # `best error: 0.1` of a bar is perhaps another quantity
+            )
+        yield _statement(match["name"], text, said)
 
 
-def _names_inside(names: tuple[str, ...]) -> re.Pattern[str] | None:
-    """Finds these names inside a line; `glued`: directly behind what a progress bar ends in."""
-    if not names:
-        return None
-    one_of = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
-    before = rf"(?:(?P<glued>{_BAR_END})|(?<![A-Za-z_./-]))"
-    return re.compile(rf"{before}(?P<name>{one_of})\s*:(?!:)")
+def _from(text: str, place: int) -> str:
+    """A text from a place on, cut where it is too long for any number."""
+    return text[place : place + LONGEST + 1]
+
+
+@dataclass(frozen=True)
+class _Inside:
+    """Finds names inside a line."""
+
+    glued: re.Pattern[str]  # directly behind what a progress bar ends in
+    redrawn: re.Pattern[str]  # anywhere but in a longer name: for a line that was redrawn
+
+    @classmethod
+    def of(cls, names: tuple[str, ...]) -> _Inside | None:
+        """For these names; None without any."""
+        if not names:
+            return None
+        one_of = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+        rest = rf"(?P<name>{one_of})\s*:(?!:)"
+        glued = f"(?P<glued>{_BAR_END})"
+        anywhere = rf"(?:{glued}|(?<![A-Za-z_./-])){rest}"
+        return cls(re.compile(glued + rest), re.compile(anywhere))
 
 
 def _statement(name: str, text: str, line: str) -> Statement:
