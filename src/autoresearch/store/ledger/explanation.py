@@ -90,7 +90,11 @@ class Explanation:
     def _interval(self) -> str:
         if self.low is None or self.high is None:
             return ""
-        return f", {self._amount(self.low)} to {self._amount(self.high)}"
+        factor, unit = (100, " %") if self.relative else (1, "")
+        low, high = factor * self.low, factor * self.high
+        digits = 1 - math.floor(math.log10(high - low)) if high > low else 15
+        low, high = (round(end, digits) + 0.0 for end in (low, high))
+        return f", {low:.12g}{unit} to {high:.12g}{unit}"
 
     @property
     def _other(self) -> str:
@@ -119,7 +123,7 @@ class Explanation:
         """For the ledger's column: a JSON object of what is not as by default."""
         record = asdict(self)
         shown = {n: v for n, v in record.items() if n == "kind" or v != _DEFAULTS[n]}
-        return json.dumps(shown, allow_nan=False)
+        return json.dumps(shown)
 
 
 _DEFAULTS = {field.name: field.default for field in fields(Explanation)}
