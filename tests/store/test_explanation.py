@@ -88,7 +88,11 @@ WORDS = [
         "confirmed: better than #0 by 3e-09 (4 sd), 1.2e-09 to 4.6e-09",
     ),
     (
-        Explanation("confirmed", 0, gain=0.01, sds=0.1, low=-0.1, high=0.12),
+        Explanation("confirmed", 0, gain=0.05, sds=1.0, low=-0.067, high=0.176),
+        "kept, and not confirmed: better than #0 by 0.05 (1 sd), -0.07 to 0.18",
+    ),
+    (
+        Explanation("confirmed", 0, gain=0.01, sds=0.1, low=-0.1, high=0.12, added=-3),
         "confirmed as no worse, and simpler: better than #0 by 0.01 (0.1 sd), -0.1 to 0.12",
     ),
 ]

@@ -48,12 +48,17 @@ class Explanation:
         if self.kind == "unconfirmed":
             return f"unconfirmed: {self._size}{self._interval} in {_count(self.pairs or 0, 'pair')}"
         if self.kind == "confirmed":
-            simpler = self.low is not None and self.low <= 0
-            word = "confirmed as no worse, and simpler" if simpler else "confirmed"
-            return f"{word}: {self._size}{self._interval}"
+            return f"{self._kept}: {self._size}{self._interval}"
         if self.kind in ("step", "better"):
             return self._won
         return self._lost
+
+    @property
+    def _kept(self) -> str:
+        """What a keep is called; rule 1 kept also what its interval does not bear out."""
+        if self.added is not None and self.added < 0:
+            return "confirmed as no worse, and simpler"
+        return "confirmed" if self.low is None or self.low > 0 else "kept, and not confirmed"
 
     @property
     def _won(self) -> str:
