@@ -76,7 +76,23 @@ WORDS = [
         "confirmed: better than #0 by 0.5 (3 sd), 0.2 to 0.8",
     ),
     (
-        Explanation("confirmed", 0, gain=0.01, sds=0.1, low=-0.1, high=0.12),
+        Explanation("confirmed", 0, gain=0.9697, low=0.96846, high=0.97093, relative=True),
+        "confirmed: better than #0 by 97 %, 96.85 % to 97.09 %",
+    ),
+    (
+        Explanation("confirmed", 0, gain=888.69, sds=400.0, low=887.123, high=890.456),
+        "confirmed: better than #0 by 890 (400 sd), 887.1 to 890.5",
+    ),
+    (
+        Explanation("confirmed", 0, gain=3e-9, sds=4.0, low=1.234e-9, high=4.567e-9),
+        "confirmed: better than #0 by 3e-09 (4 sd), 1.2e-09 to 4.6e-09",
+    ),
+    (
+        Explanation("confirmed", 0, gain=0.05, sds=1.0, low=-0.067, high=0.176),
+        "kept, and not confirmed: better than #0 by 0.05 (1 sd), -0.07 to 0.18",
+    ),
+    (
+        Explanation("confirmed", 0, gain=0.01, sds=0.1, low=-0.1, high=0.12, added=-3),
         "confirmed as no worse, and simpler: better than #0 by 0.01 (0.1 sd), -0.1 to 0.12",
     ),
 ]
@@ -99,6 +115,15 @@ def test_it_is_the_same_after_the_ledger(why: Explanation) -> None:
 def test_a_difference_without_measure_is_no_flood_of_digits(sds: float) -> None:
     """Beside a noise of next to nothing any difference is over 1000 sd."""
     assert Explanation("worse", 1, gain=-1.0, sds=sds).words == "worse than #1 by 1 (over 1000 sd)"
+
+
+def test_a_difference_that_no_number_holds_is_kept_and_exported() -> None:
+    """Two metrics of 1e308 on either side of zero: the ledger and strict JSON take it."""
+    why = Explanation("worse", 0, gain=-math.inf, sds=-math.inf)
+    assert Explanation.of(why.text) == why
+    lost = Trial(1, "a", "note", "me", commit="b", status=Status.DISCARD, explanation=why)
+    assert json.loads(jsonl([lost]))["explanation"]["gain"] == "-inf"
+    assert why.words == "worse than #0 by inf (over 1000 sd)"
 
 
 def test_trial_row_and_json_lines_say_it() -> None:

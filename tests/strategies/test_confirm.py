@@ -182,7 +182,9 @@ def test_a_simplification_alone_is_kept_when_it_is_proven_not_much_worse(make: M
     for _ in range(60):
         lab.edit(-2.0, refresh=0.0)  # earns the error of a confirmation
     lab.edit(0.1, 0.1, nodes=-5)
-    assert became(lab.confirmation(0.3, 0.3, 0.3, 0.3, last=True)) == KEPT
+    kept = lab.confirmation(0.3, 0.3, 0.3, 0.3, last=True)
+    assert became(kept) == KEPT
+    assert kept.because.startswith("confirmed as no worse, and simpler: better than #0 by 0.")
     assert lab.at.confirmed[0].claim.estimate == pytest.approx(0.3, abs=0.2)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import random
 from collections.abc import Callable, Iterator
@@ -282,6 +283,25 @@ def test_a_candidate_much_noisier_than_its_incumbent_is_not_kept_for_luck(
     for keep in lab.at.confirmed:
         assert keep.claim.low > 0
     assert len(lab.at.confirmed) <= 1
+
+
+@pytest.mark.parametrize("size", [1e160, 1e200, 1e300])
+@pytest.mark.parametrize("rule", [1, 2])
+def test_absurd_values_of_a_candidate_are_data(
+    make: Callable[..., Lab], rule: int, size: float
+) -> None:
+    """A program that prints 1e200 is screened, stepped on and confirmed, without an error."""
+    lab = make(Metric("score", "maximize"), Keep(rule=rule, steps=2))
+    lab.baseline()
+    for _ in range(2):
+        assert lab.edit(size, 1.5 * size).status is Status.TENTATIVE
+    tip, values = lab.rule.due_confirmation(lab.ledger), itertools.cycle((size, -size, 2 * size))
+    assert tip is not None
+    confirmation = lab.added("base", tip, CONFIRMER)
+    done = lab.play(confirmation, lambda request, _: 0.0 if request.commit else next(values))
+    assert done.status in (Status.KEEP, Status.DISCARD)
+    lab.edit(-1.0)
+    assert noise_of(lab.ledger) is not None
 
 
 def test_an_older_ledger_goes_on_with_its_rule(make: Callable[..., Lab]) -> None:

@@ -62,7 +62,8 @@ def _inert(note: str) -> str:
 
 def _trial(trial: Trial, value: float | None) -> dict[str, Any]:
     record = {f.name: getattr(trial, f.name) for f in fields(trial) if f.name != "runs"}
-    record["explanation"] = trial.explanation and asdict(trial.explanation)
+    if trial.explanation:
+        record["explanation"] = {n: _json(v) for n, v in asdict(trial.explanation).items()}
     derived = {"value": value, "memory_gb": trial.memory_gb, "seconds": trial.seconds}
     record |= {"because": trial.because}
     runs = [_run(run) for run in trial.runs]

@@ -345,6 +345,7 @@ class SequentialConfirmation:
         if not holds(told, self.rule, simpler=simpler):
             return self._unconfirmed(at, pairs, more, still_open=told.estimate > 0, claim=told)
         why = self._paired("confirmed", at, pairs + more, told)
+        why = replace(why, added=sum(at.grown)) if simpler else why
         at = self._measured(at, pairs, more, at_tip=True)
         if extra is not None:
             at = replace(at, level=at.level.seen(extra[0], self.rule))

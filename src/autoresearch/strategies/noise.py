@@ -20,6 +20,7 @@ WINDOW = 30  # degrees of freedom after which older runs do not count
 CUT = 10.83  # of Bartlett's statistic: equal variances exceed it once in a thousand times
 FITS = 2.0  # log likelihood by which relative noise must fit better than constant noise
 MOST_RELATIVE = 1 / 3  # sd over level, above which a level is no measure of noise
+FARTHEST = 1e150  # distance beyond which squares have no number
 LUCKY = 0.8  # variance between the two screening runs of a step, as a share of the true one
 _ROOT2 = math.sqrt(2)
 
@@ -202,6 +203,8 @@ class LocalNoise:
         levels = [group.level for group in self.groups]
         if not self.may_scale or len(levels) < 2 or min(levels) <= 0 <= max(levels):
             return False
+        if not all(1 / FARTHEST < abs(level) < FARTHEST for level in levels):
+            return False
         df = sum(group.df for group in self.groups)
         constant = sum(group.squares for group in self.groups) / df
         relative = sum(group.squares / group.level**2 for group in self.groups) / df
@@ -248,7 +251,7 @@ def squares(group: Sequence[float]) -> float:
     if len(group) < 2:
         return 0.0
     mean = bounded_mean(group)
-    return math.fsum((value - mean) ** 2 for value in group)
+    return math.fsum(min(abs(value - mean), FARTHEST) ** 2 for value in group)
 
 
 def bounded_mean(group: Sequence[float]) -> float:

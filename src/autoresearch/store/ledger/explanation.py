@@ -48,12 +48,17 @@ class Explanation:
         if self.kind == "unconfirmed":
             return f"unconfirmed: {self._size}{self._interval} in {_count(self.pairs or 0, 'pair')}"
         if self.kind == "confirmed":
-            simpler = self.low is not None and self.low <= 0
-            word = "confirmed as no worse, and simpler" if simpler else "confirmed"
-            return f"{word}: {self._size}{self._interval}"
+            return f"{self._kept}: {self._size}{self._interval}"
         if self.kind in ("step", "better"):
             return self._won
         return self._lost
+
+    @property
+    def _kept(self) -> str:
+        """What a keep is called; rule 1 kept also what its interval does not bear out."""
+        if self.added is not None and self.added < 0:
+            return "confirmed as no worse, and simpler"
+        return "confirmed" if self.low is None or self.low > 0 else "kept, and not confirmed"
 
     @property
     def _won(self) -> str:
@@ -90,7 +95,11 @@ class Explanation:
     def _interval(self) -> str:
         if self.low is None or self.high is None:
             return ""
-        return f", {self._amount(self.low)} to {self._amount(self.high)}"
+        factor, unit = (100, " %") if self.relative else (1, "")
+        low, high = factor * self.low, factor * self.high
+        digits = 1 - math.floor(math.log10(high - low)) if high > low else 15
+        low, high = (round(end, digits) + 0.0 for end in (low, high))
+        return f", {low:.12g}{unit} to {high:.12g}{unit}"
 
     @property
     def _other(self) -> str:
@@ -119,7 +128,7 @@ class Explanation:
         """For the ledger's column: a JSON object of what is not as by default."""
         record = asdict(self)
         shown = {n: v for n, v in record.items() if n == "kind" or v != _DEFAULTS[n]}
-        return json.dumps(shown, allow_nan=False)
+        return json.dumps(shown)
 
 
 _DEFAULTS = {field.name: field.default for field in fields(Explanation)}
