@@ -37,6 +37,7 @@ class Row:
     diff: str = ""
     skipped: bool = False  # it ended before it ran, such as a duplicate
     created: str = ""  # UTC, ISO 8601
+    detail: str = ""  # the last words of a run that gave no number
 
     @property
     def word(self) -> str:
@@ -55,8 +56,15 @@ def from_trials(
     """The decided trials as rows; curves, diffs and other values are looked up by trial number."""
     decided = [trial for trial in trials if trial.status is not None]
     values = values or {}
-    numbers = {trial.commit: trial.number for trial in decided if trial.commit}
     curves, diffs = curves or {}, diffs or {}
+    made_by: dict[str, int] = {}  # commit -> the last trial so far that ran it
+
+    def parent_of(trial: Trial) -> int | None:
+        parent = made_by.get(trial.parent) if trial.number else None
+        if trial.commit:
+            made_by[trial.commit] = trial.number
+        return parent
+
     return tuple(
         Row(
             number=trial.number,
@@ -70,10 +78,11 @@ def from_trials(
             seconds=trial.seconds if trial.runs else None,
             created=trial.created,
             proposer=trial.proposer,
-            parent=numbers.get(trial.parent) if trial.number else None,
+            parent=parent_of(trial),
             curve=tuple(curves.get(trial.number, ())),
             diff=diffs.get(trial.number, ""),
             skipped=trial.is_skipped,
+            detail=trial.detail if trial.status is Status.CRASH else "",
         )
         for trial in decided
     )
