@@ -67,3 +67,23 @@ def _encoding(story: Story, channel: str) -> dict[str, Any]:
     """The encoding of the points of a chart."""
     layers = draw.spec(staircase_chart(story))["layer"]
     return next(one for one in layers if one["mark"]["type"] == "point")["encoding"][channel]
+
+
+def test_a_discarded_trial_is_smaller_than_a_kept_one() -> None:
+    """Each kind has its own size: a scale of steps, not one that runs from first to last."""
+    how = {"vl_version": draw.vegalite_version(), "config": draw.palette()}
+    found = vl_convert.vegalite_to_scenegraph(draw.spec(staircase_chart(made_story())), **how)
+    sizes = {item["size"] for item in _symbols(found)}
+    assert {46, 20} <= sizes
+
+
+def _symbols(node: Any) -> Iterator[dict[str, Any]]:
+    """The marks of a scene."""
+    if isinstance(node, dict):
+        if node.get("marktype") == "symbol" and node.get("role") == "mark":
+            yield from node["items"]
+        for inner in node.values():
+            yield from _symbols(inner)
+    elif isinstance(node, list):
+        for inner in node:
+            yield from _symbols(inner)

@@ -51,10 +51,12 @@ def test_it_fits_and_complains_of_nothing(
         tab.go(address)
         assert tab.run("document.documentElement.scrollWidth") <= width
         assert tab.run(SMALLEST_TEXT) >= 12
+        assert tab.run(f"Math.min(...{WORDS}.map((one) => one.getBoundingClientRect().left))") >= 0
         assert tab.complaints() == []
         assert tab.asked_for() == [address]
 
 
+WORDS = "[...document.querySelectorAll('#trials tbody .status span')]"
 SMALLEST_TEXT = """Math.min(...[...document.querySelectorAll('main *')].filter(
     (node) => [...node.childNodes].some((one) => one.nodeType === 3 && one.textContent.trim())
         && node.getClientRects().length && node.tagName !== 'style').map((node) => {

@@ -112,7 +112,7 @@ class _Chart:
                 **self.at,
                 color=by_kind(self.alt.Color),
                 shape=by_kind(self.alt.Shape, range=shapes),
-                size=by_kind(self.alt.Size, range=sizes),
+                size=by_kind(self.alt.Size, range=sizes, type="ordinal"),
             )
         )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from autoresearch.report import draw
 from autoresearch.report.failures import failure_words
-from autoresearch.report.labels import text_width
+from autoresearch.report.labels import shortened, text_width
 from autoresearch.report.plan import LABEL_SIZE, LARGE, SMALL, Plan, Size
 from autoresearch.report.rendering import asset, templates
 from autoresearch.report.story import Position, Story
@@ -163,13 +163,14 @@ class Drawing:
     def _title(self, position: Position) -> str:
         """What a pointer or a screen reader finds at a mark."""
         row, digits = position.row, self.story.summary.digits
+        note = shortened(plain(row.note), _NOTE)
         head = f"#{row.number} {row.word}"
         if row.value is None:
-            return f"{head}: {failure_words(row)[:_NOTE]} — {plain(row.note)[:_NOTE]}"
+            return f"{head}: {shortened(failure_words(row), _NOTE)} — {note}"
         value = f"{head} {digits.value(row.value)}"
         if position.delta is not None:
             value += f" ({digits.difference(position.delta)})"
-        return value if self.size is SMALL else f"{value} — {plain(row.note)[:_NOTE]}"
+        return value if self.size is SMALL else f"{value} — {note}"
 
 
 def staircase_svg(story: Story) -> str:
