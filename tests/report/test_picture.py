@@ -14,9 +14,9 @@ import pytest
 from autoresearch.lab.metric import Metric
 from autoresearch.report import draw
 from autoresearch.report.curve_chart import CurvesDrawing, chosen, curves_svg
-from autoresearch.report.labels import shortened
+from autoresearch.report.labels import shortened, text_width
 from autoresearch.report.picture import Drawing, page_svg, staircase_svg
-from autoresearch.report.plan import LARGE, SMALL, Plan
+from autoresearch.report.plan import LABEL_SIZE, LARGE, SMALL, Plan
 from autoresearch.report.rendering import asset
 from autoresearch.report.story import Story
 from autoresearch.store.ledger import Status
@@ -215,6 +215,22 @@ def test_ticks_of_very_small_and_large_values_differ(values: list[float]) -> Non
     drawn = [text for _, text in Drawing(Story.of_rows("", MINIMIZE, rows), LARGE).ticks()]
     assert len(drawn) >= 2
     assert len(set(drawn)) == len(drawn)
+
+
+def test_long_ticks_have_room() -> None:
+    """Values that differ in the fifth decimal of a million are written whole, with room."""
+    rows = [Row(i, "", 1e6 + i / 1e5, 0, Status.KEEP, "") for i in range(5)]
+    for size in (LARGE, SMALL):
+        drawing = Drawing(Story.of_rows("", MINIMIZE, rows), size)
+        widest = max(text_width(text, LABEL_SIZE) for _, text in drawing.ticks())
+        assert drawing.frame.left >= widest + 8
+
+
+@pytest.mark.parametrize("values", [[5e-324, 0.0], [1e307, -1e307], [0.0, 1e-320]])
+def test_extreme_values_are_drawn(values: list[float]) -> None:
+    """A span that a float cannot divide is no error."""
+    rows = [Row(i, "", value, 0, Status.KEEP, "") for i, value in enumerate(values)]
+    assert "nan" not in staircase_svg(Story.of_rows("", MINIMIZE, rows))
 
 
 # ---- who can read it -----------------------------------------------------------------------------

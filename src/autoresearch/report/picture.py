@@ -63,7 +63,6 @@ class Frame:
     bottom: float
 
 
-_SMALL_LEFT = 58.0  # pixels beside a small plot, for its ticks
 _LINE = 18.0  # pixels between two lines of the legend
 
 
@@ -72,10 +71,13 @@ class Drawing:
 
     def __init__(self, story: Story, size: Size) -> None:
         self.story, self.size, self.plan = story, size, Plan(story, size)
+        ticks = max((text_width(text, LABEL_SIZE) for _, text in self.ticks()), default=0.0)
+        self.left = max(76.0 if size is LARGE else 58.0, ticks + 14)
         self.keys = self._large_legend() if size is LARGE else self._small_legend()
         lines = 1 + (0 if size is LARGE else len({key.y for key in self.keys}))
         top = 22 + _LINE * lines
-        self.frame = Frame(76, 12, top, 44) if size is LARGE else Frame(_SMALL_LEFT, 8, top, 42)
+        right, bottom = (12.0, 44.0) if size is LARGE else (8.0, 42.0)
+        self.frame = Frame(self.left, right, top, bottom)
         self.sentence = f"Staircase of {plain(story.title)}. {verdict(story).text}"
         better = "lower" if story.metric.direction == "minimize" else "higher"
         self.axis = f"{plain(story.metric.name)} ({better} is better)"
@@ -129,12 +131,12 @@ class Drawing:
         """As many lines as it takes, from the left, above the plot."""
         lines: list[list[tuple[str, float]]] = [[]]
         for kind, width in self._legend():
-            if sum(w for _, w in lines[-1]) + width > self.size.width + _SMALL_LEFT:
+            if sum(w for _, w in lines[-1]) + width > self.size.width + self.left:
                 lines.append([])
             lines[-1].append((kind, width))
         found = []
         for number, line in enumerate(lines):
-            x = 6 - _SMALL_LEFT
+            x = 6 - self.left
             for kind, width in line:
                 found.append(self._key(kind, x, -_LINE * (len(lines) - number)))
                 x += width

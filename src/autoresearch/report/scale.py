@@ -55,7 +55,7 @@ class Scale:
         if self.seen is None:
             return ()
         low, high = self.seen
-        if low == high:
+        if low == high or not 0 < (high - low) / (20 * most) < math.inf:
             return ((low, f"{low:,.6g}" if 1e-4 <= abs(low) < 1e9 or not low else f"{low:.3e}"),)
         if self.log:
             return tuple((value, _short(value)) for value in _decades(low, high, most))
