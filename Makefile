@@ -5,14 +5,21 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 FOLDER ?= demo
 TRIALS ?= 12
+PICTURE_TRIALS ?= 40
 
-.PHONY: help demo test test-slow test-cheats test-agents check docs clean
+.PHONY: help demo pictures test test-slow test-cheats test-agents check docs clean
 
 help:            ## list the chores
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/: .*##/ \t/' | expand -t 14
 
 demo: $(VENV)/.demo      ## install, then watch experiments on a small GPT (about seven minutes, no GPU)
 	$(BIN)/autoresearch demo --folder $(FOLDER) --trials $(TRIALS)
+
+pictures: $(VENV)/.demo  ## make the README's picture from a real demo in a temporary folder (an hour of CPU)
+	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	$(BIN)/autoresearch demo --folder "$$folder/demo" --trials $(PICTURE_TRIALS) && \
+	cp "$$folder/demo/progress.png" docs/img/progress.png && \
+	echo "Wrote docs/img/progress.png from $(PICTURE_TRIALS) trials; look at it before you commit it."
 
 test: $(VENV)/.dev       ## install, then run the everyday tests
 	$(BIN)/python -m pytest -n 2 --durations=15

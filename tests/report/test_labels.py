@@ -56,7 +56,7 @@ def check(plan: Plan) -> None:
 
 def _stairs(plan: Plan) -> list[tuple[float, float]]:
     """Places along the drawn staircase, half a pixel apart at most."""
-    corners = [(plan.x(n), HEIGHT * (1 - plan.scale.at(v))) for n, v in plan.stairs()]
+    corners = [(plan.x(n), plan.height(v)) for n, v in plan.stairs()]
     places = []
     for (x0, y0), (x1, y1) in pairwise(corners):
         places += [(x0 + (x1 - x0) * k / 200, y0) for k in range(201)]

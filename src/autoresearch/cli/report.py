@@ -16,10 +16,12 @@ from autoresearch.report import Story, write_report
 from autoresearch.report.attribution import proposer_stats
 from autoresearch.report.curves import read_curve
 from autoresearch.report.findings import findings
+from autoresearch.report.net_diff import NetDiff, net_diffs
 from autoresearch.report.proposer_stats import stats_lines
+from autoresearch.report.stacks import stacks_of
 from autoresearch.report.table import staircase
 from autoresearch.report.write import NAMES
-from autoresearch.store.git import is_tracked
+from autoresearch.store.git import Git, is_tracked
 from autoresearch.store.ledger import Ledger, State, Status, Trial
 from autoresearch.store.paths import StudyPaths
 from autoresearch.store.results import jsonl, results_tsv
@@ -49,15 +51,25 @@ _OVER = ", over a file that git tracks: `git diff` shows the change"
     type=click.Path(path_type=Path, file_okay=False),
     help="A folder; default: .autoresearch/TAG/report, or that of --results.",
 )
+@click.option(
+    "--interactive",
+    is_flag=True,
+    help="Draw the page's chart with Vega: 0.9 MB more, and scripts must run.",
+)
 @tag_option
 @lab_option
 def report(
-    results: Path | None, direction: Direction, out: Path | None, tag: str | None, lab: Path
+    results: Path | None,
+    direction: Direction,
+    out: Path | None,
+    interactive: bool,
+    tag: str | None,
+    lab: Path,
 ) -> None:
     """A page and pictures of the study, or of any results.tsv.
 
-    Writes report.html (one file, works offline), progress.png and progress.svg. A file that git
-    tracks is written over only in a folder that --out names.
+    Writes report.html (one file, works offline and without scripts), progress.svg and progress.png.
+    A file that git tracks is written over only in a folder that --out names.
 
     \b
     autoresearch report
@@ -87,8 +99,14 @@ def report(
         click.echo(f"  {one.about}: {one.figure}" + (f" ({one.remark})" if one.remark else ""))
     for line in stats_lines(story.proposers, summary.digits):
         click.echo(f"  {line}")
-    for path in write_report(story, folder):
+    written = write_report(story, folder, interactive=interactive)
+    for path in written:
         click.echo(f"Wrote {path}{_OVER if path in tracked else ''}")
+    if not any(path.suffix == ".png" for path in written):
+        click.echo(
+            "progress.png was not written: it needs vl-convert-python. "
+            "Run: pip install 'autoresearch[report]'"
+        )
 
 
 def study_story(task: Task, tag: str | None) -> Story:
@@ -105,7 +123,30 @@ def study_story(task: Task, tag: str | None) -> Story:
         rows = from_trials(trials, _curves(trials, paths), diffs, summary.values)
         found = findings(ledger, paths.extra_runs, summary)
         title = f"{task.name} · {paths.tag}"
-        return Story(title, rows, summary, _facts(ledger), found, proposer_stats(ledger))
+        return Story(
+            title,
+            rows,
+            summary,
+            _facts(ledger),
+            found,
+            proposer_stats(ledger),
+            stacks_of(ledger, paths.extra_runs, summary.digits),
+            _net(ledger, git, names),
+        )
+
+
+def _net(ledger: Ledger, git: Git, names: list[str]) -> tuple[NetDiff, ...]:
+    """What the edits from the baseline to the best changed in all."""
+    best = ledger.best()
+    if best is None or best.is_baseline:
+        return ()
+
+    def read(commit: str, path: str) -> bytes | None:
+        return git.read(commit, path) if git.listed(commit, [path]) else None
+
+    return net_diffs(
+        ledger.facts["base"], ledger.steps_to(best.commit, ledger.facts["base"]), names, read
+    )
 
 
 def _curves(trials: list[Trial], paths: StudyPaths) -> dict[int, Curve]:

@@ -1,4 +1,4 @@
-"""The staircase as one Altair chart, for PNG, SVG and the page alike."""
+"""The staircase as an Altair chart, for the interactive page."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from autoresearch.store.ledger import Status
 from autoresearch.store.rows import plain
 
 _CROSS = "M-.7,-1L0,-.3L.7,-1L1,-.7L.3,0L1,.7L.7,1L0,.3L-.7,1L-1,.7L-.3,0L-1,-.7Z"
-_MARKS = {  # kind -> shape, area; the palette's category colours are in this order
+_MARKS = {  # kind -> shape, area; in the order of the palette's colours
     "kept": ("circle", 46),
-    "step": ("diamond", 34),
-    "discarded": ("circle", 17),
-    "crashed": (_CROSS, 26),
+    "step": ("diamond", 44),
+    "discarded": ("circle", 20),
+    "not confirmed": ("square", 30),
+    "crashed": (_CROSS, 30),
     "off the scale": ("triangle", 34),
     "no value": ("diamond", 30),
 }
 
 
-def staircase_chart(story: Story, titled: bool = True) -> Any:
-    """An altair.LayerChart: every trial a mark, the best so far a step line, keeps labelled.
+def staircase_chart(story: Story) -> Any:
+    """An altair.LayerChart: every trial a mark, the last keep a line, keeps labelled.
 
-    It names styles, never colours: those are in `draw.palette`. `titled` puts the title and the
-    summary above it; the page has its own.
+    It names styles, never colours: those are in `draw.palette`.
     """
-    return _Chart(story).layers(titled)
+    return _Chart(story).layers()
 
 
 class _Chart:
@@ -38,19 +38,11 @@ class _Chart:
         self.alt, self.story, self.plan = draw.altair(), story, Plan(story)
         self.at = {"x": self._across(), "y": self._up()}
 
-    def layers(self, titled: bool) -> Any:
+    def layers(self) -> Any:
         """The chart of all layers, back to front."""
-        layers = [self._line(), self._leaders(), self._points(), self._asides()]
+        layers = [self._tip(), self._line(), self._leaders(), self._points(), self._asides()]
         layers += [self._labels("left"), self._labels("right"), self._hover()]
-        padding = {"left": 18, "right": 24, "top": 18, "bottom": 14} if titled else 4
-        chart = self.alt.layer(*layers).properties(width=WIDTH, height=HEIGHT, padding=padding)
-        if not titled:
-            return chart
-        summary = self.story.summary
-        subtitle = f"{summary.headline}   ·   {summary.counts.text}"
-        return chart.properties(
-            title=self.alt.TitleParams(text=plain(self.story.title), subtitle=plain(subtitle))
-        )
+        return self.alt.layer(*layers).properties(width=WIDTH, height=HEIGHT, padding=4)
 
     def _across(self) -> Any:
         scale = self.alt.Scale(domain=list(self.plan.across), nice=False, zero=False)
@@ -60,28 +52,32 @@ class _Chart:
     def _up(self) -> Any:
         scale, metric = self.plan.scale, self.story.metric
         better = "lower" if metric.direction == "minimize" else "higher"
-        known = any(row.value is not None for row in self.story.rows)
         form = "~g" if scale.log else f",.{scale.decimals}f"
+        (_, low), (_, high) = self.plan.datum(0, HEIGHT), self.plan.datum(0, 0)
         return self.alt.Y(
             "y:Q",
             title=f"{plain(metric.name)} ({better} is better)",
             scale=self.alt.Scale(
                 type="log" if scale.log else "linear",
-                domain=[scale.low, scale.high],
+                domain=[low, high],
                 nice=False,
                 zero=False,
             ),
-            axis=self.alt.Axis(format=form, domain=False, tickCount=7, labels=known, grid=known),
+            axis=self.alt.Axis(format=form, domain=False, values=[v for v, _ in scale.ticks()]),
         )
 
     def _over(self, values: Sequence[dict[str, Any]]) -> Any:
         return self.alt.Chart(self.alt.Data(values=list(values)))
 
     def _line(self) -> Any:
-        values = [{"x": trial, "y": best} for trial, best in self.plan.stairs()]
-        line = self._over(values).mark_line(
-            interpolate="step-after", style="best", strokeWidth=1.8, strokeJoin="round"
-        )
+        return self._stairs(self.plan.stairs(), "best", strokeWidth=1.8)
+
+    def _tip(self) -> Any:
+        return self._stairs(self.plan.tip_line(), "tip", strokeWidth=1.6, strokeDash=[5, 4])
+
+    def _stairs(self, corners: Sequence[tuple[int, float]], style: str, **look: Any) -> Any:
+        values = [{"x": trial, "y": value} for trial, value in corners]
+        line = self._over(values).mark_line(interpolate="step-after", style=style, **look)
         return line.encode(**self.at)
 
     def _leaders(self) -> Any:
@@ -116,7 +112,7 @@ class _Chart:
                 **self.at,
                 color=by_kind(self.alt.Color),
                 shape=by_kind(self.alt.Shape, range=shapes),
-                size=by_kind(self.alt.Size, range=sizes),
+                size=by_kind(self.alt.Size, range=sizes, type="ordinal"),
             )
         )
 

@@ -1,20 +1,25 @@
-"""Training curves of a few trials, side by side in one Altair chart."""
+"""Training curves of a few trials, side by side in one SVG of the page."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING
 
 from autoresearch.report import draw
 from autoresearch.report.plan import LABEL_SIZE, WIDTH
+from autoresearch.report.rendering import templates
+from autoresearch.report.scale import Scale
 from autoresearch.report.story import Story
 from autoresearch.store.rows import Curve, Row, plain
 
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
 HEIGHT = 260
 _RECENT = 4  # curves of the last trials, besides the best and the baseline
-_LABEL_ROOM = 190  # pixels at the right for the names
+_LABEL_ROOM = 216  # pixels at the right for the names
 _START = 0.03  # share of the progress that the axis may cut off: losses are too high there
 
 
@@ -43,36 +48,57 @@ def chosen(story: Story) -> tuple[StyledCurve, ...]:
     return tuple(drawn)
 
 
-def curves_chart(curves: Iterable[StyledCurve]) -> Any:
-    """An altair.LayerChart of loss over progress, every curve named at its end."""
-    alt, curves = draw.altair(), tuple(curves)
-    low, high = _range(curves)
-    plot = WIDTH - _LABEL_ROOM
-    x = alt.X(
-        "x:Q",
-        title="share of the budget",
-        scale=alt.Scale(domain=[0, 1], nice=False, clamp=True),
-        axis=alt.Axis(format=".0%", grid=False, tickCount=5),
-    )
-    y = alt.Y(
-        "y:Q",
-        title="training loss",
-        scale=alt.Scale(domain=[low, high], nice=False, zero=False),
-        axis=alt.Axis(domain=False, tickCount=5),
-    )
-    layers = []
-    for drawn, end in zip(curves, _stacked(curves, low, high), strict=True):
-        values = [{"x": p, "y": loss, "trial": drawn.name} for p, loss in drawn.curve]
-        line = alt.Chart(alt.Data(values=values)).mark_line(
-            style=drawn.style, strokeWidth=1.8 if drawn.style == "best" else 1.1, clip=True
+class CurvesDrawing:
+    """Loss over progress as the template draws it, every curve named at its end."""
+
+    left, right, top, bottom = 62, _LABEL_ROOM, 26, 42  # margins, pixels
+    height = HEIGHT
+
+    def __init__(self, curves: Iterable[StyledCurve]) -> None:
+        self.curves = tuple(curves)
+        self.low, self.high = _range(self.curves)
+        self.width = WIDTH + 88 - self.left - self.right
+        losses = [loss for drawn in self.curves for _, loss in drawn.curve]
+        seen = (max(self.low, min(losses)), min(self.high, max(losses)))
+        self.scale = Scale(self.low, self.high, log=False, best_is_low=True, seen=seen)
+        self.sentence = "Training loss over the share of the budget: " + "; ".join(
+            f"{drawn.name} ends at {drawn.curve[-1][1]:.4g}" for drawn in self.curves
         )
-        layers.append(line.encode(x=x, y=y, tooltip=alt.Tooltip("trial:N")))
-        name = alt.Chart(alt.Data(values=[{"y": end, "text": drawn.name}])).mark_text(
-            style="label" if drawn.style == "best" else "aside",
-            x=plot + 8, align="left", baseline="middle", fontSize=LABEL_SIZE,
-        )  # fmt: skip
-        layers.append(name.encode(y=y, text="text:N"))
-    return alt.layer(*layers).properties(width=plot, height=HEIGHT, padding=4)
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """Horizontal grid lines: place and text."""
+        return [(self._y(value), text) for value, text in self.scale.ticks(5)]
+
+    def shares(self) -> list[tuple[float, str]]:
+        """Texts below: place and share of the budget."""
+        return [(self.width * percent / 100, f"{percent} %") for percent in range(0, 101, 20)]
+
+    def lines(self) -> list[tuple[StyledCurve, str, float]]:
+        """Each curve, its path, and the height of its name."""
+        ends = _stacked(self.curves, self.low, self.high)
+        return [
+            (drawn, self._path(drawn.curve), self._y(end))
+            for drawn, end in zip(self.curves, ends, strict=True)
+        ]
+
+    def _path(self, curve: Curve) -> str:
+        places = [f"{min(x, 1.0) * self.width:.1f} {self._y(loss):.1f}" for x, loss in curve]
+        return "M" + "L".join(places)
+
+    def _y(self, loss: float) -> float:
+        return HEIGHT * (1 - self.scale.at(loss))
+
+
+def curves_svg(curves: Iterable[StyledCurve]) -> Markup:
+    """The curves as a part of the page, which colours them."""
+    from markupsafe import Markup
+
+    drawing = CurvesDrawing(curves)
+    return Markup(
+        templates()
+        .get_template("curves.svg")
+        .render(chart=drawing, font=draw.FONT, size=LABEL_SIZE)
+    )
 
 
 def _name(row: Row, role: str = "") -> str:
@@ -93,7 +119,7 @@ def _range(curves: Iterable[StyledCurve]) -> tuple[float, float]:
 
 def _stacked(curves: tuple[StyledCurve, ...], low: float, high: float) -> list[float]:
     """Heights of the names, in losses: near the ends of their curves, without overlap."""
-    pitch = 15 * (high - low) / HEIGHT
+    pitch = 16 * (high - low) / HEIGHT
     order = sorted(range(len(curves)), key=lambda i: curves[i].curve[-1][1])
     heights, floor = [0.0] * len(curves), low + pitch / 2
     for index in order:

@@ -1,6 +1,6 @@
 """The offline page: one HTML file that loads nothing and runs no script but its own.
 
-Notes, diffs and facts are untrusted. The templates escape every value, `_clean` removes its control
+Notes, diffs and facts are untrusted. The templates escape every value, `clean` removes its control
 characters first, and the content security policy lists our scripts by hash.
 """
 
@@ -9,63 +9,70 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from autoresearch.report import curve_chart, draw
-from autoresearch.report.chart import staircase_chart
+from autoresearch.report.failures import failure_words, failures
+from autoresearch.report.net_diff import NetDiff
+from autoresearch.report.picture import page_svg
+from autoresearch.report.plan import LARGE, SMALL
 from autoresearch.report.proposer_stats import COLUMNS, noise_remark, stats_cells, stats_line
+from autoresearch.report.rendering import asset, templates
+from autoresearch.report.stacks import Step
 from autoresearch.report.story import Position, Story
+from autoresearch.report.verdict import alarms, verdict
 from autoresearch.store.ledger import Status
-from autoresearch.store.rows import Row, plain
+from autoresearch.store.rows import Row
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
     from markupsafe import Markup
 
 _DIFF = 64_000  # characters of a diff that are shown
+_DIFFS = 120_000  # of all diffs together
 _DIRECTIONS = dict.fromkeys(map(ord, "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"), "�")
 _STATUSES = (("keep", "kept"), ("step", "steps"), ("discard", "discarded"), ("crash", "crashed"))
 
 
-def page(story: Story, picture: str = "") -> str:
-    """The whole document. `picture`, an SVG of ours, is shown where scripts do not run.
+def page(story: Story, *, interactive: bool = False) -> str:
+    """The whole document. `interactive` adds Vega, 0.9 MB, which draws the chart again.
 
     ReportError when the extra `report` is missing.
     """
-    templates = _templates()
+    made = templates()
     from markupsafe import Markup
 
     digits = story.summary.digits
-
     curves = curve_chart.chosen(story)
-    charts = {"staircase": draw.spec(staircase_chart(story, titled=False))}
-    if curves:
-        charts["curves"] = draw.spec(curve_chart.curves_chart(curves))
-    scripts = [_bundle(), _asset("page.js")]
-    return templates.get_template("page.html").render(
+    scripts = [asset("page.js"), *(_vega_scripts() if interactive else ())]
+    return made.get_template("page.html").render(
         story=story,
-        picture=Markup(picture),
+        verdict=verdict(story),
+        alarms=alarms(story),
+        large=page_svg(story, LARGE),
+        small=page_svg(story, SMALL),
+        curves=curve_chart.curves_svg(curves) if curves else "",
         kept=_kept(story),
-        positions=[(position.row, position.delta) for position in story.positions],
+        failures=failures(story.rows),
+        net=_net(story.net),
+        trials=[_Shown.of(position, story.members) for position in story.positions],
         columns=_Columns.of(story.rows),
         statuses=[(word, past) for word, past in _STATUSES if _count(story, word)],
         skipped=_count(story, "skip"),
         digits=digits,
+        proposer_columns=COLUMNS,
         proposer_cells=[stats_cells(one, digits) for one in story.proposers],
         proposer_line=stats_line(story.proposers[0], digits) if story.proposers else "",
         noise_remarks=noise_remark(story.proposers, digits),
-        charts=charts,
-        palettes={
-            "light": draw.palette() | {"background": "transparent"},
-            "dark": draw.palette(dark=True),
-        },
+        vega=_vega(story) if interactive else {},
         policy=_policy(scripts),
-        style=Markup(_asset("page.css")),
+        light=Markup(draw.css_variables(draw.LIGHT)),
+        dark=Markup(draw.css_variables(draw.DARK)),
+        style=Markup(asset("page.css") + asset("chart.css")),
         scripts=[Markup(script) for script in scripts],
+        rate=_rate,
     )
 
 
@@ -74,21 +81,27 @@ def page(story: Story, picture: str = "") -> str:
 
 @dataclass(frozen=True)
 class _Kept:
-    """A kept trial: its gain over the best before it, also as a share (0 to 1) of the largest."""
+    """A keep: its gain over the one before, also as a share (0 to 1) of the largest, its steps."""
 
     row: Row
     gain: float | None
     share: float
+    steps: Sequence[Step]
+    diff: Markup | str
 
 
 def _kept(story: Story) -> list[_Kept]:
     kept = [position for position in story.positions if position.row.status is Status.KEEP]
     gains = [_gain(story, position) for position in kept]
     largest = max((abs(gain or 0.0) for gain in gains), default=0.0) or 1.0
-    return [
-        _Kept(position.row, gain, max(0.0, gain or 0.0) / largest)
-        for position, gain in zip(kept, gains, strict=True)
-    ]
+    found, left = [], _DIFFS
+    for position, gain in zip(kept, gains, strict=True):
+        row, stack = position.row, story.stacks.get(position.row.number)
+        steps = stack.steps if stack is not None and len(stack.steps) > 1 else ()
+        diff = _diff(row.diff, min(_DIFF, left)) if row.diff else ""
+        left -= min(_DIFF, left, len(row.diff))
+        found.append(_Kept(row, gain, max(0.0, gain or 0.0) / largest, steps, diff))
+    return found
 
 
 def _count(story: Story, word: str) -> int:
@@ -105,12 +118,41 @@ def _gain(story: Story, position: Position) -> float | None:
 
 
 @dataclass(frozen=True)
+class _Shown:
+    """A row of the table of all trials."""
+
+    row: Row
+    delta: float | None
+    time: str  # clock time in UTC: `12-01 09:02`
+    reason: str
+    alone: str  # what is known of a kept step alone
+
+    @classmethod
+    def of(cls, position: Position, members: Mapping[int, Step]) -> _Shown:
+        row = position.row
+        step = members.get(row.number)
+        reason = failure_words(row) if row.status is Status.CRASH else row.reason.replace("_", " ")
+        return cls(row, position.delta, _clock(row.created), reason, step.alone if step else "")
+
+
+def _clock(created: str) -> str:
+    try:
+        moment = datetime.fromisoformat(created)
+    except ValueError:
+        return ""
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(UTC)
+    return f"{moment:%m-%d %H:%M:%S}"
+
+
+@dataclass(frozen=True)
 class _Columns:
     """Which optional columns of the table of all trials have something to show."""
 
     memory: bool
     seconds: bool
-    seed: bool
+    time: bool
+    reason: bool
     proposer: bool
 
     @classmethod
@@ -118,7 +160,8 @@ class _Columns:
         return cls(
             memory=any(row.memory_gb for row in rows),
             seconds=any(row.seconds is not None for row in rows),
-            seed=any(row.seed is not None for row in rows),
+            time=any(_clock(row.created) for row in rows),
+            reason=any(row.reason or row.detail for row in rows),
             proposer=len({row.proposer for row in rows}) > 1,
         )
 
@@ -127,52 +170,73 @@ def _rate(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
 
 
-def _diff(text: str) -> Markup:
-    """A unified diff, cut to `_DIFF` characters: added and removed lines marked, all escaped."""
+def _diff(text: str, most: int) -> Markup:
+    """A unified diff, cut to `most` characters: added and removed lines marked, all escaped."""
     from markupsafe import Markup
 
-    lines = Markup("\n").join(_diff_line(line) for line in text[:_DIFF].splitlines())
-    if len(text) <= _DIFF:
+    lines = Markup("\n").join(_diff_line(line) for line in text[:most].splitlines())
+    if len(text) <= most:
         return lines
-    return lines + Markup("\n<i>… {:,} characters more</i>").format(len(text) - _DIFF)
+    return lines + Markup("\n<i>… {:,} characters more</i>").format(len(text) - most)
 
 
 def _diff_line(line: str) -> Markup:
+    if line.startswith(("+++", "---", "diff ", "index ", "@@")):
+        return _line("i", line)
+    return _line({"+": "ins", "-": "del"}.get(line[:1], ""), line)
+
+
+def _line(tag: str, text: str, trial: int | None = None) -> Markup:
+    """A line of a diff in its tag, with a link to the trial that brought it."""
     from markupsafe import Markup
 
-    if line.startswith(("+++", "---", "diff ", "index ", "@@")):
-        tag = "i"
-    else:
-        tag = {"+": "ins", "-": "del"}.get(line[:1], "")
-    text = Markup(html.escape(line.translate(_DIRECTIONS)))
-    return Markup("<{0}>{1}</{0}>").format(tag, text) if tag else text
+    shown = Markup(html.escape(text.translate(_DIRECTIONS)))
+    if trial is not None:
+        shown = Markup('<a href="#trial-{0}">#{0}</a>{1}').format(trial, shown)
+    return Markup("<{0}>{1}</{0}>").format(tag, shown) if tag else shown
+
+
+def _net(files: Sequence[NetDiff]) -> list[tuple[str, Markup]]:
+    """The diffs from baseline to best, a file each, cut to `_DIFF` characters together."""
+    from markupsafe import Markup
+
+    found, left = [], _DIFF
+    for file in files:
+        lines = []
+        for line in file.lines:
+            tag = {"+": "ins", "-": "del", "@": "i"}.get(line.sign, "")
+            left -= len(line.text) + 1
+            if left < 0:
+                lines.append(Markup("<i>… cut here</i>"))
+                break
+            text = line.text if line.sign == "@" else line.sign + line.text
+            lines.append(_line(tag, text, line.trial))
+        found.append((file.path, Markup("\n").join(lines)))
+    return found
+
+
+# ---- Vega, for the interactive page --------------------------------------------------------------
+
+
+def _vega(story: Story) -> dict[str, Any]:
+    """The staircase as Vega-Lite, and the colours for light and dark."""
+    from autoresearch.report.chart import staircase_chart
+
+    return {
+        "staircase": draw.spec(staircase_chart(story)),
+        "light": draw.palette(),
+        "dark": draw.palette(dark=True),
+    }
+
+
+def _vega_scripts() -> tuple[str, str]:
+    """Vega, Vega-Lite and Vega-Embed in one script, and what calls them."""
+    made = str(draw.vl_convert().javascript_bundle(vl_version=draw.vegalite_version()))
+    safe = made.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    return f"(()=>{{{safe}\n}})();", asset("vega.js")
 
 
 # ---- what keeps it safe --------------------------------------------------------------------------
-
-
-@cache
-def _templates() -> Environment:
-    """The page's templates. Values are cleaned, then escaped; an unknown name is an error."""
-    jinja2 = draw.jinja2()
-    made: Environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("autoresearch.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_clean,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    made.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    made.filters |= {"rate": _rate, "diff": _diff}
-    made.globals |= {"proposer_columns": COLUMNS}
-    return made
-
-
-def _clean(value: Any) -> Any:
-    """A value as one line without control characters; markup of ours stays as it is."""
-    return value if hasattr(value, "__html__") else plain(str(value))
 
 
 def _policy(scripts: Iterable[str]) -> str:
@@ -181,13 +245,3 @@ def _policy(scripts: Iterable[str]) -> str:
     hashes = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
     rest = "style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
     return f"default-src 'none'; script-src {hashes}; {rest}"
-
-
-def _bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed in one script."""
-    made = str(draw.vl_convert().javascript_bundle(vl_version=draw.vegalite_version()))
-    return f"(()=>{{{made}\n}})();".replace("</script", "<\\/script").replace("<!--", "<\\!--")
-
-
-def _asset(name: str) -> str:
-    return files("autoresearch.report").joinpath("assets", name).read_text(encoding="utf-8")

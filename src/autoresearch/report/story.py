@@ -12,7 +12,9 @@ from autoresearch.store.rows import Row
 from autoresearch.strategies.summary import Counts, Figure, Summary
 
 if TYPE_CHECKING:
+    from autoresearch.report.net_diff import NetDiff
     from autoresearch.report.proposer_stats import ProposerStats
+    from autoresearch.report.stacks import Stack, Step
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class Story:
     facts: Mapping[str, str] = field(default_factory=dict)  # machine, task, seeds, budget
     findings: Sequence[Finding] = ()  # is it real: noise, claims, verify, ablate
     proposers: Sequence[ProposerStats] = ()
+    stacks: Mapping[int, Stack] = field(default_factory=dict)  # by the number of their keep
+    net: Sequence[NetDiff] = ()  # baseline to best, a file each
 
     @classmethod
     def of_rows(
@@ -73,6 +77,19 @@ class Story:
     def positions(self) -> tuple[Position, ...]:
         """Every row with the last kept value before and after it."""
         return climb(self.rows, self.summary)
+
+    @property
+    def open_steps(self) -> tuple[Position, ...]:
+        """The steps that no confirmation has decided, oldest first: the newest tentative rows."""
+        count = 0 if self.summary.open is None else self.summary.open.count
+        steps = [one for one in self.positions if one.row.status is Status.TENTATIVE]
+        return tuple(steps[len(steps) - count :])
+
+    @property
+    def members(self) -> Mapping[int, Step]:
+        """The steps that were kept together with others, by trial."""
+        stacks = (stack for stack in self.stacks.values() if len(stack.steps) > 1)
+        return {step.trial: step for stack in stacks for step in stack.steps}
 
 
 def summary_of_rows(rows: Sequence[Row], metric: Metric) -> Summary:

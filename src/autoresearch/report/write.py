@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from autoresearch.errors import ReportError
@@ -11,24 +12,27 @@ from autoresearch.report.story import Story
 PAGE, PICTURE, DRAWING = NAMES = ("report.html", "progress.png", "progress.svg")
 
 
-def write_report(story: Story, folder: Path) -> tuple[Path, Path, Path]:
-    """Write report.html, progress.png and progress.svg; return their paths in this order.
+def write_report(story: Story, folder: Path, *, interactive: bool = False) -> tuple[Path, ...]:
+    """Write report.html, progress.svg and, where vl-convert is installed, progress.png.
 
-    ReportError when no trial is finished, the extra `report` is missing, or a write fails.
+    Returns their paths in this order. `interactive` draws the page's chart with Vega. ReportError
+    when no trial is finished, the extra `report` is missing, or a write fails.
     """
-    from autoresearch.report.chart import staircase_chart
-    from autoresearch.report.draw import png, svg
+    from autoresearch.report.draw import png, vl_convert
     from autoresearch.report.page import page
+    from autoresearch.report.picture import staircase_svg
 
     if not story.rows:
         raise ReportError("There is no finished trial to show yet. Run some: autoresearch run")
-    chart = staircase_chart(story)
-    picture = svg(chart)
-    return (
-        _write(folder / PAGE, page(story, picture)),
-        _write(folder / PICTURE, png(chart)),
+    picture = staircase_svg(story)
+    written = [
+        _write(folder / PAGE, page(story, interactive=interactive)),
         _write(folder / DRAWING, picture),
-    )
+    ]
+    with contextlib.suppress(ReportError):
+        vl_convert()
+        written.append(_write(folder / PICTURE, png(picture)))
+    return tuple(written)
 
 
 def _write(path: Path, content: bytes | str) -> Path:

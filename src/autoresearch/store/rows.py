@@ -38,6 +38,7 @@ class Row:
     skipped: bool = False  # it ended before it ran, such as a duplicate
     created: str = ""  # UTC, ISO 8601
     because: str = ""  # why it was decided as it was, in words
+    detail: str = ""  # the last words of a run that gave no number
 
     @property
     def word(self) -> str:
@@ -56,8 +57,15 @@ def from_trials(
     """The decided trials as rows; curves, diffs and other values are looked up by trial number."""
     decided = [trial for trial in trials if trial.status is not None]
     values = values or {}
-    numbers = {trial.commit: trial.number for trial in decided if trial.commit}
     curves, diffs = curves or {}, diffs or {}
+    made_by: dict[str, int] = {}  # commit -> the last trial so far that ran it
+
+    def parent_of(trial: Trial) -> int | None:
+        parent = made_by.get(trial.parent) if trial.number else None
+        if trial.commit:
+            made_by[trial.commit] = trial.number
+        return parent
+
     return tuple(
         Row(
             number=trial.number,
@@ -71,11 +79,12 @@ def from_trials(
             seconds=trial.seconds if trial.runs else None,
             created=trial.created,
             proposer=trial.proposer,
-            parent=numbers.get(trial.parent) if trial.number else None,
+            parent=parent_of(trial),
             curve=tuple(curves.get(trial.number, ())),
             diff=diffs.get(trial.number, ""),
             skipped=trial.is_skipped,
             because=trial.because,
+            detail=trial.detail if trial.status is Status.CRASH else "",
         )
         for trial in decided
     )
