@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from autoresearch.cli import main
 from autoresearch.cli.live import summary_text
 from autoresearch.proposers.fake import ScriptedProposer
-from tiny_lab import CRASHES, edit, git, make_lab, opened, scores
+from autoresearch.store.pause import write_pause
+from tiny_lab import CRASHES, TASK, edit, git, make_lab, opened, scores
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +66,24 @@ def test_a_skipped_trial_is_no_crash(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "skip (no_change)" in output(lab, capsys, "show", "2")
     out = output(lab, capsys, "report")
     assert "2 skipped" in out
+
+
+def test_status_warns_of_crashes_alike_and_names_the_pause(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For people a line, for machines the kind, the text and the trials."""
+    lab = make_lab(tmp_path / "lab", task_toml='sandbox = "off"\n' + TASK)
+    with opened(lab) as study:
+        proposer = ScriptedProposer([edit(f"x = {n}\n{CRASHES}", "boom") for n in range(3)])
+        for _ in range(4):
+            study.step(proposer)
+        write_pause(study.paths, "a reason")
+    words = output(lab, capsys, "status")
+    assert "\nwarning:    3 of 3 crashed alike: RuntimeError: boom\n" in words
+    assert re.search(r"running: +no, and paused since \d\d \w{3} \d\d:\d\d: a reason\n", words)
+    (alarm,) = json.loads(output(lab, capsys, "status", "--json"))["alarms"]
+    assert (alarm["kind"], alarm["trials"]) == ("crashes", [1, 2, 3])
+    assert alarm["text"] == "3 of 3 crashed alike: RuntimeError: boom"
 
 
 def test_log_lists_all_trials_or_the_kept_ones(

@@ -17,6 +17,7 @@ from autoresearch.report.proposer_stats import stats_line
 from autoresearch.store.artefacts import read_details
 from autoresearch.store.ledger import SCREEN, Ledger, Run, Trial
 from autoresearch.store.paths import StudyPaths
+from autoresearch.store.pause import read_pause
 from autoresearch.store.results import jsonl
 from autoresearch.strategies.summary import Summary, summarize
 from autoresearch.study.opening import read_study
@@ -43,13 +44,18 @@ def status(as_json: bool, tag: str | None, lab: Path) -> None:
         seen, proposers = overview(task, ledger, paths), proposer_stats(ledger)
         facts = _status_facts(seen, ledger, paths)
     if as_json:
-        more = {"proposers": [asdict(stats) for stats in proposers]}
+        more = {
+            "proposers": [asdict(stats) for stats in proposers],
+            "alarms": [alarm.as_dict() for alarm in seen.alarms],
+        }
         click.echo(json.dumps(facts | _status_numbers(seen) | more))
         return
     for name, value in facts.items():
         click.echo(f"{name + ':':<12}{'-' if value is None else value}")
     for at, stats in enumerate(proposers):
         click.echo(f"{'' if at else 'proposers:':<12}{stats_line(stats, seen.summary.digits)}")
+    for alarm in seen.alarms:
+        click.echo(f"{'warning:':<12}{alarm.text}")
 
 
 def _status_facts(seen: Overview, ledger: Ledger, paths: StudyPaths) -> dict[str, object]:
@@ -103,11 +109,13 @@ def _running(paths: StudyPaths) -> str:
     """The process that runs the study, what it does, and whether it is stalled."""
     held = activity_of(paths)
     if held is None:
-        return "no, and paused" if paths.pause.exists() else "no"
+        return f"no, and paused {pause.text}" if (pause := read_pause(paths)) else "no"
     if held.beat is None:
         return held.holder
     if held.beat.verb == "pause":
-        return f"{held.holder}, paused for {duration(held.spent)}: autoresearch resume"
+        pause = read_pause(paths)
+        why = f" ({pause.reason})" if pause and pause.reason else ""
+        return f"{held.holder}, paused for {duration(held.spent)}{why}: autoresearch resume"
     if held.left is not None:
         return f"{held.holder}, waiting: it tries again in {duration(held.left)}"
     doing = f"{held.holder}, {held.beat.doing} for {duration(held.spent)}"

@@ -109,6 +109,14 @@ class Keep:
 
 
 @dataclass(frozen=True)
+class Alarms:
+    """When a person is warned; 0 switches a setting off."""
+
+    same_crashes: int = 0  # crashes alike in a row after which the study pauses
+    no_keep: int = 50  # experiments without a keep after which an alarm is shown
+
+
+@dataclass(frozen=True)
 class Access:
     """What a run may use of the machine, besides its folder and the system's programs."""
 
@@ -140,6 +148,7 @@ class Task:
     free_disk: int = FREE_DISK  # bytes; with less free no run is started
     sandbox: Policy = "auto"
     agents: Mapping[str, Any] = field(default_factory=dict)  # the tables [agent.NAME], unchecked
+    alarms: Alarms = field(default_factory=Alarms)
 
     @classmethod
     def load(cls, folder: Path) -> Task:
@@ -183,6 +192,7 @@ def _task(table: Table, folder: Path) -> Task:
     variables = table.table("env")
     env = variables.variables() if variables else {}
     agents = table.table("agent")
+    alarms = _alarms(table.table("alarms"))
     table.finish()
     assert name and command
     _check_editable(table, folder, editable)
@@ -206,6 +216,7 @@ def _task(table: Table, folder: Path) -> Task:
         free_disk,
         policy,
         agents.anything() if agents else {},
+        alarms,
     )
 
 
@@ -273,6 +284,16 @@ def _keep(table: Table | None) -> Keep:
     if not 0 <= min_delta < math.inf:
         raise table.error("min_delta", min_delta, "0, or a gain that is worth having")
     return Keep(strategy, confidence, min_delta, noise, runs, steps)
+
+
+def _alarms(table: Table | None) -> Alarms:
+    if table is None:
+        return Alarms()
+    most = 10_000
+    same_crashes = table.whole("same_crashes", 0, (0, most))
+    no_keep = table.whole("no_keep", Alarms.no_keep, (0, most))
+    table.finish()
+    return Alarms(same_crashes, no_keep)
 
 
 def _checks(table: Table | None) -> Checks | None:

@@ -25,10 +25,12 @@ from autoresearch.store.heartbeat import Stage, beat
 from autoresearch.store.ledger import Ledger, Run, State, Status, Trial
 from autoresearch.store.locks import alone
 from autoresearch.store.paths import StudyPaths
+from autoresearch.store.pause import write_pause
 from autoresearch.store.results import results_tsv
 from autoresearch.store.rows import from_trials
 from autoresearch.store.simplicity import fingerprint, size
 from autoresearch.strategies import CONFIRMER, Decision, RunRequest, Strategy
+from autoresearch.strategies.alarms import pause_due
 from autoresearch.study.collaborators import Collaborators
 from autoresearch.study.proposing import PARTING, Edit, ProposedEdit, Workspaces
 from autoresearch.study.repeats import Repeats
@@ -151,6 +153,11 @@ class Study:
     def paused(self) -> bool:
         """Whether a person has paused the study: no new trial begins."""
         return self.paths.pause.exists()
+
+    def heed_alarms(self) -> None:
+        """Pause the study when the task's alarms demand it after the newest trial."""
+        if reason := pause_due(self.ledger, self.task.alarms):
+            write_pause(self.paths, reason)
 
     def begin_pause(self) -> None:
         """Report the pause to listeners and in the heartbeat."""
