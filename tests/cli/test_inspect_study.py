@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch.cli import main
-from autoresearch.cli.live import summary_text
+from autoresearch.cli.words import summary_text
 from autoresearch.proposers.fake import ScriptedProposer
 from autoresearch.store.pause import write_pause
 from tiny_lab import CRASHES, TASK, edit, git, make_lab, opened, scores

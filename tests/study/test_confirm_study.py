@@ -17,7 +17,7 @@ import pytest
 
 from autoresearch.cli import main
 from autoresearch.cli.diagnosis import examine_study
-from autoresearch.cli.live import summary_text
+from autoresearch.cli.words import summary_text
 from autoresearch.executors.local import LocalExecutor
 from autoresearch.lab.task import Task
 from autoresearch.proposers.fake import ScriptedProposer
@@ -356,7 +356,9 @@ def test_ctrl_c_ends_the_wait(tmp_path: Path, cache: Path) -> None:
         assert process.stdout is not None
         while "waits" not in (line := process.stdout.readline()):
             assert line, f"it ended without waiting: {process.communicate()}"
-        assert line == "#0 waits: process 1 of somebody is measuring.\n"
+        assert line[9:] == (
+            "#0 waits: another study measures time on this machine now (process 1 of somebody)\n"
+        )
         process.send_signal(signal.SIGINT)
         assert "stopped by Ctrl-C" in process.communicate(timeout=30)[0]
         assert process.returncode == 130
