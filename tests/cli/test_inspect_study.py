@@ -93,6 +93,9 @@ def test_log_lists_all_trials_or_the_kept_ones(
     lines = output(lab, capsys, "log").splitlines()
     assert [line.split()[0] for line in lines] == ["trial", "0", "1", "2", "3", "4"]
     assert lines[4].endswith("boom [failed]")
+    assert lines[0].split()[1:3] == ["time", "commit"]
+    assert lines[0].index("time") == 7
+    assert all(re.match(r" +\d  \d\d \w{3} \d\d:\d\d  [0-9a-f]{7} ", line) for line in lines[1:])
     assert len(output(lab, capsys, "log", "--kept").splitlines()) == 4
     assert output(lab, capsys, "log", "-n", "1").splitlines()[1].split()[0] == "4"
 
@@ -102,7 +105,10 @@ def test_show_tells_how_a_trial_went(lab: Path, capsys: pytest.CaptureFixture[st
     out = output(lab, capsys, "show", "3")
     assert "crash (failed)" in out
     assert "RuntimeError: boom" in out
-    assert "Traceback" in out
+    assert "\nTraceback" in out
+    assert '\n  File "' in out
+    assert re.search(r"\nproposer: \w+, \d\d \w{3} \d\d:\d\d\n", out)
+    assert re.search(r", \d+\.\d GiB, ", out)
     assert json.loads(output(lab, capsys, "show", "4", "--json"))["value"] == 8.0
 
 

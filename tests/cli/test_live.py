@@ -21,6 +21,8 @@ import pyte
 import pytest
 
 from autoresearch.cli.live_view import LiveView
+from autoresearch.proposers import AgentContext
+from autoresearch.proposers.registry import make_proposer
 from autoresearch.store.heartbeat import Stage
 from autoresearch.store.ledger import Run, State, Status, Trial
 from autoresearch.study.loop import StopLimits
@@ -232,6 +234,59 @@ def test_a_terminal_that_becomes_narrower_keeps_one_panel(
             frame = terminal.output[at:]
     terminal.close()
     assert f"\x1b[{2 * height - 1}A\x1b[J".encode() in frame
+
+
+AGENT = """#!{python}
+import json, pathlib, time
+print(json.dumps({{"type": "cost", "usd": 0.5, "tokens": 7000}}), flush=True)
+print(json.dumps({{"type": "words", "text": "I will halve the batch"}}), flush=True)
+time.sleep(300)
+"""
+MINE = """
+[agent.mine]
+command = ["{agent}", "{{prompt}}"]
+seconds = 900
+[[agent.mine.events]]
+where = {{ type = "cost" }}
+usd = "usd"
+tokens = ["tokens"]
+"""
+
+
+def test_a_proposal_under_way_has_a_clock_its_cost_and_its_last_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its agent is named, and a long silence is shown; afterwards the slot is empty."""
+    agent = tmp_path / "agent.py"
+    agent.write_text(AGENT.format(python=sys.executable))
+    agent.chmod(0o755)
+    text = TASK.replace("[metric]", 'sandbox = "off"\n[metric]') + MINE.format(agent=agent)
+    lab, terminal = make_lab(tmp_path / "lab", task_toml=text), Terminal(120, 24)
+    with opened(lab) as study, on(terminal, monkeypatch):
+        study.baseline()
+        context = AgentContext(study.paths.agent, "off", study.task.agents)
+        proposer = make_proposer("mine", seed=1, context=context)
+        view = LiveView(study, StopLimits())
+        view.stage(Stage("propose", 1, "mine"))
+        study.workspaces.begin(proposer, study.ask())
+        try:
+            while "halve the batch" not in (panel := slots(view)):
+                time.sleep(0.05)
+            assert re.search(r"propose +mine: \d+ s of at most 15:00 min, \$0.50, 7,000 tok", panel)
+            assert "waits for a proposal" in panel
+            log = study.paths.agent / "agent.log"
+            os.utime(log, (time.time() - 200, time.time() - 200))
+            assert "no output for 3:20 min; last: I will halve the batch" in slots(view)
+        finally:
+            study.workspaces.drop(within=20.0)
+        assert "nothing under way" in slots(view).replace("mine works", "nothing under way")
+    terminal.close()
+
+
+def slots(view: LiveView) -> str:
+    """The panel's text, without colours."""
+    panel = "\n".join(line.text for line in view.draw(os.terminal_size((120, 24))))
+    return re.sub(r"\x1b\[[0-9;]*m", "", panel)
 
 
 def start(lab: Path, terminal: Terminal, term: str, *words: str) -> subprocess.Popen[bytes]:

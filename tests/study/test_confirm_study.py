@@ -374,7 +374,7 @@ def test_where_time_is_measured_the_load_is_shown(
     capsys.readouterr()
     call(lab, "log")
     heading, line = capsys.readouterr().out.splitlines()
-    assert heading.split() == ["trial", "commit", "score", "GiB", "load", "status", "note"]
-    assert float(line.split()[4]) >= 0
+    assert heading.split() == ["trial", "time", "commit", "score", "GiB", "load", "status", "note"]
+    assert float(line.split()[7]) >= 0
     call(lab, "show", "0")
     assert capsys.readouterr().out.count(", load ") == 4

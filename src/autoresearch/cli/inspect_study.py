@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from autoresearch.cli.common import duration, lab_option, tag_option
+from autoresearch.cli.common import clock_time, duration, lab_option, tag_option
 from autoresearch.cli.hub_options import hub_status
 from autoresearch.evaluation.parsing import tail
 from autoresearch.lab.task import Task
@@ -26,6 +26,7 @@ from autoresearch.study.study import restore_files
 from autoresearch.text import clean_line
 
 DETAIL = 200  # characters of one detail of a proposal
+TIME = len("01 Dec 10:00")
 
 
 @click.command()
@@ -130,7 +131,7 @@ def _running(paths: StudyPaths) -> str:
 @tag_option
 @lab_option
 def log(kept: bool, last: int | None, tag: str | None, lab: Path) -> None:
-    """All trials, a line each, oldest first.
+    """All trials, a line each, oldest first; the time is when a trial was proposed.
 
     \b
     autoresearch log
@@ -142,7 +143,8 @@ def log(kept: bool, last: int | None, tag: str | None, lab: Path) -> None:
         summary = summarize(ledger, paths.extra_runs)
     load = f"  {'load':>5}" if task.keep.noise == "timing" else ""
     name = task.metric.name
-    click.echo(f"{'trial':>5}  {'commit':<8}{name:>10}  {'GiB':>5}{load}  {'status':<8}note")
+    head = f"{'trial':>5}  {'time':<{TIME}}  {'commit':<8}{name:>10}"
+    click.echo(f"{head}  {'GiB':>5}{load}  {'status':<8}note")
     for trial in trials[-last:] if last else trials:
         click.echo(_log_line(trial, summary, with_load=bool(load)))
 
@@ -151,9 +153,9 @@ def _log_line(trial: Trial, summary: Summary, *, with_load: bool) -> str:
     status = trial.word if trial.status else trial.state.value
     loads = [run.load for run in trial.runs if run.load is not None]
     load = f"  {max(loads):>5.1f}" if loads else f"  {'-':>5}"
-    value = summary.digits.value(summary.value_of(trial))
+    value, when = summary.digits.value(summary.value_of(trial)), clock_time(trial.created)
     return (
-        f"{trial.number:>5}  {trial.commit[:7]:<8}{value:>10}  "
+        f"{trial.number:>5}  {when:<{TIME}}  {trial.commit[:7]:<8}{value:>10}  "
         f"{trial.memory_gb:>5.1f}{load if with_load else ''}  {status:<8}{trial.note}{trial.why}"
     )
 
@@ -187,7 +189,7 @@ def _describe(trial: Trial, summary: Summary, task: Task, paths: StudyPaths, lin
         + (f" ({trial.reason})" if trial.reason else ""),
         f"{task.metric.name + ':':<10}{summary.digits.value(summary.value_of(trial))}",
         f"commit:   {trial.commit or '-'} (parent {trial.parent[:12]})",
-        f"proposer: {trial.proposer}, {trial.created}",
+        f"proposer: {trial.proposer}, {clock_time(trial.created)}",
     ]
     details = read_details(paths.trial(trial.number))
     shown += [f"          {clean_line(f'{k}: {v}', DETAIL)}" for k, v in details.items() if v]

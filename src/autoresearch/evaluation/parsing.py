@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from autoresearch.executors import Execution
 from autoresearch.lab.metric import read_numbers
 from autoresearch.lab.task import Task
 from autoresearch.store.ledger import Run
-from autoresearch.text import DETAIL, clean_line
+from autoresearch.text import DETAIL, clean_indented, clean_line
 
 _LAST = 50  # lines at a log's end that are searched for it
 _PIECE = 1 << 16  # characters of one line that are looked at
@@ -90,8 +90,8 @@ def out_of_bounds(run: Run, task: Task) -> str | None:
 
 
 def tail(log: Path, lines: int) -> list[str]:
-    """The last lines of a log, cleaned; of a progress line that was redrawn, the last state."""
-    return list(deque(_lines(log, redrawn=False), maxlen=lines))
+    """The last lines of a log with their indentation; of a redrawn line, the last state."""
+    return list(deque(_lines(log, redrawn=False, clean=clean_indented), maxlen=lines))
 
 
 def _ending(execution: Execution) -> tuple[str, str]:
@@ -142,7 +142,9 @@ def _read(log: Path) -> tuple[dict[str, float], list[str]]:
     return read_numbers(passing(_lines(log))), list(last)
 
 
-def _lines(log: Path, *, redrawn: bool = True) -> Iterator[str]:
+def _lines(
+    log: Path, *, redrawn: bool = True, clean: Callable[[str, int], str] = clean_line
+) -> Iterator[str]:
     """A log's lines, cleaned; a carriage return ends a line, too, which the next may redraw."""
     if not log.exists():
         return
@@ -150,7 +152,7 @@ def _lines(log: Path, *, redrawn: bool = True) -> Iterator[str]:
         line, ended = None, True
         while piece := stream.readline(_PIECE):  # a line may be as long as the log
             if ended and not (line and piece in ("\n", "\r", "\r\n")):  # "\r\r\n" ends one line
-                line = clean_line(piece, 4 * DETAIL)
+                line = clean(piece, 4 * DETAIL)
             ended = piece.endswith(("\n", "\r"))
             if ended and line is not None and (redrawn or piece.endswith("\n")):
                 yield line
