@@ -97,18 +97,19 @@ def test_a_run_climbs_proves_and_tells_it_in_words(
 ) -> None:
     """run, log, show, status: a step is called a step, and a proof says of what."""
     lab, out = climbed
-    assert "#0 runs (noise: itself, seed 1): baseline" in out
+    assert "#0 runs: baseline (run 1, to measure the noise)\n" in out
+    assert "#0 runs: run 2, to measure the noise\n" in out
     assert "#1   step    score" in out
-    assert (
-        "runs (confirm: the incumbent, seed 10): confirmation of #1 score 40, #2 score 30, " in out
-    )
+    first = "#8 runs: confirmation of 5 steps: pair 1 of 3, tip: #1 score 40, #2 score 30, #4 "
+    assert first in out
+    assert "#8 runs: confirmation of 5 steps: pair 2 of 3, tip, gain so far +" in out
     told = "7 experiments, 1 confirmation: 1 keep (5 steps), 2 discarded, 0 crashed.\n"
     assert f"{told}score 49.767759 → " in out
     assert "Confirmed gain +48." in out
 
     call(lab, "log", "--tag", "t")
     lines = capsys.readouterr().out.splitlines()
-    words = [line.split()[4] for line in lines[1:]]
+    words = [line.split()[7] for line in lines[1:]]
     assert words == ["keep", STEP, STEP, "discard", STEP, STEP, "discard", STEP, "keep"]
     assert lines[-1].endswith("confirmation of #1 score 40, #2 score 30, #4 score 20, #5 score 10, "
                               "#7 score 0")  # fmt: skip
