@@ -208,7 +208,7 @@ class LiveView:
             return SlotRow("propose", Text(text), Text(""))
         cost = f"${at.usd:.2f}" if at.usd else ""
         cost += f"{', ' if cost else ''}{at.tokens:,} tokens" if at.tokens else ""
-        doing = Text(f"{text}, {cost or 'no cost reported yet'}")
+        doing = Text(f"{text}, {f'{cost} so far' if cost else 'no cost reported yet'}")
         quiet = at.quiet is not None and at.quiet > QUIET
         silence = f"no output for {duration(at.quiet or 0.0)}; last: " if quiet else ""
         detail = Text(silence, style="yellow").append(at.line or "no output yet", style="dim")

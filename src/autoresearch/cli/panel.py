@@ -149,7 +149,7 @@ def _facts(session: Session, seen: Snapshot, layout: Layout) -> list[Text]:
     pace = summary.trials_per_hour
     rate = f"{pace:,.0f} trials an hour" if pace else "no pace yet"
     head = Text(f"{summary.headline}{best}{gain}", style="bold")
-    now = Text(f"{rate}{_spent(session, seen)} · {session.end}")
+    now = Text(f"{session.end} · {rate}{_spent(session, seen)}")
     steps = Text(summary.open_text or "no step is open", style="green" if summary.open else "dim")
     return [head, steps, Text(summary.counts.text), now] if layout.findings else [head, now]
 

@@ -19,6 +19,7 @@ from typing import Protocol, TextIO
 
 FRAME = 0.25  # seconds between two frames
 _CURSOR_OFF, _CURSOR_ON = "\x1b[?25l", "\x1b[?25h"
+_LINE = "\x1b[2K"  # erases it
 _TO_LINE_END, _TO_SCREEN_END = "\x1b[K", "\x1b[J"
 
 
@@ -83,7 +84,7 @@ class PanelScreen:
         self._ended.set()
         self._thread.join()
         with self._lock:
-            self._write(self._to_top() + _TO_SCREEN_END + _CURSOR_ON)
+            self._write(self._to_top(erase=True) + _CURSOR_ON)
             self._shown = ()
         self._restores.close()
 
@@ -94,8 +95,7 @@ class PanelScreen:
         """
         with self._lock:
             before, self._size = self._size, self.size
-            frame, panel = [self._to_top()], self._shown
-            frame += [_TO_SCREEN_END] if lines or before != self._size else []
+            frame, panel = [self._to_top(erase=bool(lines) or before != self._size)], self._shown
             if not (lines and panel) or before != self._size:
                 panel = list(self._panel.draw(self._size))[-max(1, self._size.lines - 1) :]
             frame += [f"{line}\r\n" for line in lines]
@@ -120,10 +120,15 @@ class PanelScreen:
                 self._panel.refresh()
                 self.print()
 
-    def _to_top(self) -> str:
-        """Move to the panel's first column and line, as the terminal shows it now."""
+    def _to_top(self, *, erase: bool) -> str:
+        """Move to the panel's first column and line, as the terminal shows it now.
+
+        Lines are erased one by one: tmux takes an erased screen into its history.
+        """
         columns = self.size.columns
         rows = sum(max(1, -(-line.columns // columns)) for line in self._shown)
+        if erase:
+            return "\r" + f"{_LINE}\x1b[1A" * (rows - 1) + _LINE
         return "\r" + (f"\x1b[{rows - 1}A" if rows > 1 else "")
 
     def _write(self, text: str) -> None:
