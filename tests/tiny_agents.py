@@ -7,7 +7,7 @@ from pathlib import Path
 
 from autoresearch.errors import ProposerError
 from autoresearch.proposers import Brief, Proposal
-from tiny_lab import git
+from tiny_lab import CRASHES, git
 
 
 class Countdown:
@@ -93,3 +93,14 @@ class Empty:
     def propose(self, workspace: Path, brief: Brief) -> Proposal:
         """Give up at once."""
         raise ProposerError("Nothing is left to try.")
+
+
+class Crasher:
+    """Each proposal fails with the same error."""
+
+    name = "crasher"
+
+    def propose(self, workspace: Path, brief: Brief) -> Proposal:
+        """Write a program that fails."""
+        (workspace / "train.py").write_text(f"x = {len(brief.history)}\n{CRASHES}")
+        return Proposal("crash")

@@ -15,10 +15,24 @@ _ESCAPE = re.compile(
 
 def clean_line(text: str, limit: int = DETAIL) -> str:
     """Untrusted text as one line of at most `limit` characters, without escape sequences."""
+    return _cut(" ".join(_printable(text).split()), limit)
+
+
+def clean_indented(text: str, limit: int = DETAIL) -> str:
+    """The same, with its indentation and inner spaces; tabs become spaces."""
+    spaced = "".join(c if c.isprintable() or c == "\t" else " " for c in _printable(text).rstrip())
+    return _cut(spaced.expandtabs(), limit)
+
+
+def _printable(text: str) -> str:
+    """Without escape sequences, and control, direction or zero-width characters."""
     text = _ESCAPE.sub("", text)
-    if not text.isprintable():  # control, direction and zero-width characters, lone surrogates
-        text = "".join(c for c in text if c.isprintable() or c.isspace())
-    line = " ".join(text.split())
+    if text.isprintable():
+        return text
+    return "".join(c for c in text if c.isprintable() or c.isspace())
+
+
+def _cut(line: str, limit: int) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from autoresearch.cli import main
-from autoresearch.cli.live import summary_text
+from autoresearch.cli.words import summary_text
 from autoresearch.proposers.fake import ScriptedProposer
-from tiny_lab import CRASHES, edit, git, make_lab, opened, scores
+from autoresearch.store.pause import write_pause
+from tiny_lab import CRASHES, TASK, edit, git, make_lab, opened, scores
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +68,24 @@ def test_a_skipped_trial_is_no_crash(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "2 skipped" in out
 
 
+def test_status_warns_of_crashes_alike_and_names_the_pause(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For people a line, for machines the kind, the text and the trials."""
+    lab = make_lab(tmp_path / "lab", task_toml='sandbox = "off"\n' + TASK)
+    with opened(lab) as study:
+        proposer = ScriptedProposer([edit(f"x = {n}\n{CRASHES}", "boom") for n in range(3)])
+        for _ in range(4):
+            study.step(proposer)
+        write_pause(study.paths, "a reason")
+    words = output(lab, capsys, "status")
+    assert "\nwarning:    3 of 3 crashed alike: RuntimeError: boom\n" in words
+    assert re.search(r"running: +no, and paused since \d\d \w{3} \d\d:\d\d: a reason\n", words)
+    (alarm,) = json.loads(output(lab, capsys, "status", "--json"))["alarms"]
+    assert (alarm["kind"], alarm["trials"]) == ("crashes", [1, 2, 3])
+    assert alarm["text"] == "3 of 3 crashed alike: RuntimeError: boom"
+
+
 def test_log_lists_all_trials_or_the_kept_ones(
     lab: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -74,6 +94,9 @@ def test_log_lists_all_trials_or_the_kept_ones(
     assert [line.split()[0] for line in lines] == ["trial", "0", "1", "2", "3", "4"]
     assert lines[3].endswith("[worse than #1 by 3]")
     assert lines[4].endswith("boom [failed]")
+    assert lines[0].split()[1:3] == ["time", "commit"]
+    assert lines[0].index("time") == 7
+    assert all(re.match(r" +\d  \d\d \w{3} \d\d:\d\d  [0-9a-f]{7} ", line) for line in lines[1:])
     assert len(output(lab, capsys, "log", "--kept").splitlines()) == 4
     assert output(lab, capsys, "log", "-n", "1").splitlines()[1].split()[0] == "4"
 
@@ -85,7 +108,10 @@ def test_show_tells_how_a_trial_went(lab: Path, capsys: pytest.CaptureFixture[st
     assert "discard (worse than #1 by 3)" in output(lab, capsys, "show", "2")
     assert "keep (better than #0 by 1)" in output(lab, capsys, "show", "1")
     assert "RuntimeError: boom" in out
-    assert "Traceback" in out
+    assert "\nTraceback" in out
+    assert '\n  File "' in out
+    assert re.search(r"\nproposer: \w+, \d\d \w{3} \d\d:\d\d\n", out)
+    assert re.search(r", \d+\.\d GiB, ", out)
     assert json.loads(output(lab, capsys, "show", "4", "--json"))["value"] == 8.0
 
 

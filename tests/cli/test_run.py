@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -63,9 +64,8 @@ def test_run_prints_a_line_a_trial_and_a_summary(
     """The baseline comes first, --trials counts the others, and the last line has the gain."""
     assert call(lab, "run", *COUNTDOWN, "--trials", "3", "--tag", "t") == 0
     out = capsys.readouterr().out
-    assert [
-        line.split()[:2] for line in out.splitlines() if "score" in line and "runs" not in line
-    ][:4] == [["#0", "keep"], ["#1", "keep"], ["#2", "keep"], ["#3", "discard"]]
+    ends = [line.split()[1:3] for line in out.splitlines() if re.match(r"[\d:]{8} #\d   ", line)]
+    assert ends == [["#0", "keep"], ["#1", "keep"], ["#2", "keep"], ["#3", "discard"]]
     told = out.splitlines()[-3:]
     assert told[0] == "3 experiments: 2 keeps, 1 discarded, 0 crashed."
     assert told[1].startswith("score 10.000000 → 8.000000 (-20.00 %), #2 on branch autoresearch/t")

@@ -28,7 +28,7 @@ from autoresearch.executors import Execution
 from autoresearch.lab.metric import Metric
 from autoresearch.lab.task import Bound, Budget, Task
 from autoresearch.store.ledger import Ledger, Run, State, Status, Trial
-from autoresearch.text import DETAIL, FEEDBACK, FEEDBACK_LINES, clean_line
+from autoresearch.text import DETAIL, FEEDBACK, FEEDBACK_LINES, clean_indented, clean_line
 
 GOOD = Execution("exit", 0, None, seconds=2.0, peak_memory=2**30)
 FAILED = Execution("exit", 1, None, seconds=2.0, peak_memory=0)
@@ -406,6 +406,32 @@ def test_a_tail_knows_the_lines_of_a_terminal(tmp_path: Path) -> None:
     """Of a program that wrote to a pseudo-terminal each line ends twice, and is no redrawing."""
     (tmp_path / "log").write_bytes(b"one\r\r\ntwo\r\nthree\r\r\n")
     assert tail(tmp_path / "log", 9) == ["one", "two", "three"]
+
+
+def test_a_tail_keeps_the_indentation(tmp_path: Path) -> None:
+    """A traceback is read by its indentation; colours and other controls are gone all the same."""
+    (tmp_path / "log").write_bytes(
+        b"Traceback:\n  File 'x'\n    a  =  1\n\tb\n\n"
+        b" \x1b[31m red\x1b[0m \x00\xe2\x80\xae end  \r\n"
+    )
+    assert tail(tmp_path / "log", 9) == [
+        "Traceback:",
+        "  File 'x'",
+        "    a  =  1",
+        "        b",
+        "",
+        "  red  end",
+    ]
+
+
+@given(st.text(st.characters()), st.integers(1, 50))
+def test_no_text_escapes_cleaning_with_its_indentation(text: str, limit: int) -> None:
+    """Any text becomes one bounded line that can be printed, encoded and cleaned again."""
+    line = clean_indented(text, limit)
+    assert len(line) <= limit
+    assert line.isprintable()
+    line.encode()
+    assert clean_indented(line, limit) == line
 
 
 def test_the_tail_of_a_log_is_clean_and_bounded(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from autoresearch.errors import TaskError
 from autoresearch.lab.metric import Metric
-from autoresearch.lab.task import Bound, Budget, Checks, Task
+from autoresearch.lab.task import Alarms, Bound, Budget, Checks, Task
 
 LEAST = """
 command = "python train.py"
@@ -37,6 +37,9 @@ timeout = 30
 [secondary]
 peak_vram_mb = { max = 80000 }
 accuracy = { min = 0.5, max = 1.0 }
+[alarms]
+same_crashes = 4
+no_keep = 30
 [env]
 OMP_NUM_THREADS = "2"
 """
@@ -80,6 +83,7 @@ def test_a_full_task_says_everything(lab: Path) -> None:
         checks=Checks("python -m pytest", 30.0),
         secondary=(Bound("peak_vram_mb", None, 80000.0), Bound("accuracy", 0.5, 1.0)),
         env={"OMP_NUM_THREADS": "2"},
+        alarms=Alarms(same_crashes=4, no_keep=30),
     )
 
 
@@ -89,6 +93,7 @@ def test_the_least_task_has_defaults(lab: Path) -> None:
     assert (task.name, task.metric) == ("lab", Metric("val_bpb", "minimize", None))
     assert (task.budget, task.checks, task.prepare) == (Budget(600.0), None, None)
     assert (task.secondary, dict(task.env)) == ((), {})
+    assert (task.alarms.same_crashes, task.alarms.no_keep) == (0, 50)
 
 
 def test_scale_and_rule_are_chosen_or_left_open(lab: Path) -> None:
@@ -166,6 +171,9 @@ def edited(old: str, new: str) -> str:
         ("max = 80000", 'max = "x"', "secondary.peak_vram_mb.max", "'x'", "a number"),
         ("min = 0.5", "min = 2", "secondary.accuracy.min", "2.0", "at most"),
         ("accuracy", '"a b"', "secondary.a b", "'a b'", "val_bpb"),
+        ("same_crashes = 4", "same_crashes = -1", "alarms.same_crashes", "-1", "a whole number, 0"),
+        ("no_keep = 30", "no_keep = 2.5", "alarms.no_keep", "2.5", "a whole number, 0"),
+        ("no_keep = 30", "no_keep = true", "alarms.no_keep", "True", "a whole number, 0"),
         ('"2"', "2", "env.OMP_NUM_THREADS", "2", "a string"),
         ('"2"', r'"\u0000"', "env.OMP_NUM_THREADS", r"'\x00'", "without NUL"),
         ("OMP_NUM_THREADS", '"A=B"', "env.A=B", "'A=B'", "OMP_NUM_THREADS"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent_streams import ERRORS, NOTE, PROGRAMS, TOKENS, USD, WITH_USD, bad, good
-from autoresearch.proposers.command.events import AgentOutput, read_output
+from autoresearch.proposers.command.events import AgentOutput, LiveLog, read_output
 from autoresearch.proposers.command.failures import error_lines, kind_of, kind_of_lines, retry_after
 from autoresearch.proposers.command.presets import load_presets
 from autoresearch.proposers.command.watch_agent import Meter
@@ -31,6 +31,42 @@ def test_a_success_is_read_in_every_form(agent: str, tmp_path: Path) -> None:
     assert found.tokens == TOKENS
     assert found.usd == (USD if agent in WITH_USD else 0.0)
     assert found.cost_known == (agent in WITH_USD)
+
+
+@pytest.mark.parametrize("agent", PROGRAMS)
+def test_a_log_is_read_while_it_grows(agent: str, tmp_path: Path) -> None:
+    """Cost and tokens are those of the whole log, however it arrives; a last line is known."""
+    log, whole = tmp_path / "log", good(agent).encode()
+    live = LiveLog(load_presets()[agent], log)
+    assert (live.read().usd, live.last) == (0.0, "")
+    for at in range(0, len(whole), 100):
+        with log.open("ab") as stream:
+            stream.write(whole[at : at + 100])
+        found = live.read()
+    known = heard(agent, whole, tmp_path)
+    if load_presets()[agent].format != "json":  # one object, which is read in the end
+        assert (found.usd, found.tokens) == (known.usd, known.tokens)
+    assert live.last
+    assert 0 <= live.quiet < 3600
+
+
+def test_the_last_thing_of_an_agent_is_its_words_or_the_kind_of_its_event(tmp_path: Path) -> None:
+    """Whatever the form of an event; what is no event is shown as it is."""
+    log = tmp_path / "log"
+    live = LiveLog(load_presets()["claude"], log)
+    words = {"type": "assistant", "message": {"content": [{"type": "text", "text": "a\nhalve it"}]}}
+    for line, last in (
+        ({"type": "system", "session_id": "x"}, "(system)"),
+        (words, "halve it"),
+        ({"type": "tool", "input": {"command": "ls -l"}}, "ls -l"),
+        ([1, 2], "[1, 2]"),
+        ({"type": "autoresearch", "exit_code": 0}, "[1, 2]"),
+        ("plain", '"plain"'),
+    ):
+        with log.open("a") as stream:
+            stream.write(json.dumps(line) + "\n")
+        live.read()
+        assert live.last == last
 
 
 @pytest.mark.parametrize("error", ERRORS)

@@ -17,7 +17,7 @@ import pytest
 
 from autoresearch.cli import main
 from autoresearch.cli.diagnosis import examine_study
-from autoresearch.cli.live import summary_text
+from autoresearch.cli.words import summary_text
 from autoresearch.executors.local import LocalExecutor
 from autoresearch.lab.task import Task
 from autoresearch.proposers.fake import ScriptedProposer
@@ -99,18 +99,19 @@ def test_a_run_climbs_confirms_and_says_so_in_words(
 ) -> None:
     """run, log, show, status: a step is called a step, and a confirmation says of what."""
     lab, out = climbed
-    assert "#0 runs (noise: itself, seed 1): baseline" in out
+    assert "#0 runs: baseline (run 1, to measure the noise)\n" in out
+    assert "#0 runs: run 2, to measure the noise\n" in out
     assert "#1   step    score" in out
-    assert (
-        "runs (confirm: the incumbent, seed 10): confirmation of #1 score 40, #2 score 30, " in out
-    )
+    first = "#8 runs: confirmation of 5 steps: pair 1 of 3, tip: #1 score 40, #2 score 30, #4 "
+    assert first in out
+    assert "#8 runs: confirmation of 5 steps: pair 2 of 3, tip, gain so far +" in out
     told = "7 experiments, 1 confirmation: 1 keep (5 steps), 2 discarded, 0 crashed.\n"
     assert f"{told}score 49.767759 → " in out
     assert "Confirmed gain +48." in out
 
     call(lab, "log", "--tag", "t")
     lines = capsys.readouterr().out.splitlines()
-    words = [line.split()[4] for line in lines[1:]]
+    words = [line.split()[7] for line in lines[1:]]
     assert words == ["keep", STEP, STEP, "discard", STEP, STEP, "discard", STEP, "keep"]
     assert lines[-1].endswith("confirmation of #1 score 40, #2 score 30, #4 score 20, #5 score 10, "
                               "#7 score 0")  # fmt: skip
@@ -415,7 +416,9 @@ def test_ctrl_c_ends_the_wait(tmp_path: Path, cache: Path) -> None:
         assert process.stdout is not None
         while "waits" not in (line := process.stdout.readline()):
             assert line, f"it ended without waiting: {process.communicate()}"
-        assert line == "#0 waits: process 1 of somebody is measuring.\n"
+        assert line[9:] == (
+            "#0 waits: another study measures time on this machine now (process 1 of somebody)\n"
+        )
         process.send_signal(signal.SIGINT)
         assert "stopped by Ctrl-C" in process.communicate(timeout=30)[0]
         assert process.returncode == 130
@@ -431,7 +434,7 @@ def test_where_time_is_measured_the_load_is_shown(
     capsys.readouterr()
     call(lab, "log")
     heading, line = capsys.readouterr().out.splitlines()
-    assert heading.split() == ["trial", "commit", "score", "GiB", "load", "status", "note"]
-    assert float(line.split()[4]) >= 0
+    assert heading.split() == ["trial", "time", "commit", "score", "GiB", "load", "status", "note"]
+    assert float(line.split()[7]) >= 0
     call(lab, "show", "0")
     assert capsys.readouterr().out.count(", load ") == 4

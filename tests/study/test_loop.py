@@ -11,8 +11,10 @@ from autoresearch.errors import ProposerError
 from autoresearch.proposers import Brief, Proposal
 from autoresearch.proposers.fake import ScriptedProposer
 from autoresearch.store.ledger import Trial
+from autoresearch.store.pause import read_pause
+from autoresearch.strategies.alarms import alarms
 from autoresearch.study.loop import StopLimits, research
-from tiny_lab import make_lab, opened, scores
+from tiny_lab import CRASHES, TASK, edit, make_lab, opened, scores
 
 
 def test_without_limits_only_the_proposer_ends_it(tmp_path: Path) -> None:
@@ -111,3 +113,35 @@ def test_what_an_earlier_run_left_is_said_in_one_line(tmp_path: Path) -> None:
         research(study, ScriptedProposer(scores(9)), StopLimits(trials=1), on_note=notes.append)
         assert len(study.ledger) == 2
     assert notes == ["An earlier run left trial 1 proposed; going on from there."]
+
+
+def test_crashes_alike_pause_the_study_where_the_task_demands_it(tmp_path: Path) -> None:
+    """The pause says why; after a resume the study goes on, until as many more crash alike."""
+    lab = make_lab(tmp_path / "lab", task_toml=TASK + "[alarms]\nsame_crashes = 2\n")
+    crashes = [edit(f"x = {number}\n{CRASHES}", f"crash {number}") for number in range(5)]
+    notes: list[str] = []
+    pauses: list[tuple[int, str]] = []
+    with opened(lab) as study:
+
+        def resume(_: float) -> None:
+            pause = read_pause(study.paths)
+            assert pause is not None
+            pauses.append((len(study.ledger), pause.reason))
+            study.paths.pause.unlink()
+
+        script = ScriptedProposer(crashes)
+        research(study, script, StopLimits(trials=5), on_note=notes.append, sleep=resume)
+    said = "the last {} experiments crashed alike: RuntimeError: boom"
+    assert pauses == [(3, said.format(2)), (5, said.format(4))]
+    assert [note for note in notes if note.startswith("Paused")] == [
+        f"Paused: {said.format(count)}. `autoresearch resume` goes on." for count in (2, 4)
+    ]
+
+
+def test_crashes_alike_do_not_pause_a_study_by_default(tmp_path: Path) -> None:
+    """They are an alarm, and the study goes on."""
+    crashes = [edit(f"x = {number}\n{CRASHES}", f"crash {number}") for number in range(4)]
+    with opened(make_lab(tmp_path / "lab")) as study:
+        research(study, ScriptedProposer(crashes), StopLimits(trials=4))
+        assert read_pause(study.paths) is None
+        assert next(alarm.kind for alarm in alarms(study.ledger, study.task)) == "crashes"

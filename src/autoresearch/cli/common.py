@@ -1,8 +1,9 @@
-"""Options that several commands share, and how they show a duration."""
+"""Options that several commands share, and how they show moments and durations."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +26,14 @@ def lab_option(command: F) -> F:
 def tag_option(command: F) -> F:
     """--tag: the name of the study."""
     return click.option("--tag", help="Name of the study; the current one by default.")(command)
+
+
+def clock_time(moment: str) -> str:
+    """An ISO moment of the ledger as the local date and time: `01 Dec 10:00`; else a dash."""
+    try:
+        return f"{datetime.fromisoformat(moment).astimezone():%d %b %H:%M}"
+    except ValueError:
+        return "-"
 
 
 def duration(seconds: float) -> str:

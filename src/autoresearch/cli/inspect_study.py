@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from autoresearch.cli.common import duration, lab_option, tag_option
+from autoresearch.cli.common import clock_time, duration, lab_option, tag_option
 from autoresearch.cli.hub_options import hub_status
 from autoresearch.evaluation.parsing import tail
 from autoresearch.lab.task import Task
@@ -17,6 +17,7 @@ from autoresearch.report.proposer_stats import stats_line
 from autoresearch.store.artefacts import read_details
 from autoresearch.store.ledger import SCREEN, Ledger, Run, Trial
 from autoresearch.store.paths import StudyPaths
+from autoresearch.store.pause import read_pause
 from autoresearch.store.results import jsonl
 from autoresearch.strategies.summary import Summary, summarize
 from autoresearch.study.canary import Canary
@@ -27,6 +28,7 @@ from autoresearch.study.study import restore_files
 from autoresearch.text import clean_line
 
 DETAIL = 200  # characters of one detail of a proposal
+TIME = len("01 Dec 10:00")
 
 
 @click.command()
@@ -45,13 +47,18 @@ def status(as_json: bool, tag: str | None, lab: Path) -> None:
         seen, proposers = overview(task, ledger, paths), proposer_stats(ledger)
         facts = _status_facts(seen, ledger, paths)
     if as_json:
-        more = {"proposers": [asdict(stats) for stats in proposers]}
+        more = {
+            "proposers": [asdict(stats) for stats in proposers],
+            "alarms": [alarm.as_dict() for alarm in seen.alarms],
+        }
         click.echo(json.dumps(facts | _status_numbers(seen) | more))
         return
     for name, value in facts.items():
         click.echo(f"{name + ':':<12}{'-' if value is None else value}")
     for at, stats in enumerate(proposers):
         click.echo(f"{'' if at else 'proposers:':<12}{stats_line(stats, seen.summary.digits)}")
+    for alarm in seen.alarms:
+        click.echo(f"{'warning:':<12}{alarm.text}")
 
 
 def _status_facts(seen: Overview, ledger: Ledger, paths: StudyPaths) -> dict[str, object]:
@@ -109,11 +116,13 @@ def _running(paths: StudyPaths) -> str:
     """The process that runs the study, what it does, and whether it is stalled."""
     held = activity_of(paths)
     if held is None:
-        return "no, and paused" if paths.pause.exists() else "no"
+        return f"no, and paused {pause.text}" if (pause := read_pause(paths)) else "no"
     if held.beat is None:
         return held.holder
     if held.beat.verb == "pause":
-        return f"{held.holder}, paused for {duration(held.spent)}: autoresearch resume"
+        pause = read_pause(paths)
+        why = f" ({pause.reason})" if pause and pause.reason else ""
+        return f"{held.holder}, paused for {duration(held.spent)}{why}: autoresearch resume"
     if held.left is not None:
         return f"{held.holder}, waiting: it tries again in {duration(held.left)}"
     doing = f"{held.holder}, {held.beat.doing} for {duration(held.spent)}"
@@ -128,7 +137,7 @@ def _running(paths: StudyPaths) -> str:
 @tag_option
 @lab_option
 def log(kept: bool, last: int | None, tag: str | None, lab: Path) -> None:
-    """All trials, a line each, oldest first.
+    """All trials, a line each, oldest first; the time is when a trial was proposed.
 
     \b
     autoresearch log
@@ -140,7 +149,8 @@ def log(kept: bool, last: int | None, tag: str | None, lab: Path) -> None:
         summary = summarize(ledger, paths.extra_runs)
     load = f"  {'load':>5}" if task.keep.noise == "timing" else ""
     name = task.metric.name
-    click.echo(f"{'trial':>5}  {'commit':<8}{name:>10}  {'GiB':>5}{load}  {'status':<8}note")
+    head = f"{'trial':>5}  {'time':<{TIME}}  {'commit':<8}{name:>10}"
+    click.echo(f"{head}  {'GiB':>5}{load}  {'status':<8}note")
     for trial in trials[-last:] if last else trials:
         click.echo(_log_line(trial, summary, with_load=bool(load)))
 
@@ -149,9 +159,9 @@ def _log_line(trial: Trial, summary: Summary, *, with_load: bool) -> str:
     status = trial.word if trial.status else trial.state.value
     loads = [run.load for run in trial.runs if run.load is not None]
     load = f"  {max(loads):>5.1f}" if loads else f"  {'-':>5}"
-    value = summary.digits.value(summary.value_of(trial))
+    value, when = summary.digits.value(summary.value_of(trial)), clock_time(trial.created)
     return (
-        f"{trial.number:>5}  {trial.commit[:7]:<8}{value:>10}  "
+        f"{trial.number:>5}  {when:<{TIME}}  {trial.commit[:7]:<8}{value:>10}  "
         f"{trial.memory_gb:>5.1f}{load if with_load else ''}  {status:<8}{trial.note}{trial.why}"
     )
 
@@ -185,7 +195,7 @@ def _describe(trial: Trial, summary: Summary, task: Task, paths: StudyPaths, lin
         + (f" ({trial.because})" if trial.because else ""),
         f"{task.metric.name + ':':<10}{summary.digits.value(summary.value_of(trial))}",
         f"commit:   {trial.commit or '-'} (parent {trial.parent[:12]})",
-        f"proposer: {trial.proposer}, {trial.created}",
+        f"proposer: {trial.proposer}, {clock_time(trial.created)}",
     ]
     details = read_details(paths.trial(trial.number))
     shown += [f"          {clean_line(f'{k}: {v}', DETAIL)}" for k, v in details.items() if v]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 
+from autoresearch.cli.terminal import has_panel
 from autoresearch.study.study import Study
 
 _MESSAGE = (
@@ -28,7 +28,7 @@ def ending_on_ctrl_c(study: Study) -> Iterator[None]:
         if study.ending or not study.measuring:
             raise KeyboardInterrupt
         study.ending = True
-        if not sys.stdout.isatty():  # on a terminal the panel shows it
+        if not has_panel():  # the panel shows it
             os.write(2, _MESSAGE)
 
     before = signal.signal(signal.SIGINT, on_interrupt)

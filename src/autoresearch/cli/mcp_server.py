@@ -33,7 +33,7 @@ from autoresearch.strategies.summary import Summary, summarize
 from autoresearch.study.opening import default_tag, read_study
 from autoresearch.study.overview import activity_of, changes, next_brief, overview, pause_told
 from autoresearch.study.tags import choose_tag
-from autoresearch.text import clean_line
+from autoresearch.text import clean_indented, clean_line
 
 MAX_WAIT = 50  # seconds of one call: some clients give up after 60
 FOLDER = ".mcp"  # below the lab's .autoresearch/; no tag begins with a dot
@@ -425,7 +425,7 @@ def _row(trial: Trial, summary: Summary) -> dict[str, Any]:
 
 
 def _lines(log: Path, lines: int) -> list[str]:
-    return [clean_line(line, MAX_LINE) for line in tail(log, lines)]
+    return [clean_indented(line, MAX_LINE) for line in tail(log, lines)]
 
 
 def _fields(model: type[BaseModel], record: dict[str, Any]) -> dict[str, Any]:

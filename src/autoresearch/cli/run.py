@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -190,13 +190,20 @@ def _proposer(
 
 
 def _budget(limits: StopLimits) -> dict[str, str]:
-    """The limits as `status` shows them; an empty string is no limit."""
+    """The limits as `status` shows them, and when it began; an empty string is no limit."""
     named = {"max_usd": limits.usd, "max_tokens": limits.tokens, "target": limits.target}
     shown = {name: "" if value is None else f"{value:.15g}" for name, value in named.items()}
     count = limits.trials
     most = "" if count is None else f"{count} trial{'s' * (count != 1)}"
     end = f"until {datetime.fromtimestamp(limits.until):%d %b %H:%M}" if limits.until else ""
-    return {**shown, "session": ", ".join(filter(None, (most, end)))}
+    until = "" if limits.until is None else _utc(limits.until)
+    times = {"session_began": _utc(time.time()), "session_until": until}
+    return {**shown, **times, "session": ", ".join(filter(None, (most, end)))}
+
+
+def _utc(moment: float) -> str:
+    """Seconds since the epoch as an ISO date and time."""
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
 
 
 def _strategy(task: Task, tag: str, requested: str | None) -> Strategy:

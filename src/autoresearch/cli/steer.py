@@ -10,6 +10,7 @@ import click
 from autoresearch.cli.common import lab_option, tag_option
 from autoresearch.files import write_whole
 from autoresearch.lab.task import Task
+from autoresearch.store.pause import write_pause
 from autoresearch.study.opening import read_study, running
 from autoresearch.study.overview import next_brief
 from autoresearch.study.proposing import read_steering
@@ -64,7 +65,7 @@ def pause(tag: str | None, lab: Path) -> None:
     The pause outlives restarts: a run that is started meanwhile waits as well.
     """
     with read_study(Task.load(lab), tag) as (ledger, paths, _):
-        write_whole(paths.pause, f"{datetime.now():%d %b %H:%M}\n")
+        write_pause(paths)
         trial = ledger.unfinished() if running(paths) else None
         after = f" after trial {trial.number}, which runs now" if trial else ""
         click.echo(f"Study {paths.tag} pauses{after}. `autoresearch resume` goes on.")

@@ -7,7 +7,8 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from autoresearch.cli.live import JsonView, View, make_view, trial_line
+from autoresearch.cli.live import JsonView, View, make_view
+from autoresearch.cli.words import trial_line
 from autoresearch.digits import Digits
 from autoresearch.store.ledger import Status, Trial
 from autoresearch.store.results import jsonl
@@ -65,8 +66,8 @@ class Outcome:
 def try_view(study: Study, *, as_json: bool) -> View:
     """A panel on a terminal; elsewhere nothing is shown."""
     if as_json or not sys.stdout.isatty():
-        return QuietView()
-    return make_view(study, StopLimits(trials=1), as_json=False)
+        return QuietView(study)
+    return make_view(study, StopLimits(trials=1), as_json=False, by_hand=True)
 
 
 def as_text(outcome: Outcome, study: Study) -> str:

@@ -15,7 +15,7 @@ from autoresearch.executors import Execution
 from autoresearch.lab.metric import Line, Statement, numbers_of, read_statements
 from autoresearch.lab.task import Task
 from autoresearch.store.ledger import Run
-from autoresearch.text import DETAIL, FEEDBACK_LINES, clean_feedback, clean_line
+from autoresearch.text import DETAIL, FEEDBACK_LINES, clean_feedback, clean_indented, clean_line
 
 _LAST = 50  # lines at a log's end that are searched for it
 _PIECE = 1 << 16  # characters of a line that are read at once
@@ -134,7 +134,7 @@ def stated_guards(runs: Iterable[Run], task: Task) -> frozenset[str]:
 
 
 def tail(log: Path, lines: int) -> list[str]:
-    """The last lines of a log, cleaned; of a progress line that was redrawn, the last state."""
+    """The last lines of a log with their indentation; of a redrawn line, the last state."""
     return list(deque(_shown_lines(log), maxlen=lines))
 
 
@@ -235,14 +235,14 @@ def _lines(log: Path) -> Iterator[Line]:
 
 
 def _shown_lines(log: Path) -> Iterator[str]:
-    """A log's lines, cleaned, for people; of a line that was redrawn, the last state."""
+    """A log's lines for people, cleaned and indented; of a redrawn line, the last state."""
     if not log.exists():
         return
     with log.open(encoding="utf-8", errors="replace", newline="") as stream:
         line, ended = None, True
         while piece := stream.readline(_PIECE):
             if ended and not (line and piece in ("\n", "\r", "\r\n")):  # "\r\r\n" ends one line
-                line = clean_line(piece, 4 * DETAIL)
+                line = clean_indented(piece, 4 * DETAIL)
             ended = piece.endswith(("\n", "\r"))
             if ended and line is not None and piece.endswith("\n"):
                 yield line

@@ -121,6 +121,14 @@ class Keep:
 
 
 @dataclass(frozen=True)
+class Alarms:
+    """When a person is warned; 0 switches a setting off."""
+
+    same_crashes: int = 0  # crashes alike in a row after which the study pauses
+    no_keep: int = 50  # experiments without a keep after which an alarm is shown
+
+
+@dataclass(frozen=True)
 class Access:
     """What a run may use of the machine, besides its folder and the system's programs."""
 
@@ -153,6 +161,7 @@ class Task:
     canary_off: str = ""  # why failing code may change nothing; else a study's start checks it
     sandbox: Policy = "auto"
     agents: Mapping[str, Any] = field(default_factory=dict)  # the tables [agent.NAME], unchecked
+    alarms: Alarms = field(default_factory=Alarms)
 
     @classmethod
     def load(cls, folder: Path) -> Task:
@@ -214,6 +223,7 @@ def _task(table: Table, folder: Path) -> Task:
     env = variables.variables() if variables else {}
     canary_off = _canary(table.table("canary"))
     agents = table.table("agent")
+    alarms = _alarms(table.table("alarms"))
     table.finish()
     assert name and command
     _check_editable(table, folder, editable)
@@ -238,6 +248,7 @@ def _task(table: Table, folder: Path) -> Task:
         canary_off,
         policy,
         agents.anything() if agents else {},
+        alarms,
     )
 
 
@@ -309,6 +320,16 @@ def _keep(table: Table | None) -> Keep:
     if not 0 <= min_delta < math.inf:
         raise table.error("min_delta", min_delta, "0, or a gain that is worth having")
     return Keep(strategy, confidence, min_delta, noise, runs, steps, rule or None)
+
+
+def _alarms(table: Table | None) -> Alarms:
+    if table is None:
+        return Alarms()
+    most = 10_000
+    same_crashes = table.whole("same_crashes", 0, (0, most))
+    no_keep = table.whole("no_keep", Alarms.no_keep, (0, most))
+    table.finish()
+    return Alarms(same_crashes, no_keep)
 
 
 def _checks(table: Table | None) -> Checks | None:

@@ -22,15 +22,18 @@ __all__ = [
     "Brief",
     "Kind",
     "Outcome",
+    "Progress",
     "Proposal",
     "ProposalFailed",
     "Proposer",
     "Renewable",
+    "Reporting",
     "Rotating",
     "Tried",
     "Witness",
     "max_seconds",
     "pending_cost",
+    "progress",
     "takes_time",
 ]
 
@@ -152,6 +155,24 @@ class Proposer(Protocol):
 # ---- what a proposer may offer besides -----------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How far a proposal has come while its proposer works on it."""
+
+    usd: float = 0.0  # reported so far; an agent may report its cost at the end alone
+    tokens: int = 0
+    line: str = ""  # the last thing that it printed, one clean line
+    quiet: float | None = None  # seconds since then
+
+
+@runtime_checkable
+class Reporting(Protocol):
+    """A proposer that reports how far its current call has come."""
+
+    def progress(self) -> Progress | None:
+        """What is known now, from any thread; None outside a call."""
+
+
 @runtime_checkable
 class Renewable(Protocol):
     """A proposer that can start over after failures."""
@@ -187,6 +208,11 @@ def max_seconds(proposer: object) -> float:
 def pending_cost(proposer: object) -> float:
     """Dollars that the current call may cost and has not reported yet, else 0."""
     return float(getattr(proposer, "pending_cost", 0.0))
+
+
+def progress(proposer: object) -> Progress | None:
+    """What a proposer reports of its current call; None when it reports nothing."""
+    return proposer.progress() if isinstance(proposer, Reporting) else None
 
 
 def takes_time(proposer: object) -> bool:

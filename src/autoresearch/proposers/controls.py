@@ -17,12 +17,14 @@ from autoresearch.lab import constants
 from autoresearch.lab.constants import Choices, Constant, Value
 from autoresearch.proposers import (
     Brief,
+    Progress,
     Proposal,
     Proposer,
     Renewable,
     Rotating,
     max_seconds,
     pending_cost,
+    progress,
 )
 from autoresearch.proposers.offline.space import from_unit
 
@@ -128,6 +130,10 @@ class Controlled:
     def pending_cost(self) -> float:
         """Dollars that the agent's current call may cost."""
         return pending_cost(self._agent)
+
+    def progress(self) -> Progress | None:
+        """What the agent reports of its current call; arms take a moment."""
+        return progress(self._agent)
 
     @property
     def last_proposer(self) -> Proposer:

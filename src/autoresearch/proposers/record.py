@@ -20,6 +20,7 @@ from autoresearch.errors import ProposerError
 from autoresearch.files import read_regular, sync_folder
 from autoresearch.proposers import (
     Brief,
+    Progress,
     Proposal,
     ProposalFailed,
     Proposer,
@@ -27,6 +28,7 @@ from autoresearch.proposers import (
     Rotating,
     max_seconds,
     pending_cost,
+    progress,
 )
 
 FORMAT = "autoresearch proposals 1"
@@ -82,6 +84,10 @@ class Recorder:
     def pending_cost(self) -> float:
         """Dollars that the recorded proposer's current call may cost."""
         return pending_cost(self._proposer)
+
+    def progress(self) -> Progress | None:
+        """What the recorded proposer reports of its current call."""
+        return progress(self._proposer)
 
     @property
     def last_proposer(self) -> Proposer:

@@ -17,12 +17,14 @@ from autoresearch.errors import ProposerError
 from autoresearch.files import read_regular, write_inside
 from autoresearch.proposers import (
     Brief,
+    Progress,
     Proposal,
     ProposalFailed,
     Proposer,
     Renewable,
     max_seconds,
     pending_cost,
+    progress,
 )
 
 BUSY_PAUSE = 60.0  # seconds that a busy member is skipped when it names no time
@@ -97,6 +99,11 @@ class Team:
     def pending_cost(self) -> float:
         """Dollars that the current call may cost, including members that failed in it."""
         return self._failed_cost + sum(pending_cost(member.proposer) for member in self._members)
+
+    def progress(self) -> Progress | None:
+        """What the member that is asked now reports of its current call."""
+        reports = (progress(member.proposer) for member in self._members)
+        return next((report for report in reports if report is not None), None)
 
     @property
     def last_proposer(self) -> Proposer | None:

@@ -17,11 +17,16 @@ SLACK = 120.0  # seconds beyond its own limit before a stage is called stalled
 class Stage:
     """The beginning of something that takes a while."""
 
-    verb: str  # "propose", "run", "check", "pause", or "wait": for the process in the note
+    # "propose" (by the proposer in the note), "ahead" (the same, while a trial runs), "run",
+    # "check", "pause", "hold" (before another try) or "wait" (for the process in the note)
+    verb: str
     number: int | None  # of the trial; None for a run beside the record
     note: str = ""
     log: Path | None = None
-    purpose: str = ""  # of a further run, in words; empty for the first
+    run: int = 0  # which run of its trial, from 0
+    purpose: str = ""  # of a run: screen, noise, confirm, claim, refresh
+    of_incumbent: bool = False  # the commit of the last keep runs, or of the tip, not the trial's
+    seconds: float = 0.0  # that it may take
 
     @property
     def who(self) -> str:

@@ -21,6 +21,7 @@ from autoresearch.proposers import ProposalFailed, Proposer, max_seconds, takes_
 from autoresearch.proposers.retry_policy import Advice, RetryPolicy
 from autoresearch.store.artefacts import read_details
 from autoresearch.store.ledger import UNSTATED, Spend, Trial
+from autoresearch.store.pause import read_pause
 from autoresearch.strategies import CONFIRMER
 from autoresearch.strategies.summary import notation
 from autoresearch.study.canary import Canary
@@ -177,6 +178,7 @@ class Session:
         self.study.reserve.hold()
         self._report_missing(trial)
         self._report_unpriced(trial)
+        self.study.heed_alarms()
         if not trial.is_skipped:
             self.retry_policy.forget()
         elif takes_time(self.proposer) and not trial.is_foreign:
@@ -254,9 +256,11 @@ class Session:
 
     def _pause(self) -> None:
         """Wait while the study is paused, or until the session's time is over."""
-        if not self.study.paused:
+        pause = read_pause(self.study.paths)
+        if pause is None:
             return
-        self.note("Paused. `autoresearch resume` goes on.")
+        why = f": {pause.reason}" if pause.reason else ""
+        self.note(f"Paused{why}. `autoresearch resume` goes on.")
         self.study.begin_pause()
         while self.study.paused and not self.study.ending and not self.limits.reached(self.done):
             self.sleep(LOOK)

@@ -10,12 +10,13 @@ from autoresearch.store.git import Git
 from autoresearch.store.heartbeat import Heartbeat, last_beat
 from autoresearch.store.ledger import Ledger, State
 from autoresearch.store.paths import StudyPaths
+from autoresearch.store.pause import read_pause
+from autoresearch.strategies.alarms import Alarm, alarms
 from autoresearch.strategies.registry import make_strategy
 from autoresearch.strategies.summary import Summary, summarize
 from autoresearch.study.brief import make_brief
 from autoresearch.study.opening import begun_with, running
 from autoresearch.study.proposing import last_crash, read_steering
-from autoresearch.text import clean_line
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Overview:
     now: str | None  # the trial on its way
     seconds: float  # that all runs took together
     branch: str
+    alarms: tuple[Alarm, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ def overview(task: Task, ledger: Ledger, paths: StudyPaths) -> Overview:
         now=f"#{unfinished.number} {unfinished.state}: {unfinished.note}" if unfinished else None,
         seconds=sum(trial.seconds for trial in ledger.trials() if trial.state is State.APPLIED),
         branch=f"autoresearch/{paths.tag}",
+        alarms=alarms(ledger, task, time.time() if running(paths) else None),
     )
 
 
@@ -71,12 +74,12 @@ def activity_of(paths: StudyPaths) -> Activity | None:
 
 def pause_told(paths: StudyPaths) -> str:
     """Why no trial may begin now; empty when the study is not paused."""
-    try:
-        since = clean_line(paths.pause.read_text(errors="replace"))
-    except OSError:
+    pause = read_pause(paths)
+    if pause is None:
         return ""
+    why = "" if pause.reason else ": a person needs the machine"
     return (
-        f"Study {paths.tag} is paused since {since}: a person needs the machine. Nothing was run, "
+        f"Study {paths.tag} is paused {pause.text}{why}. Nothing was run, "
         "and your edit is as it was. Wait until `autoresearch resume`, then try again."
     )
 

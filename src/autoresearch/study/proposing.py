@@ -22,12 +22,14 @@ from autoresearch.files import make_empty, not_utf8, read_regular, remove_tree
 from autoresearch.lab.task import Task
 from autoresearch.proposers import (
     Brief,
+    Progress,
     Proposal,
     ProposalFailed,
     Proposer,
     Witness,
     max_seconds,
     pending_cost,
+    progress,
 )
 from autoresearch.store.git import Git
 from autoresearch.store.ledger import Ledger, Spend, Status, Trial
@@ -51,6 +53,19 @@ class ProposedEdit:
     edit: Edit
     proposal: Proposal
     by: str
+
+
+@dataclass(frozen=True)
+class ProposalUnderWay:
+    """A proposal that a proposer is making: who, since when, and how far it reports to be."""
+
+    proposer: Proposer
+    began: float  # on the monotonic clock
+
+    @property
+    def progress(self) -> Progress | None:
+        """What the proposer reports of it now; None when it reports nothing."""
+        return progress(self.proposer)
 
 
 class Workspaces:
@@ -123,6 +138,14 @@ class Workspaces:
     def busy(self) -> bool:
         """Whether a proposal is pending."""
         return self._pending is not None
+
+    @property
+    def under_way(self) -> ProposalUnderWay | None:
+        """The pending proposal while its proposer works on it; may be called from any thread."""
+        pending = self._pending
+        if pending is None or pending.is_over:
+            return None
+        return ProposalUnderWay(pending.proposer, pending.began)
 
     def begin(self, proposer: Proposer, parent: str) -> None:
         """Begin the next proposal in a thread of its own."""
@@ -218,6 +241,7 @@ class PendingProposal:
     brief: Brief
     renew_workspace: Callable[[], None]
     may_retry: Callable[[], bool]  # false while the study is paused
+    began: float = field(default_factory=time.monotonic, init=False)
     _proposal: Proposal | None = field(default=None, init=False)
     _error: BaseException | None = field(default=None, init=False)
     _failed_at: float = field(default=0.0, init=False)  # on the monotonic clock
@@ -227,6 +251,11 @@ class PendingProposal:
 
     def __post_init__(self) -> None:
         threading.Thread(target=self._work, name="ahead", daemon=True).start()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its thread has ended."""
+        return self._ended.is_set()
 
     def wait(self) -> None:
         """Wait until it has ended; from now on the caller answers its failures."""

@@ -32,10 +32,12 @@ from autoresearch.store.heartbeat import Stage, beat
 from autoresearch.store.ledger import Ledger, Run, State, Status, Trial
 from autoresearch.store.locks import alone
 from autoresearch.store.paths import StudyPaths
+from autoresearch.store.pause import write_pause
 from autoresearch.store.results import results_tsv
 from autoresearch.store.rows import from_trials
 from autoresearch.store.simplicity import FINGERPRINT, fingerprint, size
 from autoresearch.strategies import CONFIRMER, Decision, RunRequest, Strategy
+from autoresearch.strategies.alarms import pause_due
 from autoresearch.study.branch import StudyBranch
 from autoresearch.study.canary import Canary, fly
 from autoresearch.study.collaborators import Collaborators
@@ -103,6 +105,7 @@ class Study:
         trial = self._enter(self.collaborators.offer(parent) or self.propose(proposer, parent))
         if trial.state is State.COMMITTED and not self.workspaces.busy and ahead():
             self.workspaces.begin(proposer, self.ask())
+            self.collaborators.on_stage(Stage("ahead", trial.number + 1, proposer.name))
         return self._walk(trial)
 
     def ask(self) -> str:
@@ -164,13 +167,18 @@ class Study:
         """Whether a person has paused the study: no new trial begins."""
         return self.paths.pause.exists()
 
+    def heed_alarms(self) -> None:
+        """Pause the study when the task's alarms demand it after the newest trial."""
+        if reason := pause_due(self.ledger, self.task.alarms):
+            write_pause(self.paths, reason)
+
     def begin_pause(self) -> None:
         """Report the pause to listeners and in the heartbeat."""
         self._begin(Stage("pause", len(self.ledger)), WAIT_LIMIT)
 
     def begin_wait(self, seconds: float) -> None:
-        """Write in the heartbeat that nothing happens for this many seconds."""
-        beat(self.paths.heartbeat, "hold", len(self.ledger), seconds)
+        """Report to listeners and in the heartbeat that nothing happens for so many seconds."""
+        self._begin(Stage("hold", len(self.ledger)), seconds)
 
     def recover(self) -> Trial | None:
         """Finish or delete the one trial that an earlier process left unfinished."""
@@ -234,7 +242,7 @@ class Study:
         """Report a stage and its time limit, to listeners and in the heartbeat."""
         self.measuring = stage.verb in ("run", "check")
         beat(self.paths.heartbeat, stage.verb, stage.number, limit)
-        self.collaborators.on_stage(stage)
+        self.collaborators.on_stage(replace(stage, seconds=limit))
 
     def _prune(self, trial: Trial) -> None:
         """Remove artefacts, except those of the best and the last two trials."""
@@ -325,7 +333,9 @@ class Study:
         number = len(trial.runs)
         seed = int(self.ledger.facts["seed"]) + 1000 * trial.number + _seed(request)
         log = self.paths.log(trial.number, number)
-        stage = Stage("run", trial.number, trial.note, log, purpose=_purpose(request, number))
+        stage = Stage(
+            "run", trial.number, trial.note, log, number, request.purpose, bool(request.commit)
+        )
         with self._alone(trial.number):
             self._begin(stage, self.task.budget.timeout)
             load = machine_load()
@@ -491,11 +501,3 @@ def _same_to_git(git: Git, commit: str, name: str, now: bytes) -> bool:
 def _seed(request: RunRequest) -> int:
     """A run's offset among its trial's seeds: runs that are compared never share a seed."""
     return 2 * request.seed_index + bool(request.commit)
-
-
-def _purpose(request: RunRequest, number: int) -> str:
-    """What a further run is for, in words; empty for the first."""
-    if number == 0:
-        return ""
-    what = "the incumbent" if request.commit else "itself"
-    return f"{request.purpose}: {what}, seed {request.seed_index}"

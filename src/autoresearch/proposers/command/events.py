@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ WHOLE = 32 * 2**20  # bytes of an output file in format json at most
 MOST = 100_000  # lines that are read from the start, and again from the end
 WORDS = 4000  # characters of the agent's text that are kept, from its end
 LAST = 20  # lines that are no event, kept from the end
+AT_ONCE = 4 * 2**20  # bytes of a growing log that one read takes
+TEXTS = ("text", "command", "thinking", "delta", "message")  # keys of events that hold words
+DEPTH = 8  # of an event that is searched for words
 MARK = "autoresearch"  # type of the events that our watching script prints
 _NOTE = re.compile(r"(?:^[Nn]ote|\bNOTE):\s*(\S.*)")
 
@@ -66,6 +70,62 @@ def read_output(preset: Preset, log: Path, output_file: Path | None = None) -> A
         output.usd = output.tokens * price / 1e6
         output.priced = bool(output.tokens) or not price
     return output
+
+
+class LiveLog:
+    """An agent's log while the agent writes it: each read goes on where the last one ended."""
+
+    def __init__(self, preset: Preset, log: Path) -> None:
+        self.last = ""  # the last thing that the agent printed: its words, or the kind of its event
+        self._preset, self._log = preset, log
+        self._output, self._rest = AgentOutput(), b""
+        self._at, self._opened = 0, time.time()
+
+    @property
+    def quiet(self) -> float:
+        """Seconds since the agent last printed something, or since it was started."""
+        try:
+            last = self._log.stat().st_mtime
+        except OSError:
+            last = self._opened
+        return max(0.0, time.time() - last)
+
+    def read(self) -> AgentOutput:
+        """What all whole lines so far say."""
+        whole, end, self._rest = (self._rest + self._more()).rpartition(b"\n")
+        for line in (whole + end).decode(errors="replace").split("\n"):
+            if not line.strip() or _read_own_event(self._output, line):
+                continue
+            _read_line(self._output, self._preset, line)
+            event = _json(line)
+            self.last = (_words_of(event) if isinstance(event, dict) else line) or self.last
+        price = self._preset.usd_per_million or 0.0
+        usd = self._output.usd or self._output.tokens * price / 1e6
+        return replace(self._output, usd=usd)
+
+    def _more(self) -> bytes:
+        try:
+            with self._log.open("rb") as stream:
+                stream.seek(self._at)
+                more = stream.read(AT_ONCE)
+        except OSError:
+            return b""
+        self._at += len(more)
+        return more
+
+
+def _words_of(event: Any, depth: int = 0) -> str:
+    """The last text in an event; without one, its kind."""
+    found = ""
+    inner = event.items() if isinstance(event, dict) else enumerate(event)
+    for key, value in inner if depth < DEPTH else ():
+        if isinstance(value, str) and (key in TEXTS or (not depth and key == "result")):
+            found = next((line for line in reversed(value.splitlines()) if line.strip()), found)
+        elif isinstance(value, dict | list):
+            found = _words_of(value, depth + 1) or found
+    if not found and depth == 0 and isinstance(event.get("type"), str):
+        return f"({event['type']})"
+    return found
 
 
 def _first_and_last(lines: Iterator[str]) -> Iterator[str]:

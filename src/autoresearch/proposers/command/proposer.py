@@ -23,8 +23,8 @@ from autoresearch.errors import ProposerError
 from autoresearch.executors import Execution, Executor, Job, JobLimits
 from autoresearch.executors.probe import make_executor
 from autoresearch.files import remove_tree
-from autoresearch.proposers import AgentContext, Brief, Proposal, ProposalFailed
-from autoresearch.proposers.command.events import AgentOutput, read_output
+from autoresearch.proposers import AgentContext, Brief, Progress, Proposal, ProposalFailed
+from autoresearch.proposers.command.events import AgentOutput, LiveLog, read_output
 from autoresearch.proposers.command.failures import error_lines, kind_of, kind_of_lines, retry_after
 from autoresearch.proposers.command.presets import Preset
 from autoresearch.proposers.command.workspace_scan import (
@@ -99,6 +99,7 @@ class CommandProposer:
         self._executor = self._context.executor
         self._renewed = False
         self._in_session = False
+        self._live_log: LiveLog | None = None  # of the current session
         if not preset.model and any(word == "{model}" for word in preset.command):
             raise ProposerError(
                 f"The agent {preset.name} needs a model: set `model` under [{preset.name}] in "
@@ -120,13 +121,26 @@ class CommandProposer:
         self._renewed = True
         return True
 
+    def progress(self) -> Progress | None:
+        """The cost that the agent has reported so far, and the last thing that it printed."""
+        log = self._live_log
+        if log is None:
+            return None
+        output = log.read()
+        line = clean_line(self._without_keys(log.last), 300)
+        return Progress(output.usd, output.tokens, line, log.quiet)
+
     def propose(self, workspace: Path, brief: Brief) -> Proposal:
         """One session of the agent in the workspace; ProposalFailed when it gives no edit."""
         with self._site() as site:
             before = editable_state(workspace, brief.editable)
             fixed = fixed_state(workspace, brief.editable)
             self._prepare(site, workspace, brief)
-            ended = self._session(site, workspace, brief.cancelled)
+            self._live_log = LiveLog(self._preset, site.log)
+            try:
+                ended = self._session(site, workspace, brief.cancelled)
+            finally:
+                self._live_log = None
             output = read_output(self._preset, site.log, self._output_file(site))
             changed = editable_state(workspace, brief.editable) != before
             others = _changed(fixed, fixed_state(workspace, brief.editable))
@@ -283,9 +297,7 @@ class CommandProposer:
     def _failed(
         self, kind: str, output: AgentOutput, words: str, wait: float | None = None
     ) -> ProposalFailed:
-        for key in self._keys.values():
-            words = words.replace(key, "***") if len(key) >= SECRET else words
-        line = clean_line(words, 300)
+        line = clean_line(self._without_keys(words), 300)
         turned_away = kind in ("busy", "stop") and not (output.words or output.tokens)
         if self._is_sandboxed() and MISSING.search(line):
             line += ELSEWHERE.format(name=self.name)
@@ -299,6 +311,11 @@ class CommandProposer:
             tokens=output.tokens,
             unstated_usd=0.0 if turned_away else self._unstated(output),
         )
+
+    def _without_keys(self, words: str) -> str:
+        for key in self._keys.values():
+            words = words.replace(key, "***") if len(key) >= SECRET else words
+        return words
 
     def _proposal(self, output: AgentOutput, ended: Execution, others: list[str]) -> Proposal:
         note = output.note or f"an edit by {self.name}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch.files import read_regular
-from autoresearch.proposers import Brief, Proposal, ProposalFailed
+from autoresearch.proposers import Brief, Progress, Proposal, ProposalFailed
 from autoresearch.proposers.llm import edits, prompt
 from autoresearch.proposers.llm.client import Answer, Client, Message, load_sdk
 from autoresearch.proposers.llm.settings import LLMSettings, from_environment
@@ -55,6 +55,7 @@ class LLMProposer:
     def __init__(self, model: str = "", settings: LLMSettings | None = None) -> None:
         self.settings = settings or from_environment(model)
         self.pending_cost = 0.0  # dollars that the current conversation may have cost
+        self._spent: Spent | None = None  # by the current conversation
         self.settings.key()  # a missing key is reported now, not in the middle of the night
         load_sdk()
 
@@ -63,14 +64,22 @@ class LLMProposer:
         """Seconds that all turns may take."""
         return TURNS * self.settings.timeout
 
+    def progress(self) -> Progress | None:
+        """What the current conversation cost so far, and which reply is awaited."""
+        spent = self._spent
+        if spent is None:
+            return None
+        reply = f"waits for reply {min(spent.turns + 1, TURNS)} of at most {TURNS}"
+        return Progress(spent.usd, spent.tokens, f"{self.settings.model} {reply}")
+
     def propose(self, workspace: Path, brief: Brief) -> Proposal:
         """Hold the conversation, and write its edit into the workspace."""
         before = {path: _read(workspace / path) for path in brief.editable}
-        spent = Spent()
+        spent = self._spent = Spent()
         try:
             draft = self._converse(workspace, brief, before, spent)
         finally:
-            self.pending_cost = 0.0
+            self.pending_cost, self._spent = 0.0, None
         for path, text in draft.files.items():
             (workspace / path).write_bytes(text.encode("utf-8", "surrogateescape"))
         details = {"model": self.settings.model, "calls": str(spent.turns)}

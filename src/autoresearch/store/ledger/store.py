@@ -197,11 +197,16 @@ class Ledger:
         return tuple(reversed(chain))
 
     def steps_to(self, tip: str, since: str) -> tuple[Trial, ...]:
-        """The trials that lead from commit `since` to commit `tip`, without that of `since`."""
+        """The trials that lead from commit `since` to commit `tip`, without that of `since`.
+
+        Where `since` is not on the way they lead from the baseline.
+        """
         made_by = self._record().made_by
         steps = []
         while tip != since and tip in made_by:
             steps.append(self._record().trials[made_by[tip]])
+            if steps[-1].is_baseline:
+                break
             tip = steps[-1].parent
         return tuple(reversed(steps))
 
