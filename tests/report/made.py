@@ -14,7 +14,7 @@ from autoresearch.report.story import Story
 from autoresearch.store.ledger import Status
 from autoresearch.store.rows import Row
 from autoresearch.strategies.screening_test import Claim
-from autoresearch.strategies.summary import Counts, Figure, OpenSteps, Summary
+from autoresearch.strategies.summary import Counts, Figure, NoiseEstimate, OpenSteps, Summary
 
 MINIMIZE = Metric("val_bpb")
 MAXIMIZE = Metric("score", "maximize")
@@ -118,7 +118,7 @@ def long_study(trials: int = 150) -> Story:
         Counts(trials - 2, 1, 5, 3, 0, trials - 21, 8, 3, 1),
         Figure(0, 3.305, 4), Figure(keep, best, 4), gain,
         OpenSteps(3, rows[open_steps[-1]].value, open_steps[-1], 5),
-        0.0123, 24, 61.0, values, frozenset({0, keep}), {keep: gain},
+        NoiseEstimate(0.0123, 2.3, 24, "recent"), 61.0, values, frozenset({0, keep}), {keep: gain},
     )  # fmt: skip
     steps = tuple(Step(number, rows[number].note, UNTESTED) for number in stack)
     return Story("a long study", tuple(rows), summary, {"machine": "2 × CPU"},

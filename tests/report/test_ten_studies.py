@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from autoresearch.cli import main
-from autoresearch.cli.live import summary_text
 from autoresearch.cli.mcp_server import Driver
 from autoresearch.cli.report import study_story
+from autoresearch.cli.words import summary_text
 from autoresearch.executors.local import LocalExecutor
 from autoresearch.lab.task import Task
 from autoresearch.proposers.fake import Edit, ScriptedProposer

@@ -26,6 +26,7 @@ from autoresearch.store.ledger import Ledger, State, Status, Trial
 from autoresearch.store.paths import StudyPaths
 from autoresearch.store.results import jsonl, results_tsv
 from autoresearch.store.rows import Curve, from_trials, read_tsv
+from autoresearch.strategies.alarms import alarms
 from autoresearch.strategies.summary import summarize
 from autoresearch.study.opening import read_study
 
@@ -132,6 +133,7 @@ def study_story(task: Task, tag: str | None) -> Story:
             proposer_stats(ledger),
             stacks_of(ledger, paths.extra_runs, summary.digits),
             _net(ledger, git, names),
+            alarms=[one.text for one in alarms(ledger, task) if one.kind != "crashes"],
         )
 
 

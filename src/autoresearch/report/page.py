@@ -131,7 +131,8 @@ class _Shown:
     def of(cls, position: Position, members: Mapping[int, Step]) -> _Shown:
         row = position.row
         step = members.get(row.number)
-        reason = failure_words(row) if row.status is Status.CRASH else row.reason.replace("_", " ")
+        failed = row.status is Status.CRASH
+        reason = failure_words(row) if failed else row.because or row.reason.replace("_", " ")
         return cls(row, position.delta, _clock(row.created), reason, step.alone if step else "")
 
 
@@ -161,7 +162,7 @@ class _Columns:
             memory=any(row.memory_gb for row in rows),
             seconds=any(row.seconds is not None for row in rows),
             time=any(_clock(row.created) for row in rows),
-            reason=any(row.reason or row.detail for row in rows),
+            reason=any(row.reason or row.because or row.detail for row in rows),
             proposer=len({row.proposer for row in rows}) > 1,
         )
 

@@ -60,6 +60,7 @@ class Story:
     proposers: Sequence[ProposerStats] = ()
     stacks: Mapping[int, Stack] = field(default_factory=dict)  # by the number of their keep
     net: Sequence[NetDiff] = ()  # baseline to best, a file each
+    alarms: Sequence[str] = ()  # what a person should look at, beside crashes that are alike
 
     @classmethod
     def of_rows(

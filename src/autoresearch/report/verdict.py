@@ -62,6 +62,7 @@ def _alarms(story: Story) -> Iterator[str]:
             f"The interval of the gain, {span}, includes no gain: "
             "autoresearch verify measures it on fresh seeds"
         )
+    yield from story.alarms
     for one in story.proposers:
         if one.proposer == "noop" and one.kept:
             times = "once" if one.kept == 1 else f"{one.kept} times"

@@ -163,9 +163,11 @@ class Summary:
         if self.gain is None:
             return ""
         digits, gain = self.digits, self.gain
-        found = "gain on verify's fresh seeds" if self.best and self.best.verified else (
-            "confirmed gain"
-        )  # fmt: skip
+        found = "confirmed gain"
+        if self.best is not None and self.best.verified:
+            found = "gain on verify's fresh seeds"
+        elif gain.low <= 0 and gain.low < gain.high:
+            found = "gain, which is not sure:"
         text = f"{found} {digits.difference(gain.estimate)}"
         if gain.low == gain.high:
             return text
