@@ -59,6 +59,8 @@ def test_percentages_come_from_the_two_values_that_are_shown() -> None:
     assert Digits().percent(1.0, 0.0) == ""
     assert Digits().percent(-22.48, 988.39) == "-102 %"
     assert Digits(12).percent(1.000001, 1.0) == "+1.0e-04 %"
+    assert Digits().percent(0.0009, 988.39) == "-99.9999089 %"
+    assert Digits().percent(0.0, 988.39) == "-100 %"
 
 
 def test_nothing_is_minus_zero() -> None:

@@ -73,6 +73,8 @@ class Digits:
             return ""
         if change and abs(change) < 0.005:
             return f"{change:+.1e} %"
+        if new and 99.995 <= abs(change) < 100:  # something is left
+            return f"{change:+.{min(12, 2 - math.floor(math.log10(100 - abs(change))))}f} %"
         return f"{change:+.2f} %" if abs(change) < 100 else f"{change:+,.0f} %"
 
 

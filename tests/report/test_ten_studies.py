@@ -96,7 +96,7 @@ MADE = {
     "loss over six decades": Made(
         988.39, (31.25, 0.9, 0.0009),
         "3 experiments: 3 keeps, 0 discarded, 0 crashed",
-        "score 988.390000 → 0.000900 (-100.00 %)", 0.0009,
+        "score 988.390000 → 0.000900 (-99.9999089 %)", 0.0009,
     ),
     "1e-9": Made(
         1.5e-9, (2e-9, 0.9e-9),
