@@ -27,6 +27,8 @@ from autoresearch.digits import Digits
         ([], 0.0, []),
         ([-0.25, 0.5], 0.0, ["-0.250000", "0.500000"]),
         ([2e-9, float("inf")], 0.0, ["2.000e-09", "inf"]),
+        ([1e308, -1e308], 0.0, ["1.000e+308", "-1.000e+308"]),
+        ([5e-324, 1e-300], 0.0, ["4.941e-324", "1.000e-300"]),
     ],
 )
 def test_values_that_differ_look_different(
@@ -61,6 +63,7 @@ def test_percentages_come_from_the_two_values_that_are_shown() -> None:
     assert Digits(12).percent(1.000001, 1.0) == "+1.0e-04 %"
     assert Digits().percent(0.0009, 988.39) == "-99.9999089 %"
     assert Digits().percent(0.0, 988.39) == "-100 %"
+    assert Digits().percent(1e200, 3.0) == "+3.3e+201 %"
 
 
 def test_nothing_is_minus_zero() -> None:

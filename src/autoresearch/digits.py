@@ -29,7 +29,7 @@ class Digits:
         if not biggest:
             return cls()
         finest = max(noise / 100, biggest * 10.0**-_EXACT)
-        gaps = [high - low for low, high in pairwise(known) if high - low >= finest]
+        gaps = [min(high - low, biggest) for low, high in pairwise(known) if high - low >= finest]
         apart = _place(min(gaps, default=finest if len(known) > 1 else biggest))
         apart += any(
             high - low >= finest and round(high, apart) == round(low, apart)
@@ -75,6 +75,8 @@ class Digits:
             return f"{change:+.1e} %"
         if new and 99.995 <= abs(change) < 100:  # something is left
             return f"{change:+.{min(12, 2 - math.floor(math.log10(100 - abs(change))))}f} %"
+        if abs(change) >= 1e9:
+            return f"{change:+.1e} %"
         return f"{change:+.2f} %" if abs(change) < 100 else f"{change:+,.0f} %"
 
 
