@@ -69,7 +69,7 @@ def test_run_prints_a_line_a_trial_and_a_summary(
     told = out.splitlines()[-3:]
     assert told[0] == "3 experiments: 2 keeps, 1 discarded, 0 crashed."
     assert told[1].startswith("score 10.000000 → 8.000000 (-20.00 %), #2 on branch autoresearch/t")
-    assert told[2] == "Confirmed gain +2.000000."
+    assert told[2] == "Better by 2.000000, exactly: runs of one commit are equal."
 
 
 def test_run_goes_on_where_it_stopped(lab: Path) -> None:

@@ -365,5 +365,5 @@ def test_a_gain_that_is_not_sure_is_not_called_confirmed_in_the_name() -> None:
     story = long_study()
     unsure = replace(story, summary=replace(story.summary, gain=Claim(0.01, -0.067, 0.176)))
     name = Drawing(unsure, LARGE).sentence
-    assert "confirmed gain" not in name
+    assert "confirmed side" not in name
     assert "-0.067000 to +0.176000" in name

@@ -63,4 +63,4 @@ def test_a_story_without_numbers_has_a_headline() -> None:
     none = Story.of_rows("", MINIMIZE, []).summary
     assert none.headline == "no trial has a usable val_bpb yet"
     first = Story.of_rows("", MINIMIZE, made_story().rows[:1]).summary
-    assert first.headline == "val_bpb 0.997900, nothing better is kept yet"
+    assert first.headline == "val_bpb 0.997900, nothing better is confirmed yet"

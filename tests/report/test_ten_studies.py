@@ -79,12 +79,12 @@ MADE = {
     "all crash": Made(
         50.0, (None, None, None),
         "3 experiments: 0 keeps, 0 discarded, 3 crashed",
-        "score 50.000000, nothing better is kept yet", 50.0, noise=1.0,
+        "score 50.000000, nothing better is confirmed yet", 50.0, noise=1.0,
     ),
     "no keep": Made(
         50.0, (60.0, 70.0),
         "2 experiments: 0 keeps, 2 discarded, 0 crashed",
-        "score 50.000000, nothing better is kept yet", 50.0, noise=1.0,
+        "score 50.000000, nothing better is confirmed yet", 50.0, noise=1.0,
     ),
     # Its confirmation measured 0.98 - 0.01.
     "maximise bounded by 1": Made(
@@ -117,9 +117,9 @@ MADE = {
     "Ctrl-C with three steps open": Made(
         50.0, (40.0, 30.0, 20.0),
         "3 experiments: 0 keeps, 3 steps not confirmed, 0 discarded, 0 crashed",
-        "score 50.000000, nothing better is kept yet", 50.0, noise=1.0, stop_early=True,
-        open_text="3 steps stand at 20.000000 (#3), not confirmed; confirmation is due at 5 steps, "
-        "or now: autoresearch run --trials 0",
+        "score 50.000000, nothing better is confirmed yet", 50.0, noise=1.0, stop_early=True,
+        open_text="3 steps look better, the last one measured 20.000000 (#3); not confirmed yet: "
+        "that begins at 5 steps, or now, with autoresearch run --trials 0",
     ),
     "verified": Made(
         50.0, (40.0, 30.0),
@@ -277,7 +277,7 @@ def test_open_steps_are_shown_everywhere(outputs: Outputs) -> None:
     """How many, where they stand, when they are confirmed, and how to have it now."""
     made = outputs.made
     for where in ("end of a session", "status", "report", "page"):
-        assert ("not confirmed;" in outputs.text[where]) == bool(made.open_text), where
+        assert ("; not confirmed yet" in outputs.text[where]) == bool(made.open_text), where
         assert made.open_text in outputs.text[where], where
     assert outputs.data["mcp status"]["steps"] == made.open_text
     steps = outputs.data["status"]["open"]

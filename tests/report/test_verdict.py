@@ -34,7 +34,8 @@ def test_a_keep_is_two_values_and_the_confirmed_gain() -> None:
     found = verdict(story)
     assert found.text == (
         "val_bpb went from 3.305000 to 3.025000 (-8.47 %) in trial #51; "
-        "confirmed gain +0.280000 (+0.240000 to +0.320000)."
+        "confirmed side by side on fresh seeds: better by 0.280000 "
+        "(95 % interval 0.240000 to 0.320000)."
     )
     assert found.value == story.summary.digits.value(story.rows[51].value)
 

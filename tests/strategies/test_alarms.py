@@ -259,13 +259,19 @@ def noise_alarms(tmp_path: Path, *pairs: float, worth: tuple[float, ...] = ()) -
 def test_noise_that_jumps_is_shown(tmp_path: Path) -> None:
     """The pairs of a confirmation lie far farther apart than the baseline's runs."""
     (text,) = noise_alarms(tmp_path, 60.0, 0.0, 30.0, 30.0)
-    assert text == "the noise is higher since #6: sd of one run 21, before it 1"
+    assert text == (
+        "the noise is higher since #6: sd of one run 21, before it 1; "
+        "look whether the machine is busy, or the change adds randomness"
+    )
 
 
 def test_noise_that_vanishes_is_shown(tmp_path: Path) -> None:
     """Pairs that are all equal, where runs of one commit differed before."""
     (text,) = noise_alarms(tmp_path, 6.0, 6.0, 6.0, 6.0)
-    assert text == "the noise is lower since #6: sd of one run 0, before it 1"
+    assert text == (
+        "the noise is lower since #6: sd of one run 0, before it 1; "
+        "look whether the code still uses the seed"
+    )
 
 
 def test_ordinary_noise_is_no_alarm(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_a_run_climbs_confirms_and_says_so_in_words(
     assert "#8 runs: confirmation of 5 steps: pair 2 of 3, tip, gain so far +" in out
     told = "7 experiments, 1 confirmation: 1 keep (5 steps), 2 discarded, 0 crashed.\n"
     assert f"{told}score 49.767759 → " in out
-    assert "Confirmed gain +48." in out
+    assert "Confirmed side by side on fresh seeds: better by 48." in out
 
     call(lab, "log", "--tag", "t")
     lines = capsys.readouterr().out.splitlines()
@@ -165,8 +165,8 @@ def test_the_summary_shows_steps_that_are_not_confirmed(lab: Path, capsys: Capsy
         proposer = ScriptedProposer(scores(40, 30))
         steps = [study.step(proposer) for _ in "ab"]
         assert summary_text(study).endswith(
-            "nothing better is kept yet.\n2 steps stand at 30.855304 (#2), not confirmed; "
-            "confirmation is due at 5 steps, or now: autoresearch run --trials 0."
+            "confirmed yet.\n2 steps look better, the last one measured 30.855304 (#2); not "
+            "confirmed yet: that begins at 5 steps, or now, with autoresearch run --trials 0."
         ), [step.word for step in steps]
     assert call(lab, *CLIMB, "--trials", "0") == 0
     assert "not confirmed" not in capsys.readouterr().out.splitlines()[-1]

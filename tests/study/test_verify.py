@@ -265,9 +265,7 @@ def test_a_study_is_told_by_the_rule_it_was_begun_with(
     git(lab, "commit", "-qam", "mended")
     agent = ("--agent", "study.test_verify:Lower")
     assert "Ended: 2 of 2" in said(capsys, "run", *agent, "--trials", "2", "--lab", str(lab))
-    assert "confirmed gain +2.0" in said(
-        capsys, "report", "-o", str(lab / "out"), "--lab", str(lab)
-    )
+    assert "better by 2.0" in said(capsys, "report", "-o", str(lab / "out"), "--lab", str(lab))
     assert "agrees" in said(capsys, "replay", "2", "--lab", str(lab))
 
 

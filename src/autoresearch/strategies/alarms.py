@@ -167,8 +167,11 @@ def _noise(trials: Sequence[Trial]) -> Alarm | None:
     sd = stdev(newest)
     if not _changed(before, df, sd, len(newest) - 1):
         return None
-    which = "higher" if sd > before else "lower"
+    which, look = "higher", "look whether the machine is busy, or the change adds randomness"
+    if sd < before:
+        which, look = "lower", "look whether the code still uses the seed"
     text = f"the noise is {which} since #{number}: sd of one run {sd:.2g}, before it {before:.2g}"
+    text = f"{text}; {look}"
     return Alarm("noise", f"#{number}", text, (number,))
 
 

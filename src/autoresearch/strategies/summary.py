@@ -153,38 +153,54 @@ class Summary:
         if self.best is None or self.baseline is None:
             return f"no trial has a usable {name} yet"
         if self.change is None:
-            return f"{name} {self.digits.value(self.best.value)}, nothing better is kept yet"
+            return f"{name} {self.digits.value(self.best.value)}, nothing better is confirmed yet"
         shown = [self.digits.value(one.value) for one in (self.baseline, self.best)]
         return f"{name} {' → '.join(shown)}" + (f" ({self.percent})" if self.percent else "")
 
     @property
     def gain_text(self) -> str:
-        """`confirmed gain 0.012 (0.008 to 0.016)`; how the gain was found, and its interval."""
+        """How much better the best is, how that was measured, and how sure it is.
+
+        `confirmed side by side on fresh seeds: better by 0.012 (95 % interval 0.008 to 0.016)`.
+        """
         if self.gain is None:
             return ""
-        digits, gain = self.digits, self.gain
-        found = "confirmed gain"
+        gain, value = self.gain, self.digits.value
         if self.best is not None and self.best.verified:
-            found = "gain on verify's fresh seeds"
-        elif gain.low <= 0 and gain.low < gain.high:
-            found = "gain, which is not sure:"
-        text = f"{found} {digits.difference(gain.estimate)}"
+            start = "measured by verify, side by side on fresh seeds"
+        elif gain.low == gain.high:
+            return f"better by {value(gain.estimate)}, exactly: runs of one commit are equal"
+        else:
+            word = "confirmed" if gain.low > 0 else "measured"
+            start = f"{word} side by side on fresh seeds"
+        word = "better" if gain.estimate >= 0 else "worse"
+        text = f"{start}: {word} by {value(abs(gain.estimate))}"
         if gain.low == gain.high:
             return text
-        return f"{text} ({digits.difference(gain.low)} to {digits.difference(gain.high)})"
+        span = f"{text} (95 % interval {value(gain.low)} to {value(gain.high)})"
+        return f"{span}; not sure" if gain.low <= 0 else span
 
     @property
     def open_text(self) -> str:
-        """`3 steps stand at 2.305 (#7), not confirmed; confirmation is due at 5, or now: ...`."""
+        """How many steps no confirmation has decided, where they stand, and what to do.
+
+        `3 steps look better, the last one measured 2.305 (#7); none is confirmed yet: that begins
+        at 5 steps, or now, with autoresearch run --trials 0`.
+        """
         steps = self.open
         if steps is None:
             return ""
-        stand = "1 step stands" if steps.count == 1 else f"{steps.count} steps stand"
-        due = "" if steps.due_at is None else f"is due at {steps.due_at} steps, or now"
-        if steps.due_at is not None and steps.count >= steps.due_at:
-            due = "is due now"
-        at = f"{stand} at {self.digits.value(steps.value)} (#{steps.tip}), not confirmed"
-        return f"{at}; confirmation {due}: autoresearch run --trials 0" if due else at
+        value = f"{self.digits.value(steps.value)} (#{steps.tip})"
+        look = f"1 step looks better, it measured {value}"
+        if steps.count > 1:
+            look = f"{steps.count} steps look better, the last one measured {value}"
+        text = f"{look}; not confirmed yet"
+        if steps.due_at is None:
+            return text
+        due = (
+            "that is due" if steps.count >= steps.due_at else f"that begins at {steps.due_at} steps"
+        )
+        return f"{text}: {due}, or now, with autoresearch run --trials 0"
 
     def value_of(self, trial: Trial) -> float | None:
         """The value of a trial that every output shows."""
