@@ -63,7 +63,7 @@ def test_check_finds_one_changed_byte(ready: Lab, name: str) -> None:
     code, out, _ = ready.run("--check")
     assert code == 1
     assert f"{path} is not the bytes that were written" in out
-    assert "delete" in out
+    assert "away and run python prepare.py" in out
 
 
 def test_check_of_nothing(lab: Lab) -> None:

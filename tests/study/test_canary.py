@@ -44,7 +44,8 @@ def test_a_command_that_fails_without_its_file_is_fine(tmp_path: Path) -> None:
     assert (found.outcome, found.idle) == ("fails", ())
     assert found.words == "train.py replaced: the run fails (failed)"
     assert git(lab, "for-each-ref", "--format=%(refname)", "refs/autoresearch").split() == [
-        "refs/autoresearch/t/0"
+        "refs/autoresearch/t/0",
+        "refs/autoresearch/t/owner",
     ]
     assert len((lab / "results.tsv").read_text().splitlines()) == 2
     assert git(lab, "status", "--porcelain", "train.py") == ""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from autoresearch.digits import Digits
 from autoresearch.errors import ProposerError
 from autoresearch.proposers import Brief, Proposal, ProposalFailed
 from autoresearch.proposers.fake import Edit, ScriptedProposer, Step
@@ -408,7 +409,7 @@ def test_a_session_that_did_not_tell_its_cost_counts_as_its_limit(tmp_path: Path
         assert (ledger.spent()[0], ledger.unstated(), ledger.trial(1).cost_usd) == (6.0, 6.0, 0.0)
         assert [s.kind for s in ledger.spends()] == ["unstated", *["late", "unstated"] * 2]
         stats = proposer_stats(ledger)[-1]
-        assert "not told" in stats_line(stats) and stats.usd == 0.0
+        assert "not told" in stats_line(stats, Digits()) and stats.usd == 0.0
     assert why == "$6.00 of $5.00 are spent ($6.00 of it not told: limits of sessions)"
     assert any("each session counts as its limit, $2.00" in note for note in notes)
 
