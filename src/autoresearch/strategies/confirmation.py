@@ -13,6 +13,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
+from weakref import WeakKeyDictionary
 
 from autoresearch.errors import StrategyError
 from autoresearch.lab.metric import Metric
@@ -118,9 +119,18 @@ class SequentialConfirmation:
 
     @classmethod
     def of(cls, ledger: Ledger) -> SequentialConfirmation | None:
-        """The rule that a study was begun with; None when that is another one."""
+        """The rule that a study was begun with; None when that is another one.
+
+        The same ledger gets the same rule, which remembers how far it has walked.
+        """
         facts = ledger.facts
-        return cls(Keep.of(facts.get("keep", ""))) if facts.get("strategy") == cls.name else None
+        if facts.get("strategy") != cls.name:
+            return None
+        settings = facts.get("keep", "")
+        known = _RULES.get(ledger)
+        if known is None or known[0] != settings:
+            known = _RULES[ledger] = (settings, cls(Keep.of(settings)))
+        return known[1]
 
     # ---- what a study calls --------------------------------------------------------------------
 
@@ -483,6 +493,10 @@ def rule_version(ledger: Ledger) -> int | None:
             f"knows 1 to {RULE}. Update AutoResearch, or take a new --tag."
         )
     return int(begun)
+
+
+# The rule of each ledger that is open, with the settings that it was made from.
+_RULES: WeakKeyDictionary[Ledger, tuple[str, SequentialConfirmation]] = WeakKeyDictionary()
 
 
 def _differences(pairs: list[Pair]) -> list[float]:
