@@ -370,7 +370,7 @@ def test_a_replication_that_was_killed_goes_on(hub: HubProcess, tmp_path: Path) 
 @pytest.mark.slow
 def test_a_result_of_another_ruler_is_given_back_once(hub: HubProcess, tmp_path: Path) -> None:
     """Files beside the editable ones differ: nothing is run, and the lease is free for others."""
-    one = lab_of(tmp_path / "one", run_py="print('score: 1.0')\n")
+    one = lab_of(tmp_path / "one", run_py="import train\nprint('score: 1.0')\n")
     with member_of(hub, one, "ada") as (study, member):
         loop(study, member, scores(4))
     notes: list[str] = []
@@ -389,7 +389,7 @@ def test_a_result_of_another_ruler_is_given_back_once(hub: HubProcess, tmp_path:
 @pytest.mark.slow
 def test_junk_that_nobody_can_run_stops_no_replication(hub: HubProcess, tmp_path: Path) -> None:
     """Wild claims on commits of another ruler: a loop gives one back and goes on to the next."""
-    junk = lab_of(tmp_path / "junk", run_py="print('score: 1.0')\n")
+    junk = lab_of(tmp_path / "junk", run_py="import train\nprint('score: 1.0')\n")
     with member_of(hub, junk, "mallory") as (study, member):
         loop(study, member, scores(9, 8, 7, 6, 5))
     for row in hub.results("mallory"):
