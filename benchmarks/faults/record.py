@@ -232,9 +232,16 @@ def dump(lab: Path) -> str:
     parts |= {
         "verdicts": [json.dumps(each) for each in verdicts(lab)],
         "refs": [line for line in refs.splitlines() if f"/{TAG}/owner " not in line],  # an id
-        "results.tsv": _old_note((lab / "results.tsv").read_text()).splitlines(),
+        "results.tsv": _old_table((lab / "results.tsv").read_text()),
     }
     return "".join(f"# {name}\n" + "\n".join(lines) + "\n\n" for name, lines in parts.items())
+
+
+def _old_table(text: str) -> list[str]:
+    """The table as schema 3 wrote it: values with six decimals."""
+    heading, *lines = _old_note(text).splitlines()
+    rows = [line.split("\t", 2) for line in lines]
+    return [heading, *(f"{commit}\t{float(value):.6f}\t{rest}" for commit, value, rest in rows)]
 
 
 def _rows(db: sqlite3.Connection, query: str) -> list[str]:

@@ -194,7 +194,10 @@ def test_a_study_killed_within_a_pair_ends_as_a_calm_one(tmp_path: Path, kills: 
     tables = [(each / "results.tsv").read_bytes() for each in (calm, shaken)]
     assert tables[0] == tables[1]
     assert tables[0].count(b"\tkeep\t") == 2
-    assert git(calm, "show-ref") == git(shaken, "show-ref")
+    refs = [git(each, "show-ref").splitlines() for each in (calm, shaken)]
+    owners = [[line for line in each if line.endswith("/owner")] for each in refs]
+    assert [len(each) for each in owners] == [1, 1]  # it has the study's own id
+    assert sorted(set(refs[0]) - set(owners[0])) == sorted(set(refs[1]) - set(owners[1]))
 
 
 def make_lab_of_a_day(folder: Path) -> Path:
