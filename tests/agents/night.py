@@ -16,7 +16,7 @@ import psutil
 import autoresearch
 from agents.tools import AGENTS
 from autoresearch.lab.task import Task
-from autoresearch.store.ledger import Ledger, Trial
+from autoresearch.store.ledger import UNSTATED, Ledger, Trial
 from model_server import ModelServer, Script
 from tiny_lab import TASK, make_lab
 
@@ -68,7 +68,8 @@ class Night:
     def for_nothing(self) -> list[str]:
         """The kinds of proposals that came to nothing, in order."""
         with closing(self._ledger()) as ledger:
-            return [spend.kind for spend in ledger.spends() if spend.trial is None]
+            costs = [spend for spend in ledger.spends() if spend.kind != UNSTATED]
+            return [spend.kind for spend in costs if spend.trial is None]
 
     def survivors(self) -> list[str]:
         """Processes that know of this night's folders, by HOME or by their words."""
@@ -85,7 +86,8 @@ class Night:
     def tokens(self) -> list[int]:
         """What each trial's proposal took."""
         with closing(self._ledger()) as ledger:
-            return [spend.tokens for spend in ledger.spends() if spend.trial]
+            costs = [spend for spend in ledger.spends() if spend.kind != UNSTATED]
+            return [spend.tokens for spend in costs if spend.trial]
 
     def strangers(self) -> list[str]:
         """Requests to the server that are not the agent's own: another path, another key."""

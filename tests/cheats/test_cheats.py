@@ -272,4 +272,4 @@ def test_who_remembers_every_question_is_not_stopped(arena: Arena) -> None:
     assert trial.runs[0].reason == ""
     assert trial.runs[0].value is not None
     assert trial.runs[0].value < arena.honest / 2
-    assert trial.runs[0].numbers["judge_blind_gap"] > 0.7
+    assert trial.runs[0].numbers["judge_blind_gap"] > 0.5  # honest runs show none
