@@ -167,11 +167,11 @@ def _noise(trials: Sequence[Trial]) -> Alarm | None:
     sd = stdev(newest)
     if not _changed(before, df, sd, len(newest) - 1):
         return None
-    which, look = "higher", "look whether the machine is busy, or the change adds randomness"
+    which, advice = "higher", "look whether the machine is busy, or the change adds randomness"
     if sd < before:
-        which, look = "lower", "look whether the code still uses the seed"
+        which, advice = "lower", "look whether the code still uses the seed"
     text = f"the noise is {which} since #{number}: sd of one run {sd:.2g}, before it {before:.2g}"
-    text = f"{text}; {look}"
+    text = f"{text}; {advice}"
     return Alarm("noise", f"#{number}", text, (number,))
 
 

@@ -191,10 +191,10 @@ class Summary:
         if steps is None:
             return ""
         value = f"{self.digits.value(steps.value)} (#{steps.tip})"
-        look = f"1 step looks better, it measured {value}"
+        start = f"1 step looks better, it measured {value}"
         if steps.count > 1:
-            look = f"{steps.count} steps look better, the last one measured {value}"
-        text = f"{look}; not confirmed yet"
+            start = f"{steps.count} steps look better, the last one measured {value}"
+        text = f"{start}; not confirmed yet"
         if steps.due_at is None:
             return text
         due = (
