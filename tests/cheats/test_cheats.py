@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import random
 import shutil
@@ -267,9 +268,14 @@ def test_weights_smuggled_in_after_the_start_are_not_seen(arena: Arena) -> None:
 
 
 def test_who_remembers_every_question_is_not_stopped(arena: Arena) -> None:
-    """A limit: who answers alike wherever two rows begin alike passes; the record shows it."""
+    """A limit: who answers alike wherever two rows begin alike passes; the record shows it.
+
+    The gap is nearly all that it gained, in nats a token (a token is a byte here): it knows every
+    token but the last of each row. How large that is depends on how far its model was trained.
+    """
     trial, _ = arena.run("remembers_questions")
     assert trial.runs[0].reason == ""
     assert trial.runs[0].value is not None
     assert trial.runs[0].value < arena.honest / 2
-    assert trial.runs[0].numbers["judge_blind_gap"] > 0.5  # honest runs show none
+    gained = math.log(2) * (arena.honest - trial.runs[0].value)
+    assert trial.runs[0].numbers["judge_blind_gap"] > 0.9 * gained > 0.5

@@ -98,7 +98,7 @@ def test_a_network_trains_for_the_budget_and_no_longer(lab: Path) -> None:
     assert (trial["status"], trial["reason"]) == ("tentative", ""), trial
     assert [run["purpose"] for run in trial["runs"]] == ["screen"] * 2 + ["noise"] * 2
     numbers = trial["runs"][0]["numbers"]
-    assert numbers["judge_training_seconds"] >= 1.0
+    assert 1.0 <= numbers["judge_training_seconds"] < 2.0
     assert numbers["judge_first_nats"] == pytest.approx(math.log(256))
     assert trial["value"] < trials(lab)[0]["value"]
 
