@@ -20,10 +20,8 @@ from autoresearch.text import DETAIL, FEEDBACK_LINES, clean_feedback, clean_inde
 _LAST = 50  # lines at a log's end that are searched for it
 _PIECE = 1 << 16  # characters of a line that are read at once
 _OVERLAP = 4096  # characters of one part of a line that are looked at again with the next
-_INVALID, _FEEDBACK = (
-    "INVALID:",
-    "FEEDBACK:",
-)  # begin a line in which the program judges a candidate
+_INVALID = "INVALID:"  # begins a line in which the program calls its candidate invalid
+_FEEDBACK = "FEEDBACK:"  # begins a line of words for the proposer
 # What moves a terminal's cursor back to the beginning of its line, besides a carriage return.
 _REDRAW = re.compile(r"\x08+|\x1b\[(?:2K|1?G|\d*;?\d*[HEF])")
 _OOM = re.compile(
