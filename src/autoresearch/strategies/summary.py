@@ -25,6 +25,7 @@ from autoresearch.strategies import CONFIRMER
 from autoresearch.strategies.confirmation import Climb, SequentialConfirmation
 from autoresearch.strategies.screening_test import Claim, stack_due_at
 
+_CONFIRM = "autoresearch run --trials 0"  # confirms the open steps, and tries nothing new
 _BREAK = 60.0  # seconds between two trials, above ten usual ones: nobody ran the study then
 
 
@@ -168,6 +169,8 @@ class Summary:
         gain, value = self.gain, self.digits.value
         if self.best is not None and self.best.verified:
             start = "measured by verify, side by side on fresh seeds"
+        elif gain.low == gain.high == 0:
+            return "as good as the baseline, and simpler: runs of one commit are equal"
         elif gain.low == gain.high:
             return f"better by {value(gain.estimate)}, exactly: runs of one commit are equal"
         else:
@@ -184,8 +187,8 @@ class Summary:
     def open_text(self) -> str:
         """How many steps no confirmation has decided, where they stand, and what to do.
 
-        `3 steps look better, the last one measured 2.305 (#7); none is confirmed yet: that begins
-        at 5 steps, or now, with autoresearch run --trials 0`.
+        `3 steps look better, the last one measured 2.305 (#7); not confirmed yet: that begins at
+        5 steps, or now, with autoresearch run --trials 0`.
         """
         steps = self.open
         if steps is None:
@@ -197,10 +200,9 @@ class Summary:
         text = f"{start}; not confirmed yet"
         if steps.due_at is None:
             return text
-        due = (
-            "that is due" if steps.count >= steps.due_at else f"that begins at {steps.due_at} steps"
-        )
-        return f"{text}: {due}, or now, with autoresearch run --trials 0"
+        if steps.count >= steps.due_at:
+            return f"{text}: that comes next, or alone with {_CONFIRM}"
+        return f"{text}: that begins at {steps.due_at} steps, or now, with {_CONFIRM}"
 
     def value_of(self, trial: Trial) -> float | None:
         """The value of a trial that every output shows."""
